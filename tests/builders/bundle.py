@@ -32,6 +32,7 @@ from wbcbench import table
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
+from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.record import (
     AbsentMeter,
     Circumstances,
@@ -89,7 +90,7 @@ class StudyDesign:
         changes: Fields of every spec.
         facts: What else stands in the provenance of every run.
         bend: What becomes of each trace of a run, in the order of ``channels``.
-        submission: Of the plan.
+        claims, submission: Of the plan.
     """
 
     study: str = "study"
@@ -106,6 +107,7 @@ class StudyDesign:
     changes: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     bend: Callable[[RunSpec, Trace], Trace] = lambda _, trace: trace
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
     @property
@@ -163,6 +165,7 @@ def _experiment(design: StudyDesign) -> Experiment:
         run={"epochs": design.epochs, "target_value": 0.6, "country": "DEU", **design.changes},
         about="Made for a test.",
         pauses=Pauses(rest_s=1.0),
+        claims=design.claims,
         submission=design.submission,
     )
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
@@ -207,3 +209,21 @@ def _write_again(run: RunDir, spec: RunSpec, like: RunDir) -> None:
 
 def _link(source: str, target: str) -> None:
     Path(target).hardlink_to(source)
+
+
+def runs_with(variants: Sequence[str], **columns: Sequence[Sequence[float]]) -> list[Run]:
+    """A finished run for each seed and variant, with ``[seeds][variants]`` cells in its row."""
+    seeds = len(next(iter(columns.values())))
+    runs = []
+    for seed, place in np.ndindex(seeds, len(variants)):
+        run = copy(_bare_run(variants[place], seed + 1))
+        run.row = run.row | {name: float(cells[seed][place]) for name, cells in columns.items()}
+        runs.append(run)
+    return runs
+
+
+@cache
+def _bare_run(variant: str, seed: int) -> Run:
+    run = Run(make_record(spec=make_spec(variant, seed, block=seed)), study="study")
+    assert run.row  # worked out once
+    return run

@@ -26,6 +26,7 @@ from wbcbench.bundle.verify.energies import _check_plausible
 from wbcbench.bundle.verify.files import check_citation
 from wbcbench.bundle.verify.inspect import Inspection, as_text, get_title, verify
 from wbcbench.commands.verify import verify as verify_command
+from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import Local
@@ -73,6 +74,25 @@ def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(i
     assert lines[-1].endswith("warnings, 0 errors: VERIFIED")
     assert lines[0].startswith("[x] V01 Bag complete: ")
     assert {line.split()[0] for line in lines[:-1]} <= {"[x]", "[!]"}
+
+
+def test_a_claim_of_the_plan_is_stated_and_recomputed(tmp_path):
+    same = PlannedClaim("balanced_accuracy", TWO, within=50.0, text="No matter which.")
+    less = PlannedClaim("energy_gpu_train_j", TWO, direction="lower", margin=50.0)
+    design = StudyDesign(blocks=3, variants=TWO, epochs=2, claims={"same": same, "less": less})
+    claimed = Bag(bundle(design, tmp_path), tmp_path / "spare")
+    path = claimed.data / layout.SUBMISSION
+    stated = {c.row: c for c in document.from_json(path.read_bytes(), "").claims}
+    less_of = stated[f"{TWO[0]} vs {TWO[1]}: energy_gpu_train_j (claim)"]
+    assert less_of.text.startswith("Claim less is not supported, because ")
+    assert (less_of.values["family"], less_of.values["rope_high"]) == ("claim", -50.0)
+    assert verify(claimed.root).verified
+    table = claimed.results / layout.CONTRASTS
+    text = table.read_text(encoding="utf-8")
+    claimed.write(table, text.replace(",not supported,", ",supported,"))
+    found = verify(claimed.root)
+    assert not found.verified
+    assert "result = supported; the records give not supported" in as_text(found)
 
 
 def test_strict_counts_warnings_as_errors(bag):

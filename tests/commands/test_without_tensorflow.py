@@ -38,6 +38,7 @@ NEEDED = {
 }  # what other commands than those that train need
 PLAN = """\
 study = "small"
+analysis.exploratory = true
 blocks = 1
 
 [factors]

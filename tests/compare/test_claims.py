@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from math import exp, log, sqrt
 from pathlib import Path
 
 import pytest
 import typer
+from scipy.stats import beta, t
 from typer.testing import CliRunner
 
 from builders.run import changed, make_record, save
@@ -15,10 +17,12 @@ from builders.study import draw
 from builders.timeline import make_epochs
 from program import wbcbench
 from wbcbench.commands.claims import claims
-from wbcbench.compare.claims import MEASURES, find_file, read_claims
+from wbcbench.compare.claims import find_file, read_claims
+from wbcbench.compare.measures import MEASURES
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import study_runs
+from wbcbench.core.window import TRAIN
 
 app = typer.Typer()
 app.command()(claims)
@@ -66,6 +70,14 @@ def learning(record: RunRecord, values: tuple[float, ...], train: float) -> RunR
     return replace(record, epochs=epochs, spec=spec, run_id=spec.run_id)
 
 
+def lasting(record: RunRecord, time_s: float) -> RunRecord:
+    """The run whose window ``train`` is as long."""
+    windows = tuple(
+        replace(w, end_s=w.start_s + time_s) if w.name == TRAIN else w for w in record.windows
+    )
+    return replace(record, windows=windows)
+
+
 def smooth(n: int, top: float, wobble: float = 0.0) -> tuple[float, ...]:
     """Rises evenly to ``top`` in half of the epochs, then moves up and down by ``wobble``."""
     half = n // 2
@@ -102,7 +114,7 @@ def test_away_from_a_checkout_the_shipped_claims_are_found(tmp_path, monkeypatch
 def test_relu_that_gets_stuck_often_supports_the_first_claim(tmp_path):
     claim = of(judged(study(tmp_path, stuck=(1, 2, 3, 4))), "C1")
     often, leaky, better = claim["checks"]
-    assert (often["n"], often["estimate"]) == (12, pytest.approx(8 / 12))
+    assert (often["n"], often["estimate"]) == (6, pytest.approx(4 / 6))
     assert often["ci_low"] > 0.2
     assert (leaky["estimate"], leaky["decides"]) == (0.0, False)
     assert better["estimate"] > 0
@@ -118,8 +130,20 @@ def test_the_same_networks_trained_again_are_no_more_evidence(tmp_path):
     assert evidence(judged(tmp_path)) == once
 
 
+def test_a_seed_with_one_stuck_run_of_two_counts_half_in_a_share(tmp_path):
+    half = [
+        learning(record, (0.25,) * 10, 0.25 if record.spec.variant == "relu-dropout" else 0.9)
+        for record in draw(6)
+    ]
+    save(tmp_path, *half)
+    often = of(judged(tmp_path), "C1")["checks"][0]
+    wanted = [beta.ppf(0.025, 3, 4), beta.ppf(0.975, 4, 3)]
+    assert (often["n"], often["estimate"]) == (6, 0.5)
+    assert [often["ci_low"], often["ci_high"]] == pytest.approx(wanted)
+
+
 def test_relu_that_never_gets_stuck_does_not_support_it(tmp_path):
-    claim = of(judged(study(tmp_path, blocks=10)), "C1")
+    claim = of(judged(study(tmp_path, blocks=20)), "C1")
     assert claim["checks"][0]["result"] == "not supported"
     assert claim["result"] == "not supported"
 
@@ -155,6 +179,44 @@ def test_accuracies_on_test_stand_beside_the_interval_over_photographs(tmp_path)
 def test_another_gpu_says_nothing_of_a_claim_about_a_k80(tmp_path):
     claim = of(judged(study(tmp_path, epochs=20)), "C6")
     assert claim["why"] == "needs a K80; these runs used Example GPU"
+
+
+def test_seconds_are_averaged_as_logarithms_so_that_no_interval_falls_below_zero(tmp_path):
+    records = draw(3, variants=["leaky-dropout"])
+    times_s = (60.0, 600.0, 6000.0)
+    save(tmp_path, *(lasting(r, time_s) for r, time_s in zip(records, times_s, strict=True)))
+    lasted = of(judged(tmp_path), "C6")["checks"][0]
+    half = t.ppf(0.975, 2) * log(10) / sqrt(3)
+    assert lasted["estimate"] == pytest.approx(600)
+    assert lasted["ci_low"] == pytest.approx(600 * exp(-half))
+    assert lasted["ci_high"] == pytest.approx(600 * exp(half))
+
+
+def test_a_difference_in_seconds_is_stated_in_per_cent(tmp_path):
+    pair = ("leaky-batchnorm", "leaky-dropout")
+    save(
+        tmp_path,
+        *(
+            lasting(r, 100.0 * (1 + r.spec.block / 1000) * (1.1 if "norm" in r.spec.variant else 1))
+            for r in draw(8, variants=pair)
+        ),
+    )
+    text = f"{CHECK}kind = 'difference'\nmeasure = 'train_time_s'\nfactor = 'regulariser'\n"
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        f"{text}upper = 'batchnorm'\nlower = 'dropout'\nexpect = 'above'\nlimit = 5\n",
+        encoding="utf-8",
+    )
+    found = of(judged(tmp_path, "--claims", str(path)), "X")
+    assert found["checks"][0]["estimate"] == pytest.approx(10)
+    assert found["result"] == "supported"
+    assert "10 % [10, 10] over 8 seeds" in said(tmp_path, "--claims", str(path))
+
+
+@pytest.mark.parametrize(("blocks", "wanted"), [(5, "inconclusive"), (6, "not supported")])
+def test_seeds_that_all_give_the_same_decide_only_where_their_signs_would(tmp_path, blocks, wanted):
+    faster = of(judged(study(tmp_path, blocks=blocks)), "C2")["checks"][0]
+    assert (faster["estimate"], faster["result"]) == (0.0, wanted)
 
 
 def test_synthetic_images_say_nothing_of_real_ones(tmp_path):
@@ -212,6 +274,7 @@ def test_a_measure_of_a_run_is_what_its_curve_says(values, name, at, wanted):
         (f"{CHECK}kind = 'region'\nmeasure = 'stuck'", "lacks low, high, at"),
         (f"{CHECK}kind = 'region'\nmeasure = 'stuk'\nlow = 0\nhigh = 1", "Did you mean 'stuck'"),
         (f"{CHECK}kind = 'share'\nmeasure = 'stuck'\nlimt = 1", "limt"),
+        (f"{CHECK}kind = 'share'\nmeasure = 'train_time_s'", "Use kind = 'region'"),
         (f"{CHECK}kind = 'guess'\nmeasure = 'stuck'", "kind"),
     ],
 )
@@ -233,7 +296,7 @@ def test_the_program_prints_claim_evidence_and_result_and_exits_0(tmp_path):
     )
     assert ended.code == 0
     assert "C3  SUPPORTED" in ended.out
-    assert "over 6 blocks; claimed within 0 … 0.02: supported" in ended.out
+    assert "over 6 seeds; claimed within 0 … 0.02: supported" in ended.out
 
 
 def test_the_measures_are_listed(tmp_path):

@@ -20,6 +20,7 @@ from wbcbench.report.drawing import (
     to_pdf,
     to_svg,
 )
+from wbcbench.stats.intervals import Interval
 
 NOTHING = DataTable("", (), ())
 
@@ -27,7 +28,7 @@ NOTHING = DataTable("", (), ())
 def picture():
     canvas, ((left, right),) = create_plots(1, 2, share_y=True)
     left.bar([0, 1], [1.0, 2.0], hatch=HATCHES["estimated"], edgecolor="#1b1b1f")
-    draw_cross(right, (1.0, 1.0), (0.5, None), COLOURS[0])
+    draw_cross(right, (1.0, 1.0), (Interval(0.6, 1.7, "t"), None), COLOURS[0])
     right.set_xlabel("energy (kJ), $not$ mathematics")
     return canvas
 

@@ -70,17 +70,18 @@ def test_means_of_joules_and_accuracy_are_those_of_the_runs_with_students_interv
         variant: [run.train_energy_j for run in own]
         for variant, own in study.by_label(study.done).items()
     }
-    for variant, mean, half in zip(
+    for variant, mean, *ends in zip(
         column(table, "variant"),
         numbers(table, "energy in training (J)"),
-        numbers(table, "± 95 % (J)"),
+        numbers(table, "95 % from (J)"),
+        numbers(table, "to (J)"),
         strict=True,
     ):
-        low, high = scipy.stats.t.interval(
+        students = scipy.stats.t.interval(
             0.95, 9, np.mean(joules[variant]), scipy.stats.sem(joules[variant])
         )
         assert mean == pytest.approx(np.mean(joules[variant]), rel=1e-5)
-        assert half == pytest.approx((high - low) / 2, rel=1e-4)
+        assert ends == pytest.approx(students, rel=1e-3)
 
 
 def test_the_points_of_the_figure_are_the_runs(study):

@@ -26,6 +26,7 @@ from wbcbench.stats.intervals import (
     compute_censored_median,
     compute_win_rate,
     d_z,
+    level_interval,
     mean_interval,
     on_front,
     resample_front,
@@ -73,6 +74,52 @@ def test_the_t_interval_is_that_of_scipy(differences):
     wanted = scipy.stats.ttest_1samp(differences, 0).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high))
     assert found.method == "t"
+
+
+positive = st.floats(1e-9, 1e12)
+
+
+@given(st.lists(positive, min_size=3, max_size=12).map(np.array))
+def test_the_interval_of_positive_quantities_lies_above_zero_around_their_mean(values):
+    found = level_interval(values, "ratio")
+    assert 0 < found.low <= np.mean(values) * (1 + 1e-12)
+    assert np.mean(values) * (1 - 1e-12) <= found.high < math.inf
+
+
+@given(samples(3, 20))
+def test_the_interval_of_quantities_that_scatter_little_is_students(differences):
+    values = 1_000 + differences  # a half-width of up to 10 %
+    found, students = level_interval(values, "ratio"), t_interval(values)
+    assert (found.low, found.high) == pytest.approx((students.low, students.high), rel=0.01)
+
+
+@pytest.mark.parametrize(("mean", "sd"), [(1.0, 0.2), (1.0, 0.6)])
+def test_the_interval_of_positive_quantities_holds_the_arithmetic_mean_as_often_as_students(
+    mean, sd
+):
+    """Lognormal samples of eight: both fall short of 95 % by the skew, the one by less."""
+    shape = math.log(1 + sd**2)
+    rng = np.random.default_rng(3)
+    drawn = mean * np.exp(math.sqrt(shape) * rng.standard_normal((2_000, 8)) - shape / 2)
+    found, students = (
+        np.mean([not interval(values).excludes(mean) for values in drawn])
+        for interval in (lambda values: level_interval(values, "ratio"), t_interval)
+    )
+    assert found >= students
+    assert found > 0.89
+
+
+@given(st.lists(st.floats(0, 1), min_size=3, max_size=12).map(np.array))
+def test_the_interval_of_a_mean_share_is_students_within_0_and_1(values):
+    found, students = level_interval(values, "share"), t_interval(values)
+    assert (found.low, found.high) == (max(students.low, 0.0), min(students.high, 1.0))
+
+
+def test_joules_above_idle_that_fall_below_zero_keep_students_interval():
+    values = np.array([-1.0, 2.0, 3.0])
+    assert level_interval(values, "ratio") == t_interval(values)
+    assert level_interval(values, "plain") == t_interval(values)
+    assert level_interval(values[:2], "ratio") is None
 
 
 def test_below_three_blocks_there_is_no_interval_and_below_fifteen_no_bootstrap():

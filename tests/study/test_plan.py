@@ -1,7 +1,8 @@
-"""A plan: blocked, shuffled by its seed alone, hashed; what it costs and can show."""
+"""A plan: blocked, balanced, shuffled by its seed alone, hashed; what it costs and can show."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -14,17 +15,20 @@ from hypothesis import strategies as st
 
 from builders.machine import PROVENANCE
 from builders.run import make_record, make_spec, run_dir, save
+from builders.study import Truth, draw
 from fakes.stand_in_launcher import StandIn
 from program import wbcbench
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.provenance import host_id
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
+from wbcbench.stats.order import count_balance
 from wbcbench.stats.tests import find_detectable_effect
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
 from wbcbench.study.forecast import forecast_cost
-from wbcbench.study.plan import Plan, analyse_power, make_plan
+from wbcbench.study.plan import Plan, make_plan
+from wbcbench.study.power import analyse_power
 from wbcbench.study.running import carry_out_pilot, pasts
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
@@ -93,12 +97,21 @@ def test_another_order_seed_gives_another_order_and_blocks_differ() -> None:
     assert len(shuffles) > 8
 
 
-def test_every_place_is_taken_about_as_often_by_every_variant() -> None:
-    """Of 600 blocks, each of 4 variants comes first in 150; 5 standard deviations are 53."""
-    seeds = tuple(range(600))
-    made = make_plan(experiment(seeds=seeds, blocks=600))
-    first = Counter(run.variant for run in made.runs if run.order_in_block == 1)
-    assert all(97 < first[variant] < 203 for variant in VARIANTS)
+@pytest.mark.parametrize("variants", [2, 3, 4])
+@given(order_seeds)
+def test_every_variant_stands_at_every_place_and_after_every_other_one_equally_often(
+    variants: int, order_seed: int
+) -> None:
+    blocks = 12
+    asked = experiment(
+        factors={"variant": VARIANTS[:variants]}, order_seed=order_seed,
+        seeds=tuple(range(blocks)), blocks=blocks,
+    )  # fmt: skip
+    made = make_plan(asked)
+    balance = count_balance([[run.variant for run in made.block(n + 1)] for n in range(blocks)])
+    assert {n for row in balance.places for n in row} == {blocks // variants}
+    after = [n for i, row in enumerate(balance.after) for j, n in enumerate(row) if i != j]
+    assert set(after) == {blocks * (variants - 1) // (variants * (variants - 1))}
 
 
 def test_blocks_that_are_added_leave_the_others_where_they_were() -> None:
@@ -198,9 +211,13 @@ def test_a_plan_that_changed_is_kept_beside_the_new_one(tmp_path: Path) -> None:
     assert plans.from_json(tmp_path / f"plan-{first.sha256[:12]}.json") == first
 
 
+FACTORS = PlannedAnalysis(family="factors")
+
+
 def test_eight_blocks_can_show_the_six_primary_tests_and_three_cannot() -> None:
-    eight = analyse_power(make_plan(experiment(seeds=tuple(range(8)), blocks=8)))
+    eight = analyse_power(make_plan(experiment(seeds=tuple(range(8)), blocks=8, analysis=FACTORS)))
     assert eight.contrasts == ("activation leaky-relu", "regulariser batchnorm", "interaction")
+    assert (eight.family, eight.tests) == ("factors", 6)
     assert (eight.p_floor, eight.p_level) == (2 / 2**8, 0.05 / 6)
     assert eight.can_show
     assert eight.detectable_d_z == find_detectable_effect(8, 6)
@@ -208,6 +225,89 @@ def test_eight_blocks_can_show_the_six_primary_tests_and_three_cannot() -> None:
     assert not three.can_show
     assert three.detectable_d_z is None
     assert three.blocks_wanted == 8
+
+
+def test_each_variant_against_the_baseline_is_the_family_unless_the_factors_are_asked_for() -> None:
+    found = analyse_power(make_plan(experiment()))
+    assert (found.family, found.baseline) == ("baseline", "relu-dropout")
+    assert set(found.contrasts) == {"leaky-dropout", "relu-batchnorm", "leaky-batchnorm"}
+    with pytest.raises(UsageError, match="two factors of two levels"):
+        analyse_power(make_plan(experiment(factors={"variant": VARIANTS[:3]}, analysis=FACTORS)))
+
+
+@pytest.mark.parametrize(
+    ("factors", "blocks"),
+    [
+        ('variant = ["relu-dropout", "leaky-dropout"]', 8),
+        ('variant = ["relu-dropout", "leaky-dropout"]\nbatch_size = [16, 32, 64]', 9),
+        ('variant = ["relu-dropout", "leaky-dropout"]\nbatch_size = [8, 16, 32, 64, 128]', 10),
+        ('variant = ["relu-dropout", "leaky-dropout"]\nepochs = [1, 2, 3, 4, 5, 6, 7]', 11),
+    ],
+)
+def test_the_number_of_blocks_follows_from_the_family(
+    factors: str, blocks: int, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(f"[factors]\n{factors}\n")
+    made = plans.read_plan(tmp_path / "mine.toml")
+    found = analyse_power(made)
+    assert (made.blocks, found.can_show) == (blocks, True)
+    assert blocks == max(8, found.blocks_wanted or 0)
+
+
+def test_a_plan_that_can_never_show_anything_is_refused_unless_it_is_exploratory(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"blocks = 7\n[factors]\nvariant = {list(VARIANTS)}\n")
+    ended = wbcbench("plan", str(file))
+    assert ended.code == 2
+    assert "7 blocks can never show a difference" in ended.err
+    assert "Set blocks = 8, or add --exploratory" in ended.err
+    assert wbcbench("sweep", str(file), "--dry-run", cwd=tmp_path).code == 2
+    explored = wbcbench("plan", str(file), "--exploratory", "--out", str(tmp_path / "p.json"))
+    assert explored.code == 0, explored.err
+    assert "exploratory, nothing tested" in explored.out
+    assert plans.read_plan(tmp_path / "p.json").analysis.exploratory
+    assert wbcbench("plan", str(tmp_path / "p.json"), "--exploratory").code == 0
+
+
+def test_a_finished_plan_does_not_become_exploratory(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(plans.to_json(make_plan(experiment())))
+    with pytest.raises(UsageError, match="--exploratory cannot change it"):
+        plans.read_plan(path, exploratory=True)
+
+
+def test_a_plan_that_knew_of_no_family_keeps_its_digest_and_its_factors(tmp_path: Path) -> None:
+    made = make_plan(experiment(seeds=tuple(range(8)), blocks=8))
+    old = replace(made, analysis=replace(made.analysis, family=None))
+    document = json.loads(plans.to_json(old))
+    for name in ("family", "exploratory"):
+        del document["plan"]["analysis"][name]
+    design = {k: v for k, v in document["plan"].items() if k not in {"about", "submission"}}
+    design["runs"] = [run.digested for run in old.runs]
+    text = json.dumps(design, sort_keys=True, separators=(",", ":"))
+    document["sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(document))
+    read = plans.from_json(path)
+    assert read == old
+    assert analyse_power(read).family == "factors"
+
+
+def test_the_spread_of_earlier_runs_says_what_a_plan_can_hope_for(tmp_path: Path) -> None:
+    wide = Truth({}, {}, noise_j=0.01, noise_share=0.03)
+    save(tmp_path, *draw(6, wide, study="pilot", variants=VARIANTS[:2]))
+    seeds = tuple(range(8))
+    asked = experiment(factors={"variant": VARIANTS[:2]}, seeds=seeds, blocks=8)
+    made = make_plan(asked)
+    assert analyse_power(made, tmp_path).learned == ()  # other epochs
+    same = make_plan(replace(asked, run={"epochs": make_spec().epochs}))
+    energy, accuracy = analyse_power(same, tmp_path).learned
+    assert (energy.study, energy.blocks) == ("pilot", 6)
+    assert 0.7 < energy.spread < 2.5 and 2 < accuracy.spread < 8
+    assert accuracy.equivalence_power < 0.05 < energy.equivalence_power
+    assert accuracy.equivalence_blocks and accuracy.equivalence_blocks > 50
 
 
 def test_a_single_configuration_has_nothing_to_show() -> None:
@@ -218,8 +318,9 @@ def test_a_single_configuration_has_nothing_to_show() -> None:
 @pytest.mark.parametrize(
     ("analysis", "until", "says"),
     [
-        (PlannedAnalysis(contrasts=("activation",)), None, "leaves out regulariser batchnorm"),
-        (PlannedAnalysis(contrasts=("activasion",)), None, "Did you mean 'activation leaky-relu'"),
+        (replace(FACTORS, contrasts=("activation",)), None, "leaves out regulariser batchnorm"),
+        (replace(FACTORS, contrasts=("activasion",)), None, "Did you mean 'activation leaky-relu'"),
+        (PlannedAnalysis(contrasts=("activation",)), None, 'only with family = "factors"'),
         (PlannedAnalysis(baseline="relu"), None, "configuration to compare with"),
         (PlannedAnalysis(metrics=("enrgy",)), None, "metric 'enrgy'"),
         (PlannedAnalysis(), Until("depth", 1.0, 3), "primary contrast 'depth'"),
@@ -276,7 +377,7 @@ def test_the_program_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
 
 def test_the_program_writes_a_hashed_plan_when_asked(tmp_path: Path) -> None:
     file, out = tmp_path / "mine.toml", tmp_path / "plan.json"
-    file.write_text('blocks = 2\n[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n')
+    file.write_text('[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n')
     ended = wbcbench("plan", str(file), "--out", str(out), "--set", "epochs=1", "--json")
     assert ended.code == 0, ended.err
     made = plans.read_plan(out)
@@ -306,7 +407,7 @@ def test_a_plan_that_cannot_be_made_ends_with_its_code(
 
 def test_a_plan_above_the_limit_is_refused_off_a_terminal_unless_yes(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
-    file.write_text('blocks = 2\n[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n')
+    file.write_text('[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n')
     made = plans.read_plan(file)
     save(tmp_path / "results", make_record(spec=made.runs[0]))
     ended = wbcbench("plan", str(file), "--confirm-over", "1kJ", "--out", "p.json", cwd=tmp_path)

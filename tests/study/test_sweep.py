@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import signal
 import threading
@@ -24,7 +25,7 @@ from wbcbench.core.run_state import RunState, this_process
 from wbcbench.core.spec import RunSpec
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
-from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
+from wbcbench.study.experiment import Experiment, Pauses, Until
 from wbcbench.study.plan import Plan, make_plan
 from wbcbench.study.progress import Progress, SweepOutcome, account_study, identity_without_images
 from wbcbench.study.sweep import Sweep, SweepSettings, refuse_other_runs, study_lock
@@ -213,9 +214,7 @@ def test_the_repeated_block_is_the_one_a_comparison_uses(tmp_path: Path) -> None
     study = Study(tmp_path, made(blocks=3), script)
     study.sweep()
     study.sweep()
-    found = compare(
-        read_study(tmp_path / "mine").runs, analysis_settings(PlannedAnalysis()), ["mine"]
-    )
+    found = compare(read_study(tmp_path / "mine").runs, analysis_settings(made(blocks=3)), ["mine"])
     assert len(found.blocks.runs) == 3 and not found.blocks.left_out
     used = [run.spec for block in found.blocks.runs for run in block]
     assert {s.block_attempt for s in used if s.block == 2} == {2}
@@ -401,22 +400,55 @@ class Varied(StandIn):
             yield path
 
 
-@pytest.mark.parametrize(("by", "blocks"), [(0.0, 3), (0.2, 6)])
-def test_blocks_are_added_until_the_interval_is_narrow_and_interim_analyses_are_counted(
-    by: float, blocks: int, tmp_path: Path
+@pytest.mark.parametrize(
+    ("by", "width", "blocks", "needed"),
+    [(0.0, 1.0, 3, 3), (0.01, 6.2, 5, 5), (0.2, 1.0, 6, 59_358)],
+    ids=["no-spread", "second-stage", "the-maximum"],
+)
+def test_the_spread_of_the_first_blocks_decides_how_many_there_are(
+    by: float, width: float, blocks: int, needed: int, tmp_path: Path
 ) -> None:
-    asked = made(blocks=3, most=6, until=UNTIL)
+    asked = made(blocks=3, most=6, until=replace(UNTIL, width=width))
     study = Study(tmp_path, asked, always("done"))
     study.launcher = Varied(by)
     outcome = study.sweep()
     assert {s.block for s in study.started} == set(range(1, blocks + 1))
     analyses = outcome.interim_analyses
     assert [analysis.blocks for analysis in analyses] == list(range(3, blocks + 1))
-    assert analyses[-1].stops is (by == 0.0)
+    assert {(analysis.first, analysis.needed) for analysis in analyses} == {(3, needed)}
+    assert analyses[-1].stops is (needed <= 6)
     kept = json.loads((tmp_path / "mine" / "interim-analyses.json").read_text())
     assert len(kept["interim_analyses"]) == len(analyses)
     again = study.sweep()
     assert again.started == 0 and again.interim_analyses == analyses
+
+
+def test_a_comparison_keeps_the_interval_of_the_two_stages(tmp_path: Path) -> None:
+    from wbcbench.compare.analysis import compare
+    from wbcbench.study.plan import analysis_settings
+    from wbcbench.table.view import read_study
+
+    asked = made(blocks=3, most=6, until=replace(UNTIL, width=6.2))
+    study = Study(tmp_path, asked, always("done"))
+    study.launcher = Varied(0.01)
+    (*_, last) = study.sweep().interim_analyses
+    found = compare(read_study(tmp_path / "mine").runs, analysis_settings(asked), ["mine"])
+    energy, accuracy = (effect for effect in found.effects if effect.family == "primary")
+    assert energy.interval and energy.interval.method == "stein"
+    low, high = (math.log1p(end / 100) for end in (energy.interval.low, energy.interval.high))
+    assert 100 * math.expm1(high - low) == pytest.approx(last.width)
+    assert accuracy.interval and accuracy.interval.method == "t"
+
+
+def test_blocks_that_are_lost_are_made_up_for_in_the_second_stage(tmp_path: Path) -> None:
+    asked = made(blocks=3, most=6, until=replace(UNTIL, width=6.2))
+    study = Study(tmp_path, asked, always("done"))
+    study.launcher = Varied(0.01)
+    study.launcher.script = where("failed", block=4, variant=VARIANTS[0])
+    outcome = study.sweep()
+    assert [(a.used, a.needed, a.stops) for a in outcome.interim_analyses] == [
+        (3, 5, False), (3, 5, False), (4, 5, False), (5, 5, True)
+    ]  # fmt: skip
 
 
 def test_an_interim_analysis_that_cannot_be_made_says_why_and_does_not_stop(tmp_path: Path) -> None:
@@ -461,6 +493,7 @@ variant = ["relu-dropout", "leaky-dropout"]
 rest_s = 0.5
 [analysis]
 lowest_status = "simulated"
+exploratory = true
 """
 
 

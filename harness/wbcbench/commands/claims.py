@@ -1,13 +1,19 @@
-"""``wbcbench claims STUDY``: test the published report's claims against a study."""
+"""``wbcbench claims STUDY``: test the plan's claims, and a file's, against a study."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from wbcbench.commands import options
+from wbcbench.core.errors import CannotMeasureError, UsageError
+
+if TYPE_CHECKING:
+    from wbcbench.compare.result import PlannedClaimResult
+    from wbcbench.table.view import Study
 
 File = Annotated[
     Path | None,
@@ -25,18 +31,47 @@ def claims(
     measures: Measures = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Test claims against a study: supported, not supported or inconclusive, with intervals."""
+    """Test claims against a study: supported, not supported or inconclusive, with intervals.
+
+    Those of the study's own plan first, then those of a file.
+    """
     from wbcbench.compare import claims as published
+    from wbcbench.compare.measures import MEASURES
+    from wbcbench.compare.render import describe_claim
+    from wbcbench.compare.result import build_claim_document
     from wbcbench.core.study_folder import require_study
-    from wbcbench.core.text import aligned_table
+    from wbcbench.core.text import aligned_table, printable
     from wbcbench.table.view import read_study
 
     if measures:
-        rows = [(name, measure.meaning) for name, measure in published.MEASURES.items()]
+        rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
         typer.echo(aligned_table(("measure", "meaning"), rows))
         return
     defined = published.read_claims(published.find_file(file))
-    runs = sorted(read_study(require_study(results, study)).runs, key=lambda run: run.run_id)
+    folder = require_study(results, study)
+    view = read_study(folder)
+    runs = sorted(view.runs, key=lambda run: run.run_id)
     judged = [published.evaluate_claim(claim, runs) for claim in defined]
-    document = published.build_claims_document(study, judged)
-    options.print_result(document, published.format_claims(judged), as_json=as_json)
+    planned = _test_planned(view)
+    document = {
+        **published.build_claims_document(study, judged),
+        "planned": [build_claim_document(result) for result in planned],
+    }
+    own = [printable(describe_claim(result)) for result in planned]
+    text = "\n\n".join([*own, published.format_claims(judged)])
+    options.print_result(document, text, as_json=as_json)
+
+
+def _test_planned(study: Study) -> Sequence[PlannedClaimResult]:
+    """The claims of the study's own plan, tested as planned; none without a plan."""
+    from wbcbench.compare.analysis import compare
+    from wbcbench.compare.planned_claims import leave_open
+    from wbcbench.study.plan import choose_settings
+
+    settings = choose_settings(study.folder, {})
+    if not settings.claims:
+        return ()
+    try:
+        return compare(study.runs, settings, [study.name], study.unfinished).claims
+    except (CannotMeasureError, UsageError) as error:  # the file's claims are shown all the same
+        return leave_open(settings, str(error))

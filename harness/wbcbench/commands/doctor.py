@@ -156,5 +156,4 @@ def _format_cost(cost: Overhead) -> Iterator[str]:
 
 
 def _format_share(cost: MeanDifference) -> str:
-    low, high = cost.mean - cost.half_width, cost.mean + cost.half_width
-    return f"{100 * cost.mean:+.2f} % [{100 * low:+.2f}, {100 * high:+.2f}]"
+    return f"{100 * cost.mean:+.2f} % [{100 * cost.low:+.2f}, {100 * cost.high:+.2f}]"

@@ -246,6 +246,12 @@ PlanFile = Annotated[
         show_default=False,
     ),
 ]
+Exploratory = Annotated[
+    bool,
+    typer.Option(
+        "--exploratory", help="Test nothing: estimates and intervals, of any number of blocks."
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the file: --set epochs=3."),

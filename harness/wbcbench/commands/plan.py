@@ -27,6 +27,7 @@ Pilot = Annotated[
 def plan(
     file: options.PlanFile,
     changes: options.Changes = None,
+    exploratory: options.Exploratory = False,
     out: Out = None,
     pilot: Pilot = False,
     data: options.Data = None,
@@ -38,13 +39,14 @@ def plan(
     """Show a study's runs in their order, what they will cost and what they can show."""
     from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import analyse_power, read_plan, to_json
+    from wbcbench.study.plan import read_plan, to_json
+    from wbcbench.study.power import analyse_power
     from wbcbench.study.running import carry_out_pilot, pasts
     from wbcbench.study.text import build_plan_document, describe_plan
 
     limit_j = options.parse_limit_j(confirm_over)
-    study = read_plan(file, changes or [])
-    power = analyse_power(study)
+    study = read_plan(file, changes or [], exploratory=exploratory)
+    power = analyse_power(study, results)
     if pilot:
         require_training()
         carry_out_pilot(study, results, options.describe_local(data), print_progress)

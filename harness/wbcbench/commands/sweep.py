@@ -33,6 +33,7 @@ Launcher = Annotated[str, typer.Option(help="What starts the runs.")]
 def sweep(
     file: options.PlanFile,
     changes: options.Changes = None,
+    exploratory: options.Exploratory = False,
     data: options.Data = None,
     skip_unreadable: options.SkipUnreadable = False,
     results: options.Results = Path("results"),
@@ -57,7 +58,7 @@ def sweep(
 
     silent = quiet or as_json
     limit_j = options.parse_limit_j(confirm_over)
-    plan = read_plan(file, changes or [])
+    plan = read_plan(file, changes or [], exploratory=exploratory)
     check_contrasts(plan)
     local = options.describe_local(
         data, skip_unreadable=skip_unreadable, share=share, plan_sha256=plan.sha256
@@ -119,12 +120,12 @@ def _list_states(plan: Plan, settings: SweepSettings) -> list[tuple[RunSpec, str
 def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> None:
     from wbcbench.commands.plan import print_runs
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import analyse_power
+    from wbcbench.study.power import analyse_power
     from wbcbench.study.text import build_plan_document, describe_plan
 
     states = _list_states(plan, settings)
     left = [run for run, state in states if state != "done"]
-    costs, power = forecast_cost(left, settings.pasts), analyse_power(plan)
+    costs, power = forecast_cost(left, settings.pasts), analyse_power(plan, settings.results)
     if as_json:
         document = {
             "dry_run": True,

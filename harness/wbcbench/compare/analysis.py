@@ -19,8 +19,9 @@ from wbcbench.compare.effects import (
     split_energy,
     summarise_configurations,
 )
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, Settings, find_metric
+from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.notes import iterate_notes
+from wbcbench.compare.planned_claims import evaluate_planned_claims
 from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
 from wbcbench.core.text import count_of
@@ -70,11 +71,12 @@ def compare(
     names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
     metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
     needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
+    compared = [*needed, *(find_metric(claim.metric) for claim in settings.claims.values())]
     differing = _require_comparable(
         done,
         settings.allow_different,
-        energy=any(metric.part is not None for metric in needed),
-        speed=any(metric.is_speed for metric in needed),
+        energy=any(metric.part is not None for metric in compared),
+        speed=any(metric.is_speed for metric in compared),
     )
     design = make_design(groups, settings.baseline, studies, settings.family)
     ordered, one_host = design.configurations, len(studies) == 1
@@ -97,6 +99,7 @@ def compare(
         configurations=summarise_configurations(design, blocks, metrics, energy_metric, answers),
         same_images=answers.compare(design) if answers else (),
         thresholds=check_thresholds(design, blocks, settings, statuses),
+        claims=evaluate_planned_claims(settings, ordered, blocks),
         notes=(),
     )
     return replace(comparison, notes=tuple(iterate_notes(comparison, answers, differing, excluded)))
@@ -193,7 +196,7 @@ def _choose_energy(runs: Sequence[Run], lowest_status: Origin) -> Energy:
     part = str(runs[0].row["primary_domain"])
     method = runs[0].row["primary_method"]
     words = f"{_PARTS.get(part, part)} energy, {status} ({method})"
-    return Energy("energy_gpu_train_j" if part == "gpu" else PRIMARY, words, status)
+    return Energy(GPU_ENERGY if part == "gpu" else PRIMARY, words, status)
 
 
 def _check_status(metric: Metric, runs: Sequence[Run], lowest_status: Origin) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,13 +13,13 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter
 
 from wbcbench.compare.design import configurations, find_complete_blocks, find_labels
+from wbcbench.compare.measures import MEASURES
+from wbcbench.compare.result import ClaimOutcome
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import load_toml
-from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.text import count_of, printable
-from wbcbench.core.window import TRAIN
-from wbcbench.energy.metrics import mean_known
 from wbcbench.stats.intervals import LEAST_FOR_T, Floats, share_interval, t_interval
+from wbcbench.stats.tests import lacks_spread
 from wbcbench.table.view import Run
 
 FILE = Path("experiments") / "claims.toml"
@@ -45,12 +43,13 @@ class Check:
 
     Attributes:
         says: In words.
-        kind: ``difference`` within blocks, ``share`` of runs, or mean in a ``region``.
+        kind: ``difference`` within blocks, ``share`` of runs with a property, or mean in a
+            ``region``.
         measure: A name of ``MEASURES``.
         at: The measure's number, where it has one.
         factor, upper, lower: Of a difference.
         where: Factor → level: the runs that a share or a region is about.
-        expect, limit: Of a difference or a share.
+        expect, limit: Of a difference or a share; per cent where the measure is a ratio.
         low, high: Of a region.
         decides: Whether the claim depends on it.
     """
@@ -135,6 +134,11 @@ def read_claims(path: Path) -> tuple[Claim, ...]:
 def _require_complete(path: Path, claim: str, check: Check) -> None:
     if check.measure not in MEASURES:
         raise unknown_name(f"measure (claim {claim} in {path})", check.measure, MEASURES)
+    if check.kind == "share" and MEASURES[check.measure].scale != "property":
+        raise UsageError(
+            f"{path}: a check of claim {claim} asks for the share of runs with {check.measure}, "
+            "which no run simply has or lacks. Use kind = 'region'."
+        )
     needed = _NEEDED[check.kind] + (("at",) if MEASURES[check.measure].needs_at else ())
     missing = [name for name in needed if getattr(check, name) in ("", None)]
     if missing:
@@ -143,125 +147,13 @@ def _require_complete(path: Path, claim: str, check: Check) -> None:
         )
 
 
-# Accuracies of training are Keras': running means over the epoch, dropout active, so that with
-# dropout they lie below what the same weights would reach without it.
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """One quantity of a run.
-
-    Attributes:
-        meaning: One line for people.
-        read: From a record and the check's ``at``.
-        needs_at: Whether ``at`` must be given.
-        unit: For people; empty for shares and counts.
-    """
-
-    meaning: str
-    read: Callable[[RunRecord, float], float | None]
-    needs_at: bool = False
-    unit: str = ""
-
-
-def _read_stuck(record: RunRecord, times_chance: float) -> float | None:
-    if not record.epochs or record.test is None:
-        return None
-    return float(record.epochs[-1].accuracy < times_chance / len(record.test.classes))
-
-
-def _count_epochs_below(record: RunRecord, accuracy: float) -> float | None:
-    """A run that never gets there spent all its epochs below: no value is invented for it."""
-    values = _select_validation(record.epochs)
-    reached = (i for i, value in enumerate(values) if value >= accuracy)
-    return float(next(reached, len(values))) if values else None
-
-
-def _mean_generalisation_gap(record: RunRecord, last_share: float) -> float | None:
-    gaps = [
-        None if epoch.val_accuracy is None else epoch.accuracy - epoch.val_accuracy
-        for epoch in _select_last(record.epochs, last_share)
-    ]
-    return mean_known(gaps)
-
-
-def _mean_validation_movement(record: RunRecord, last_share: float) -> float | None:
-    values = _select_validation(_select_last(record.epochs, last_share))
-    return mean_known([abs(b - a) for a, b in pairwise(values)])
-
-
-def _find_near_best(record: RunRecord, within: float) -> float | None:
-    values = _select_validation(record.epochs)
-    near = (i for i, value in enumerate(values, start=1) if value >= max(values) - within)
-    return float(next(near)) if values else None
-
-
-def _train_time_s(record: RunRecord, _: float) -> float | None:
-    window = record.window(TRAIN)
-    return window.duration_s if window else None
-
-
-def _select_validation(epochs: tuple[Epoch, ...]) -> list[float]:
-    return [epoch.val_accuracy for epoch in epochs if epoch.val_accuracy is not None]
-
-
-def _select_last(epochs: tuple[Epoch, ...], share: float) -> tuple[Epoch, ...]:
-    return epochs[len(epochs) - math.ceil(share * len(epochs)) :]
-
-
-MEASURES: Mapping[str, Measure] = {
-    "final_train_accuracy": Measure(
-        "training accuracy of the last epoch",
-        lambda record, _: record.epochs[-1].accuracy if record.epochs else None,
-    ),
-    "stuck": Measure(
-        "whether the last training accuracy is below `at` × chance", _read_stuck, needs_at=True
-    ),
-    "epochs_below": Measure(
-        "epochs before validation accuracy first reaches `at`; all if never",
-        _count_epochs_below,
-        needs_at=True,
-    ),
-    "generalisation_gap": Measure(
-        "training minus validation accuracy, mean over the last `at` of the epochs",
-        _mean_generalisation_gap,
-        needs_at=True,
-    ),
-    "validation_movement": Measure(
-        "mean absolute change of validation accuracy from epoch to epoch, last `at` of the epochs",
-        _mean_validation_movement,
-        needs_at=True,
-    ),
-    "test_accuracy": Measure(
-        "accuracy on TEST as published",
-        lambda record, _: record.test.accuracy if record.test else None,
-    ),
-    "test_accuracy_leakage_free": Measure(
-        "accuracy on TEST without cells that TRAIN shows",
-        lambda record, _: record.test_leakage_free.accuracy if record.test_leakage_free else None,
-    ),
-    "epochs_until_near_best": Measure(
-        "first epoch within `at` of the run's best validation accuracy",
-        _find_near_best,
-        needs_at=True,
-    ),
-    "train_time_s": Measure("length of the window `train`", _train_time_s, unit="s"),
-}
-
-
-class ClaimOutcome(StrEnum):
-    """What runs show about a claim."""
-
-    SUPPORTED = "supported"
-    NOT_SUPPORTED = "not supported"
-    INCONCLUSIVE = "inconclusive"
-
-
 @dataclass(frozen=True, slots=True)
 class ClaimEvidence:
     """The evidence of a study for one check.
 
     Attributes:
         check: The check.
-        n: Blocks or, for a share, runs.
+        n: Seeds: complete blocks of a difference, else seeds with a run that has the measure.
         estimate: Mean, difference or share; ``None`` without a run that has the measure.
         interval: 95 %; ``None`` where there is none.
         over_photographs: Mean 95 % interval over photographs, for accuracies on TEST: what other
@@ -343,19 +235,30 @@ def _gather_evidence(check: Check, done: Sequence[Run]) -> ClaimEvidence:
             by_seed[run.spec.seed].setdefault(labels[run], value)
     if not by_seed:
         return ClaimEvidence(check, why="no run has this measure")
-    if check.kind == "share":
-        known = [value for values in by_seed.values() for value in values.values()]
-        hits = round(sum(known))
-        bounds = share_interval(hits, len(known))
-        return _evaluate_check(ClaimEvidence(check, len(known), hits / len(known), bounds))
-    # Networks of one seed are averaged first.
+    # Networks of one seed are averaged first: they share it, and are no independent evidence.
     means = np.array([sum(values.values()) / len(values) for values in by_seed.values()])
+    if check.kind == "share":
+        bounds = share_interval(float(means.sum()), len(means))
+        return _evaluate_check(ClaimEvidence(check, len(means), float(means.mean()), bounds))
     return _evaluate_mean(check, means, _compute_photograph_interval(check, chosen))
 
 
 def _read_measure(check: Check, run: Run) -> float | None:
-    value = MEASURES[check.measure].read(run.record, check.at or 0.0)
-    return None if value is None or not math.isfinite(value) else value
+    """A measure on the scale on which it is averaged and compared; ``None`` if unknown."""
+    measure = MEASURES[check.measure]
+    value = measure.read(run.record, check.at or 0.0)
+    if value is None or not math.isfinite(value):
+        return None
+    if measure.scale != "ratio":
+        return value
+    return math.log(value) if value > 0 else None
+
+
+def _to_shown(check: Check, value: float) -> float:
+    """A mean or difference in the unit in which limits and evidence are stated."""
+    if MEASURES[check.measure].scale != "ratio":
+        return value
+    return 100 * math.expm1(value) if check.kind == "difference" else math.exp(value)
 
 
 def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
@@ -383,19 +286,22 @@ def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
 def _evaluate_mean(
     check: Check, values: Floats, over_photographs: tuple[float, float] | None
 ) -> ClaimEvidence:
+    mean, n = _to_shown(check, float(values.mean())), len(values)
     interval = t_interval(values)
-    bounds = (interval.low, interval.high) if interval else None
-    mean = float(values.mean())
-    return _evaluate_check(ClaimEvidence(check, len(values), mean, bounds, over_photographs))
+    if interval is None:
+        why = f"{count_of(n, 'seed')}; an interval needs {LEAST_FOR_T}"
+        return ClaimEvidence(check, n, mean, None, over_photographs, why=why)
+    low, high = (_to_shown(check, bound) for bound in (interval.low, interval.high))
+    evidence = ClaimEvidence(check, n, mean, (low, high), over_photographs)
+    if lacks_spread(values):
+        return replace(evidence, why=f"{n} seeds that all give the same are too few to show it")
+    return _evaluate_check(evidence)
 
 
 def _evaluate_check(evidence: ClaimEvidence) -> ClaimEvidence:
     """Decide by whether the interval lies wholly in the claimed range, outside, or neither."""
     check = evidence.check
-    if evidence.interval is None:
-        blocks = count_of(evidence.n, "block")
-        return replace(evidence, why=f"{blocks}; an interval needs {LEAST_FOR_T}")
-    low, high = evidence.interval
+    low, high = evidence.interval or (-math.inf, math.inf)
     # Those that the kind of check needs are known: read_claims requires them.
     least, most, limit = (value or 0.0 for value in (check.low, check.high, check.limit))
     if check.kind == "region":
@@ -444,11 +350,13 @@ def _describe_estimate(evidence: ClaimEvidence) -> str:
     check = evidence.check
     if evidence.estimate is None:
         return "no evidence"
-    unit = MEASURES[check.measure].unit
+    measure = MEASURES[check.measure]
+    is_per_cent = measure.scale == "ratio" and check.kind == "difference"
+    unit = "%" if is_per_cent else measure.unit
     text = f"{evidence.estimate:.3g}{' ' if unit else ''}{unit}"
     if evidence.interval:
         text += " [{:.3g}, {:.3g}]".format(*evidence.interval)
-    count = count_of(evidence.n, "run" if check.kind == "share" else "block")
+    count = count_of(evidence.n, "seed")
     is_region = check.kind == "region"
     claimed = (
         f"within {check.low:g} … {check.high:g}" if is_region else f"{check.expect} {check.limit:g}"

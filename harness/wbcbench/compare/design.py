@@ -17,7 +17,7 @@ repeat. Runs of no plan have no block to repeat: there each repeat is an attempt
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
@@ -48,6 +48,8 @@ NOT_TREATMENTS = (
     "country",
 )  # fmt: skip
 """Fields that say which run it is, what its data are, or how it is measured."""
+
+ONE_CLASS = "one-class-predicted"  # a warning
 
 _LOWER: tuple[Level, ...] = ("relu", "dropout", "float32", "by-photograph", None)
 """Levels that are the ones to compare with, whatever their place in the alphabet."""
@@ -376,3 +378,18 @@ def _check_usable(run: Run, metrics: Sequence[Metric]) -> str | None:
         return f"{status} ({reason})" if reason else status
     unknown = (metric.name for metric in metrics if run.number(metric.name) is None)
     return next((f"{name} is unknown" for name in unknown), None)
+
+
+def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]:
+    """Whose accuracy is no result, because networks name one class for nearly every image."""
+    counts = {
+        c.label: (sum(ONE_CLASS in run.warning_codes for run in done), len(done))
+        for c in configurations
+        if (done := [run for run in c.runs if run.is_done])
+    }
+    found = [f"{label} ({hit} of {n} runs)" for label, (hit, n) in counts.items() if hit]
+    if found:
+        yield (
+            f"No result: the accuracy of {', '.join(found)}. These networks learned the training "
+            "images and take nearly all others for one class. Their joules hold."
+        )

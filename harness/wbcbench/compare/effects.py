@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast
-from wbcbench.compare.metric import ACCURACY, PRIMARY, TIME, Metric, Settings
+from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, TIME, Metric, Settings
 from wbcbench.compare.result import (
     ConfigurationSummary,
     ContrastResult,
@@ -24,16 +24,17 @@ from wbcbench.compare.result import (
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.stats.bootstrap import compare_on_images, compute_image_means
 from wbcbench.stats.intervals import (
+    LEAST_FOR_T,
     Floats,
     Interval,
     Labels,
     compute_censored_median,
     compute_win_rate,
     d_z,
+    level_interval,
     mean_interval,
     on_front,
     resample_front,
-    t_interval,
 )
 from wbcbench.stats.tests import (
     ThresholdOutcome,
@@ -44,6 +45,7 @@ from wbcbench.stats.tests import (
     evaluate_limit,
     p_floor,
     sign_flip_p,
+    stein_interval,
 )
 from wbcbench.table.view import Run
 
@@ -53,7 +55,7 @@ _READING, _BOARD = "primary_uncertainty_train_j", "primary_board_uncertainty_tra
 _LEAKAGE_FREE = "balanced_accuracy_leakage_free"
 
 
-def _scale_values(blocks: Blocks, metric: Metric) -> Floats:
+def scale_values(blocks: Blocks, metric: Metric) -> Floats:
     """``[blocks, configurations]`` values on the scale on which differences are taken.
 
     Raises:
@@ -86,7 +88,7 @@ def compute_effects(
     """Every contrast of every metric, the primary family first; empty without blocks."""
     if not blocks.runs:
         return ()
-    values = {metric.name: _scale_values(blocks, metric) for metric in metrics}
+    values = {metric.name: scale_values(blocks, metric) for metric in metrics}
     effects: list[Effect] = []
     for family in ("primary", "secondary"):
         contrasts = [contrast for contrast in design.contrasts if contrast.family == family]
@@ -94,11 +96,26 @@ def compute_effects(
         if tests:
             differences = np.stack([compute_contrast(values[m.name], c.weights) for c, m in tests])
             family_p = _test_family(differences, [metric for _, metric in tests], settings)
+            first = count_first_stage(blocks, settings)
             effects += [
-                _estimate_effect(*tests[i], differences[i], family_p[i], statuses, settings)
+                _estimate_effect(*tests[i], differences[i], family_p[i], statuses, settings, first)
                 for i in range(len(tests))
             ]
     return tuple(effects)
+
+
+def compute_differences(blocks: Blocks, contrast: Contrast, metric: Metric) -> Floats:
+    """``[blocks]`` differences of a contrast on the metric's scale."""
+    return compute_contrast(scale_values(blocks, metric), contrast.weights)
+
+
+def count_first_stage(blocks: Blocks, settings: Settings) -> int:
+    """How many complete blocks are the first stage of a study in two; three at least."""
+    stages = settings.two_stages
+    if stages is None:
+        return len(blocks.runs)
+    complete = sum(runs[0].spec.block <= stages.blocks for runs in blocks.runs)
+    return min(max(complete, LEAST_FOR_T), len(blocks.runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +164,12 @@ def _estimate_effect(
     tests: TestResults,
     statuses: Mapping[str, str],
     settings: Settings,
+    first: int,
 ) -> Effect:
-    n = len(differences)
+    n, stages = len(differences), settings.two_stages
     interval = _compute_interval(differences, metric, settings)
+    if stages and contrast.name == stages.contrast and metric.name in stages.metrics and first < n:
+        interval = stein_interval(differences, first).transform(metric.to_unit)
     result = ContrastResult.NOT_TESTED
     if contrast.family == "primary" and settings.has_tests:
         result = _evaluate_contrast(interval, tests, settings.alpha)
@@ -196,8 +216,8 @@ def split_energy(
     """
     if not blocks.runs:
         return ()
-    log_energy = _scale_values(blocks, energy)
-    log_time = _scale_values(blocks, Metric(TIME, "ratio", lower_is_better=True))
+    log_energy = scale_values(blocks, energy)
+    log_time = scale_values(blocks, Metric(TIME, "ratio", lower_is_better=True))
     splits = []
     for contrast in design.contrasts:
         if contrast.family != "primary":
@@ -224,7 +244,7 @@ def check_thresholds(
     results = []
     for threshold in settings.thresholds:
         metric = threshold.metric
-        values = _scale_values(blocks, metric) if blocks.runs else None
+        values = scale_values(blocks, metric) if blocks.runs else None
         for i, j in design.pairs:
             interval = more = None
             outcome = ThresholdOutcome.INCONCLUSIVE
@@ -379,11 +399,10 @@ def summarise_configurations(
 
 def _compute_level(runs: Sequence[Run], metric: Metric) -> Level:
     values = np.array([run.number(metric.name) for run in runs], dtype=np.float64)
-    interval = t_interval(values)
-    has_meter_error = metric.name in {"energy_gpu_train_j", PRIMARY}
+    has_meter_error = metric.name in {GPU_ENERGY, PRIMARY}
     return Level(
         mean=float(values.mean()),
-        runs=(interval.high - interval.low) / 2 if interval else None,
+        runs=level_interval(values, metric.scale),
         reading=_mean(runs, _READING) if has_meter_error else None,
         board=_mean(runs, _BOARD) if has_meter_error else None,
     )

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.trace import Origin
-from wbcbench.stats.intervals import Method
+from wbcbench.stats.intervals import Method, Scale
 from wbcbench.table.columns import load_columns
 
-Scale = Literal["ratio", "share", "plain"]
 PrimaryFamily = Literal["baseline", "factors"]
 """What is tested: each configuration against the baseline, or two factors and their interaction."""
 
 ACCURACY = "balanced_accuracy"
 TIME = "time_train_s"
 PRIMARY = "primary_energy_train_j"
+GPU_ENERGY = "energy_gpu_train_j"
+"""The same joules as the primary ones, by their own name, where these are of GPU boards."""
 
-_RATIO_ENDINGS = ("_j", "_js", "_s", "_ms", "_w", "_g", "_bytes", "_mhz")
-_RATES = ("infer_images_per_s", "infer_images_per_s_b1")
+# Joules, seconds, watts, grams, bytes, clocks and rates have a unit, lie above zero and are
+# compared as ratios; per cent of something else and degrees need not, and a count has no unit.
+_PLAIN_UNITS = ("", "%", "°C")
+_UNITS_OF_MORE = ("1/s", "1/J", "MHz")
 _SHARES = ("balanced_accuracy", "accuracy", "macro_f1", "ece", "recall_")
+_MORE_IS_BETTER = ("test_correct",)
 _TO_TARGET = ("energy_to_target_j", "time_to_target_s", "epochs_to_target")
 _DESIGN = ("block", "order_in_block", "order_global", "seed", "split_seed")
 
@@ -93,7 +100,8 @@ def find_metric(name: str) -> Metric:
     Raises:
         UsageError: There is no such column, or it cannot be compared as a mean.
     """
-    numbers = {c.name for c in load_columns().values() if c.type in {"int", "float"}} - set(_DESIGN)
+    columns = load_columns()
+    numbers = {c.name for c in columns.values() if c.type in {"int", "float"}} - set(_DESIGN)
     if name in _TO_TARGET:
         raise UsageError(
             f"{name} cannot be averaged: some runs may never reach the target. "
@@ -105,11 +113,10 @@ def find_metric(name: str) -> Metric:
         raise unknown_name("metric", name, numbers - set(_TO_TARGET))
     if name.removeprefix("val_").startswith(_SHARES):
         return Metric(name, "share", lower_is_better=name == "ece")
-    if name in _RATES:
-        return Metric(name, "ratio", lower_is_better=False)
-    if name.endswith(_RATIO_ENDINGS):
-        return Metric(name, "ratio", lower_is_better=True)
-    return Metric(name, "plain", lower_is_better=True)
+    unit = columns[name].unit
+    is_more_better = unit in _UNITS_OF_MORE or name in _MORE_IS_BETTER
+    scale: Scale = "plain" if unit in _PLAIN_UNITS else "ratio"
+    return Metric(name, scale, lower_is_better=not is_more_better)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,66 @@ class Threshold:
     above_is_worse: bool
 
 
+@dataclass(frozen=True, slots=True)
+class TwoStages:
+    """A study whose number of blocks follows from the spread in its first ones (Stein 1945).
+
+    Attributes:
+        contrast: Name of the primary contrast whose spread it was.
+        metrics: Columns that hold the metric it was taken of.
+        blocks: The last block of the first stage.
+    """
+
+    contrast: str
+    metrics: tuple[str, ...]
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedClaim:
+    """What somebody says of two configurations before the first run: ``[claims.NAME]`` in a file.
+
+    Attributes:
+        metric: A column whose differences are per cent or percentage points.
+        variants: Labels of two configurations, the first against the second.
+        direction: Which way the first differs; or ``within`` is given.
+        margin: By at least how much, in the unit of a difference; only with a direction.
+        within: The two differ by at most so much, in the same unit.
+        text: The claim in words, for people.
+    """
+
+    __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    metric: str
+    variants: tuple[str, str]
+    direction: Literal["lower", "higher"] | None = None
+    margin: Annotated[float, Field(ge=0, le=1_000)] = 0.0
+    within: Annotated[float, Field(ge=0.01, le=50)] | None = None
+    text: Annotated[str, Field(max_length=300)] = ""
+
+    @property
+    def range(self) -> tuple[float | None, float | None]:
+        """The claimed range of the difference, in its unit; ``None`` is an open end."""
+        if self.within is not None:
+            return -self.within, self.within
+        return (None, -self.margin) if self.direction == "lower" else (self.margin, None)
+
+    @property
+    def claimed(self) -> str:
+        """``at least 5 % below``."""
+        unit = find_metric(self.metric).unit
+        if self.within is not None:
+            return f"within ±{self.within:g} {unit} of"
+        side = "below" if self.direction == "lower" else "above"
+        return f"at least {self.margin:g} {unit} {side}" if self.margin else side
+
+    @property
+    def statement(self) -> str:
+        """``time_train_s of relu-batchnorm is at least 5 % below that of relu-dropout``."""
+        first, second = self.variants
+        return f"{self.metric} of {first} is {self.claimed} that of {second}"
+
+
 _TESTED = ("metrics", "baseline", "family", "region_pct", "region_pp", "method")
 
 
@@ -143,11 +210,13 @@ class Settings:
         lowest_status: The lowest status of joules that is accepted, from measured to simulated.
         allow_different: Fields in which runs may differ.
         thresholds: Limits to judge.
-        region_pct: Half-width of the region of equivalence of joules and seconds.
+        region_pct: Half-width of the region of equivalence of ratios: joules, seconds, rates.
         region_pp: The same of accuracies, in percentage points.
         alpha: Level of the family of primary tests.
         method: How intervals are made.
+        two_stages: The plan's stopping rule; ``None`` if the number of blocks was fixed.
         exploratory: Whether the plan gives up every test: estimates and intervals only.
+        claims: Of the plan, by name.
         plan_sha256: Of the plan the settings come from; empty without one.
         departures: Names of settings that differ from the plan.
     """
@@ -162,7 +231,9 @@ class Settings:
     region_pp: float = 1.0
     alpha: float = 0.05
     method: Method = "t"
+    two_stages: TwoStages | None = None
     exploratory: bool = False
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     plan_sha256: str = ""
     departures: tuple[str, ...] = ()
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
 
-from wbcbench.compare.design import ComparisonDesign, Configuration
-from wbcbench.compare.effects import CorrectAnswers
+from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
+from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
-from wbcbench.compare.result import Comparison, Effect, Energy
+from wbcbench.compare.render import format_difference, format_p
+from wbcbench.compare.result import Comparison, ContrastResult, Effect, Energy
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
+from wbcbench.stats.spreads import find_unequal_spreads
 from wbcbench.stats.tests import find_least_blocks, p_floor
 
-ONE_CLASS = "one-class-predicted"  # a warning
+_MOST_NAMED = 3
 
 _OPTIONS = {
     "metrics": "--metric",
@@ -45,6 +48,8 @@ def iterate_notes(
     yield from excluded
     n = len(comparison.blocks.runs)
     yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
+    yield from _notes_on_disagreements(comparison.effects, settings.alpha)
+    yield from _notes_on_spreads(comparison)
     yield from _notes_on_photographs(answers, metrics)
 
 
@@ -68,21 +73,6 @@ def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:
         yield f"All joules here are {energy.status}, not measured."
-
-
-def notes_on_one_class(configurations: Sequence[Configuration]) -> Iterator[str]:
-    """Whose accuracy is no result, because networks name one class for nearly every image."""
-    counts = {
-        c.label: (sum(ONE_CLASS in run.warning_codes for run in done), len(done))
-        for c in configurations
-        if (done := [run for run in c.runs if run.is_done])
-    }
-    found = [f"{label} ({hit} of {n} runs)" for label, (hit, n) in counts.items() if hit]
-    if found:
-        yield (
-            f"No result: the accuracy of {', '.join(found)}. These networks learned the training "
-            "images and take nearly all others for one class. Their joules hold."
-        )
 
 
 def _notes_on_tests(
@@ -125,6 +115,105 @@ def _notes_on_tests(
             f"Bootstrap intervals need {LEAST_FOR_BOOTSTRAP} seeds; with fewer they are too "
             "narrow, so none is shown. Leave out --interval bootstrap for t intervals."
         )
+
+
+# Interval, corrected p and result answer three questions, so they may seem to disagree.
+class _Disagreement(StrEnum):
+    """A kind of it, in words."""
+
+    TOO_FEW = (
+        "inconclusive although the interval excludes zero, because {n} seeds allow no p below "
+        "{floor} before Holm's correction for {tests}"
+    )
+    CORRECTED = (
+        "inconclusive although the interval excludes zero, because Holm's correction counts "
+        "{tests}; a single test would have shown a difference"
+    )
+    SIGNS = (
+        "inconclusive although the interval excludes zero, because not every seed goes the same "
+        "way: the exact test counts patterns of signs, the interval takes the scatter for normal"
+    )
+    ASTRIDE = (
+        "not called different although the corrected p is at most {alpha:g} %, because the "
+        "interval includes zero: nearly all seeds go the same way, but by so different amounts "
+        "that their mean is uncertain"
+    )
+    NOT_EQUIVALENT = (
+        "not called equivalent although the interval lies within the region, because the p of the "
+        "two one-sided tests is above 5 %"
+    )
+    SMALL = (
+        "equivalent although the interval excludes zero, because equivalent means a difference "
+        "too small to matter, not none"
+    )
+    BEYOND = (
+        "equivalent although the 95 % interval reaches beyond the region, because two one-sided "
+        "tests at 5 % look at the 90 % interval, which lies within"
+    )
+
+
+def _notes_on_disagreements(effects: Sequence[Effect], alpha: float) -> Iterator[str]:
+    """One sentence for each kind, with the contrasts it concerns."""
+    tested = [effect for effect in effects if effect.result is not ContrastResult.NOT_TESTED]
+    for kind in _Disagreement:
+        found = [effect for effect in tested if kind in _find_disagreements(effect, alpha)]
+        if found:
+            why = kind.format(
+                n=found[0].n,
+                floor=format_p(found[0].p_floor),
+                tests=count_of(len(tested), "test"),
+                alpha=100 * alpha,
+            )
+            yield f"{_name_effects(found)}: {why}."
+
+
+def _find_disagreements(effect: Effect, alpha: float) -> Iterator[_Disagreement]:
+    interval, p, p_holm = effect.interval, effect.p, effect.p_holm
+    if interval is None or p is None or p_holm is None:
+        return
+    is_equivalent = effect.result is ContrastResult.EQUIVALENT
+    if not interval.excludes(0.0):
+        if p_holm <= alpha:
+            yield _Disagreement.ASTRIDE
+    elif is_equivalent:
+        yield _Disagreement.SMALL
+    elif p_holm > alpha:
+        if p == effect.p_floor:
+            yield _Disagreement.TOO_FEW
+        else:
+            yield _Disagreement.CORRECTED if p <= alpha else _Disagreement.SIGNS
+    if effect.region is not None:
+        low, high = effect.region
+        is_within = low < interval.low and interval.high < high
+        if is_within is not is_equivalent:
+            yield _Disagreement.NOT_EQUIVALENT if is_within else _Disagreement.BEYOND
+
+
+def _name_effects(effects: Sequence[Effect]) -> str:
+    """The first ones with their numbers, and how many more there are."""
+    names = [
+        f"{e.contrast} {'of' if e.contrast == 'interaction' else 'vs'} {e.against} on "
+        f"{e.metric.name} ({format_difference(e.estimate, e.interval, e.metric)}, "
+        f"p = {format_p(e.p)}, corrected {format_p(e.p_holm)})"
+        for e in effects[:_MOST_NAMED]
+    ]
+    more = len(effects) - len(names)
+    return "; ".join(names) + (f" and {more} more" if more else "")
+
+
+def _notes_on_spreads(comparison: Comparison) -> Iterator[str]:
+    """Of which metrics a configuration scatters so much more that tests err more often."""
+    blocks, labels = comparison.blocks, [c.label for c in comparison.design.configurations]
+    for metric in comparison.metrics if blocks.runs else ():
+        found = find_unequal_spreads(scale_values(blocks, metric))
+        if found:
+            yield (
+                f"Unequal spreads: {metric.name} of {labels[found.widest]} scatters about "
+                f"{found.factor:.2g} times as much between seeds as that of "
+                f"{labels[found.narrowest]}. Where such noise is skewed, too, tests call a "
+                'difference too easily (STATISTICS.md, "Limits"): "different" is weaker there than '
+                "it reads."
+            )
 
 
 def _notes_on_photographs(

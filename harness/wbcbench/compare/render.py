@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from wbcbench.compare.design import Contrast
 from wbcbench.compare.metric import Metric
@@ -12,14 +13,18 @@ from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
     Effect,
+    Level,
+    PlannedClaimResult,
     Split,
     Target,
     ThresholdResult,
 )
 from wbcbench.core.text import (
     UNKNOWN,
+    Error,
     aligned_table,
     count_of,
+    format_with_errors,
     human_duration,
     human_energy,
     latex_table,
@@ -29,6 +34,12 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Origin
 from wbcbench.stats.intervals import Interval
+
+STATUS_WORDS = {
+    "estimated": "the joules are estimated, not measured, so no saving or cost is shown",
+    "simulated": "the joules are those of a simulated sensor, so this shows nothing about energy",
+    "measured": "the joules are measured",
+}
 
 _MOST_DIGITS = 4
 _WINS = "better with the same seed"
@@ -66,6 +77,7 @@ def build_comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]
         _build_configurations,
         _build_images,
         _build_thresholds,
+        build_claims_table,
     )
     yield from (table for make in tables if (table := make(comparison)).rows)
 
@@ -170,14 +182,7 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         levels = []
         for metric in comparison.metrics:
             level = summary.levels[metric.name]
-            errors = [(level.runs, "runs"), (level.reading, "reading"), (level.board, "board")]
-            if status.get(metric.name) == Origin.ESTIMATED:
-                errors = []  # the scatter over runs would pass for the error, which nobody knows
-            words = _format_quantity(level.mean, metric)
-            words += "".join(
-                f" ± {_format_quantity(half, metric)} ({kind})" for half, kind in errors if half
-            )
-            levels.append(words + format_status(status.get(metric.name, "")))
+            levels.append(_format_level(level, metric, status.get(metric.name, "")))
         front = UNKNOWN
         if summary.on_front is not None:
             front = "yes" if summary.on_front else "no"
@@ -209,6 +214,18 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         "Kaplan–Meier median, and how many runs reached it",
     )
     return ComparisonTable("Configurations", headings, tuple(rows), below)
+
+
+def _format_level(level: Level, metric: Metric, status: str) -> str:
+    """``41.2 kJ ± 600 J (runs) ± 9 J (reading)``, and the joules' status."""
+    errors: dict[str, Error | None] = {}
+    if (
+        status != Origin.ESTIMATED
+    ):  # the scatter over runs would pass for the error, which is unknown
+        sides = (level.mean - level.runs.low, level.runs.high - level.mean) if level.runs else None
+        errors = {"runs": sides, "reading": level.reading, "board": level.board}
+    words = format_with_errors(level.mean, partial(_format_quantity, metric=metric), errors)
+    return words + format_status(status)
 
 
 def _format_target(target: Target | None, status: str) -> str:
@@ -257,6 +274,39 @@ def _build_thresholds(comparison: Comparison) -> ComparisonTable:
     )
     headings = ("Configuration", "fails if", "result", "95 % interval")
     return ComparisonTable("Thresholds", headings, rows)
+
+
+def build_claims_table(comparison: Comparison) -> ComparisonTable:
+    """The claims of the plan: what was claimed, what was found, and the result."""
+    rows = tuple(
+        (
+            result.name,
+            f"{' vs '.join(result.claim.variants)}: {result.metric.name}",
+            result.claim.claimed,
+            format_difference(result.estimate, result.interval, result.metric)
+            + format_status(result.status),
+            f"{format_p(result.p)} ({format_p(result.p_holm)})",
+            result.outcome.value,
+        )
+        for result in comparison.claims
+    )
+    below = tuple(describe_claim(result) for result in comparison.claims)
+    headings = ("Claim", "about", "claimed", "difference [95 %]", "p (Holm)", "result")
+    return ComparisonTable("Claims of the plan", headings, rows, below)
+
+
+def describe_claim(result: PlannedClaimResult) -> str:
+    """A claim of the plan and its result in a sentence, the same wherever it is shown."""
+    text = f"{result.claim.text.rstrip('.')}: " if result.claim.text else ""
+    words = f"Claim {result.name} is {result.outcome.value}, because {result.why}."
+    words += f" {text}{result.claim.statement}"
+    if result.estimate is not None:
+        difference = format_difference(result.estimate, result.interval, result.metric)
+        words += f"; found {difference} over {count_of(result.n, 'block')}"
+    if result.p_holm is not None:
+        words += f", p = {format_p(result.p_holm)} after Holm's correction"
+    status = STATUS_WORDS.get(result.status)
+    return f"{words}; {status}." if status else f"{words}."
 
 
 def as_text(comparison: Comparison) -> str:
@@ -310,8 +360,10 @@ def format_status(status: str) -> str:
     return "" if status in {"", "measured"} else f" ({status})"
 
 
-def _format_quantity(value: float, metric: Metric) -> str:
+def _format_quantity(value: float | None, metric: Metric) -> str:
     """``41.2 kJ``: a value of a column with its unit, shares in per cent."""
+    if value is None:
+        return UNKNOWN
     if metric.scale == "share":
         return f"{100 * value:.2f} %"
     if metric.name.endswith("_j"):

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from wbcbench.compare.design import Blocks, ComparisonDesign
-from wbcbench.compare.metric import Metric, Settings, Threshold
+from wbcbench.compare.metric import Metric, PlannedClaim, Settings, Threshold
 from wbcbench.core.text import safe_text
 from wbcbench.stats.bootstrap import ImageMeans, PairedImages
 from wbcbench.stats.intervals import Censored, Interval
@@ -27,6 +27,10 @@ COLUMNS = (
 )  # fmt: skip
 
 
+CLAIM = "claim"
+"""The family of claims of a plan in ``contrasts.csv``."""
+
+
 class ContrastResult(StrEnum):
     """What a contrast shows; the direction of a difference is the sign of its estimate."""
 
@@ -34,6 +38,14 @@ class ContrastResult(StrEnum):
     EQUIVALENT = "equivalent"  # shown to lie inside the region that does not matter
     INCONCLUSIVE = "inconclusive"
     NOT_TESTED = "not tested"  # secondary or exploratory: an estimate only
+
+
+class ClaimOutcome(StrEnum):
+    """What runs show about a claim."""
+
+    SUPPORTED = "supported"
+    NOT_SUPPORTED = "not supported"
+    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +108,14 @@ class Level:
 
     Attributes:
         mean: Over blocks.
-        runs: Half-width of the 95 % interval over blocks; ``None`` with fewer than three.
+        runs: 95 % interval over blocks, which stays where the quantity can be; ``None`` with fewer
+            than three.
         reading, board: Half-widths from the meter, for joules: of its readings, and by the gain of
             the boards, the same in every run. Neither shrinks with more runs.
     """
 
     mean: float
-    runs: float | None
+    runs: Interval | None
     reading: float | None
     board: float | None
 
@@ -158,6 +171,40 @@ class ThresholdResult:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedClaimResult:
+    """A claim of the plan and what the runs show about it.
+
+    Attributes:
+        name, claim: As in the plan.
+        metric: What it is about.
+        status: Of the joules; else empty.
+        n: Complete blocks in which the metric of both configurations is known.
+        estimate, interval: Of the difference, in the metric's unit; 95 % by Student's t. ``None``
+            as in an ``Effect``.
+        p: Twice the larger p of the one-sided t tests against the ends of the claimed range;
+            ``None`` where the claim cannot be tested.
+        p_holm: Corrected for all claims of the plan.
+        d_z, win_rate: As in an ``Effect``.
+        outcome: Supported, not supported, or inconclusive.
+        why: The reason for it, and what a reader must know about it.
+    """
+
+    name: str
+    claim: PlannedClaim
+    metric: Metric
+    status: str = ""
+    n: int = 0
+    estimate: float | None = None
+    interval: Interval | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    d_z: float | None = None
+    win_rate: float | None = None
+    outcome: ClaimOutcome = ClaimOutcome.INCONCLUSIVE
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Energy:
     """Which joules are compared.
 
@@ -190,6 +237,7 @@ class Comparison:
         configurations: In the design's order.
         same_images: Each configuration against its baseline.
         thresholds: In the order given, by configuration.
+        claims: Of the plan, by name.
         notes: Sentences: what cannot be shown, and what the reader must know.
     """
 
@@ -206,6 +254,7 @@ class Comparison:
     configurations: tuple[ConfigurationSummary, ...]
     same_images: tuple[SameImages, ...]
     thresholds: tuple[ThresholdResult, ...]
+    claims: tuple[PlannedClaimResult, ...]
     notes: tuple[str, ...]
 
 
@@ -237,9 +286,41 @@ def build_contrast_row(effect: Effect) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=True))
 
 
+def build_claim_row(result: PlannedClaimResult) -> dict[str, Any]:
+    """One claim of the plan as a line of ``contrasts.csv``; its region is the claimed range."""
+    interval = result.interval
+    low, high = result.claim.range
+    known = {
+        "contrast": result.claim.variants[0],
+        "against": result.claim.variants[1],
+        "metric": result.metric.name,
+        "unit": result.metric.unit,
+        "n": result.n,
+        "estimate": result.estimate,
+        "ci_low": interval.low if interval else None,
+        "ci_high": interval.high if interval else None,
+        "ci_method": interval.method if interval else None,
+        "p": result.p,
+        "p_holm": result.p_holm,
+        "family": CLAIM,
+        "d_z": result.d_z,
+        "win_rate": result.win_rate,
+        "rope_low": low,
+        "rope_high": high,
+        "result": result.outcome.value,
+        "energy_status": result.status or None,
+    }
+    return {column: known.get(column) for column in COLUMNS}
+
+
 def format_contrast_key(effect: Effect) -> str:
     """What names a line of ``contrasts.csv`` among the others."""
     return f"{effect.contrast} vs {effect.against}: {effect.metric.name}"
+
+
+def format_claim_key(result: PlannedClaimResult) -> str:
+    """The same of a claim; a plan has one of a pair and metric."""
+    return f"{' vs '.join(result.claim.variants)}: {result.metric.name} ({CLAIM})"
 
 
 def format_contrasts_csv(comparison: Comparison) -> str:
@@ -247,9 +328,12 @@ def format_contrasts_csv(comparison: Comparison) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for effect in comparison.effects:
-        cells = build_contrast_row(effect).values()
-        writer.writerow([safe_text(c) if isinstance(c, str) else c for c in cells])
+    rows = [
+        *map(build_contrast_row, comparison.effects),
+        *map(build_claim_row, comparison.claims),
+    ]
+    for row in rows:
+        writer.writerow([safe_text(c) if isinstance(c, str) else c for c in row.values()])
     return out.getvalue()
 
 
@@ -277,6 +361,7 @@ def build_comparison_document(comparison: Comparison) -> dict[str, Any]:
         "configurations": [asdict(summary) for summary in comparison.configurations],
         "same_images": [asdict(same) for same in comparison.same_images],
         "thresholds": [_build_threshold_row(result) for result in comparison.thresholds],
+        "claims": [build_claim_document(result) for result in comparison.claims],
         "settings": {
             "metrics": [metric.name for metric in comparison.metrics],
             "lowest_status": settings.lowest_status.value,
@@ -293,6 +378,12 @@ def build_comparison_document(comparison: Comparison) -> dict[str, Any]:
         "notes": comparison.notes,
     }
     return {name: _convert(value) for name, value in document.items()}
+
+
+def build_claim_document(result: PlannedClaimResult) -> dict[str, Any]:
+    """One claim of the plan as plain values."""
+    text = result.claim.text
+    return {"name": result.name, "text": text or None, **build_claim_row(result), "why": result.why}
 
 
 def _build_threshold_row(result: ThresholdResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,6 +27,11 @@ _PIPED_WIDTH = 500
 
 Rows = Sequence[Sequence[str]]
 
+Error = float | tuple[float, float]
+"""A half-width, or how far an interval reaches below and above."""
+
+MOST_LOPSIDED = 0.01
+
 _LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -34,6 +39,7 @@ _LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
     "±": r"$\pm$",
     "×": r"$\times$",
     "–": "--",
+    "−": "$-$",
     "·": r"$\cdot$",
 }
 
@@ -74,13 +80,39 @@ def human_share(share: float | None, digits: int = 3) -> str:
     return f"{share:.{digits}f}"
 
 
-def human_energy_within(energy_j: float | None, **halves_j: float | None) -> str:
-    """``5.51 kJ ± 3.4 J (reading) ± 276 J (board)``: each half-width with its name.
+def human_energy_within(energy_j: float | None, **errors_j: Error | None) -> str:
+    """``5.51 kJ ± 3.4 J (reading) ± 276 J (board)``: each error with its name."""
+    return format_with_errors(energy_j, human_energy, errors_j)
 
-    One that is unknown is left out, and so is one of nothing: no joules are without error.
+
+def format_with_errors(
+    value: float | None,
+    human: Callable[[float | None], str],
+    errors: Mapping[str, Error | None],
+) -> str:
+    """``41.2 kJ −2.10/+3.60 kJ (runs) ± 9 J (reading)``.
+
+    One that is unknown is left out, and so is one of nothing: no quantity is without error. Two
+    sides that differ by at most 1 % of the value are one ±.
+
+    Args:
+        value: What has the errors.
+        human: Writes it, and its errors.
+        errors: By name, in the unit of the value.
     """
-    words = (f" ± {human_energy(half_j)} ({name})" for name, half_j in halves_j.items() if half_j)
-    return human_energy(energy_j) + "".join(words)
+    words = human(value)
+    for name, error in errors.items():
+        below, above = error if isinstance(error, tuple) else (error, error)
+        if not below or not above:
+            continue
+        if abs(above - below) <= MOST_LOPSIDED * abs(value or 0.0):
+            words += f" ± {human((below + above) / 2)} ({name})"
+        else:
+            left, right = human(below), human(above)
+            number, _, unit = left.partition(" ")
+            shared = right.partition(" ")[2] == unit
+            words += f" −{number if shared else left}/+{right} ({name})"
+    return words
 
 
 def human_count(count: int | None) -> str:

@@ -174,10 +174,11 @@ def _why_absent(name: str, request: MeteringRequest) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MeanDifference:
-    """A mean difference, on minus off, and the half-width of its 95 % t interval."""
+    """A mean difference, on minus off, as a share of off, and its 95 % t interval."""
 
     mean: float
-    half_width: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,8 +289,7 @@ def _hash_blocks(pool: ThreadPoolExecutor, rounds: int) -> None:
 
 
 def mean_cost(sampled: Sequence[float], unsampled: Sequence[float]) -> MeanDifference:
-    """Mean difference within pairs as a share of the mean without, and its half-width."""
-    base = fmean(unsampled)
-    shares = [(on - off) / base for on, off in zip(sampled, unsampled, strict=True)]
-    half_width = t_95(len(shares) - 1) * stdev(shares) / len(shares) ** 0.5
-    return MeanDifference(fmean(shares), half_width)
+    """Mean difference within pairs of values above zero, as a ratio: on the logarithm."""
+    logs = [math.log(on / off) for on, off in zip(sampled, unsampled, strict=True)]
+    mean, half = fmean(logs), t_95(len(logs) - 1) * stdev(logs) / len(logs) ** 0.5
+    return MeanDifference(*map(math.expm1, (mean, mean - half, mean + half)))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from wbcbench.report import Figure
     from wbcbench.report.study import ReportStudy
+    from wbcbench.stats.intervals import Interval
     from wbcbench.table.view import Run
 
     Axes = axes.Axes
@@ -143,12 +144,17 @@ def pad_limits(values: Sequence[float], share: float, least_span: float) -> tupl
 
 
 def draw_cross(
-    plot: Axes, at: tuple[float, float], half: tuple[float | None, float | None], colour: str
+    plot: Axes,
+    at: tuple[float, float],
+    intervals: tuple[Interval | None, Interval | None],
+    colour: str,
 ) -> None:
-    """An interval in both directions around a mean; an unknown half-width draws nothing."""
-    for name, width in zip(("xerr", "yerr"), half, strict=True):
-        bar: dict[str, Any] = {name: [width], "linewidth": 1.6, "capsize": 3.5, "zorder": 2.5}
-        if width is not None:
+    """An interval in both directions around a mean; an unknown one draws nothing."""
+    for name, mean, interval in zip(("xerr", "yerr"), at, intervals, strict=True):
+        if interval is not None:
+            # Of equal runs the ends may lie beyond the mean by rounding.
+            sides = [[max(mean - interval.low, 0.0)], [max(interval.high - mean, 0.0)]]
+            bar: dict[str, Any] = {name: sides, "linewidth": 1.6, "capsize": 3.5, "zorder": 2.5}
             plot.errorbar([at[0]], [at[1]], fmt="none", color=colour, **bar)
 
 

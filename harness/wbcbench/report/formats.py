@@ -83,7 +83,7 @@ def _build_csv(report: Report, study: ReportStudy) -> Files:
 
     files = _build_tables(report, to_csv, "csv")
     comparison = study.comparison
-    if comparison and comparison.effects:
+    if comparison and (comparison.effects or comparison.claims):
         files[CONTRASTS] = format_contrasts_csv(comparison).encode()
     rows = build_summary_rows(study)
     lines = [tuple(rows[0]), *(tuple(row.values()) for row in rows)] if rows else []

@@ -18,7 +18,7 @@ from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Statement, Value
 from wbcbench.report.study import ReportStudy, known_values
-from wbcbench.stats.intervals import compute_censored_median, t_interval
+from wbcbench.stats.intervals import Scale, compute_censored_median, level_interval
 from wbcbench.table.derive import Sum, spent, sum_spent
 from wbcbench.table.view import Run
 
@@ -29,7 +29,8 @@ Row = Mapping[str, Any]
 
 ENERGY = "primary_energy_train_j"
 _OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j")
-_OF_ALL = ("balanced_accuracy", "accuracy", "time_train_s")
+_SHARES = ("balanced_accuracy", "accuracy")
+_OF_ALL = (*_SHARES, "time_train_s")
 
 _DIGITS = 3
 
@@ -44,7 +45,8 @@ class Mean:
     Attributes:
         n: How many.
         mean: Of them.
-        low, high: 95 % t interval from three runs on, else the lowest and highest.
+        low, high: 95 % t interval from three runs on, above zero for joules, seconds and watts and
+            within 0 and 1 for accuracies; else the lowest and highest.
     """
 
     n: int
@@ -94,7 +96,7 @@ def _find_photograph_interval(
 
 
 def _build_mean_cells(column: str, values: Sequence[float]) -> dict[str, Value]:
-    mean = compute_mean(values)
+    mean = compute_mean(values, "share" if column in _SHARES else "ratio")
     parts = (mean.n, mean.mean, mean.low, mean.high) if mean else (0, None, None, None)
     ends = ("_n", "", "_low", "_high")
     return {f"{column}{end}": value for end, value in zip(ends, parts, strict=True)}
@@ -139,12 +141,12 @@ def _build_target_cells(used: Sequence[Run], metered: Sequence[Run]) -> dict[str
     }
 
 
-def compute_mean(values: Sequence[float]) -> Mean | None:
+def compute_mean(values: Sequence[float], scale: Scale) -> Mean | None:
     """The mean of finite values; ``None`` if there is none."""
     finite = np.array([value for value in values if math.isfinite(value)], dtype=np.float64)
     if not len(finite):
         return None
-    interval = t_interval(finite)
+    interval = level_interval(finite, scale)
     low, high = (interval.low, interval.high) if interval else (finite.min(), finite.max())
     return Mean(len(finite), float(finite.mean()), float(low), float(high))
 

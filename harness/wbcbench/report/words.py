@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
-from wbcbench.compare.render import decimals, format_p, format_status
+from wbcbench.compare.render import STATUS_WORDS, decimals, format_p, format_status
 from wbcbench.compare.result import Comparison, Effect, Split
 from wbcbench.core.text import (
     UNKNOWN,
+    Error,
     count_of,
     human_duration,
     human_energy,
@@ -25,7 +26,7 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Origin
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import ENERGY, Row, format_range
+from wbcbench.report.summaries import ENERGY, Row, format_range, get_mean
 from wbcbench.stats.bootstrap import compute_percentile_interval, resample
 from wbcbench.stats.intervals import Interval
 
@@ -42,11 +43,6 @@ _METRICS = {
     "macro_f1": "macro-F1",
 }
 _UNITS = {"%": " %", "pp": " percentage points", "": ""}
-_STATUS = {
-    "estimated": "the joules are estimated, not measured, so no saving or cost is shown",
-    "simulated": "the joules are those of a simulated sensor, so this shows nothing about energy",
-    "measured": "the joules are measured",
-}
 _INTERVALS = {
     "t": "Student's t on the differences within blocks, from three blocks on",
     "bootstrap": "BCa bootstrap of the differences within blocks, from fifteen blocks on",
@@ -74,14 +70,16 @@ def describe_analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
     settings = comparison.settings
     yield (
         "unit of comparison",
-        "The block: one seed with every variant once. Differences are taken inside blocks; joules "
-        "and seconds as logarithms of ratios, accuracies as they are.",
+        "The block: one seed with every variant once. Differences are taken inside blocks; joules, "
+        "seconds, watts and rates as logarithms of ratios, accuracies as they are.",
     )
     yield "primary family", _describe_family(comparison)
     yield (
         "intervals",
-        f"{_INTERVALS[settings.method]}; 95 %. Intervals of accuracy over photographs come from a "
-        "cluster bootstrap: whole photographs are resampled within each class.",
+        f"{_INTERVALS[settings.method]}; 95 %. Those of a variant's mean stay above zero (joules, "
+        "seconds, watts, rates) or within 0 and 1 (accuracies). Intervals of accuracy over "
+        "photographs come from a cluster bootstrap: whole photographs are resampled within each "
+        "class.",
     )
     yield (
         "tests",
@@ -125,7 +123,7 @@ def format_contrast(effect: Effect | Split) -> str:
 
 def describe_contrast(row: ContrastRow) -> str:
     """The result of a line of ``contrasts.csv`` with its number, interval, p and status."""
-    status = _STATUS.get(row["energy_status"] or "")
+    status = STATUS_WORDS.get(row["energy_status"] or "")
     return f"{_describe_result(row)}; {status}." if status else f"{_describe_result(row)}."
 
 
@@ -189,10 +187,17 @@ def describe_variant(row: Row) -> str:
 
 def format_both_errors(row: Row) -> str:
     """``41.2 kJ ± 600 J (runs) ± 9 J (reading) ± 2.1 kJ (board)``, and the joules' status."""
+    errors_j: dict[str, Error | None] = {}
     # Of an estimate the scatter over runs would pass for its error, which nobody knows.
-    names = () if row["energy_status"] == Origin.ESTIMATED else ("runs", "reading", "board")
-    halves_j = {name: row[f"energy_{name}_j"] for name in names}
-    text = human_energy_within(row[ENERGY], **halves_j)
+    if row["energy_status"] != Origin.ESTIMATED:
+        mean = get_mean(row, ENERGY)
+        sides = (mean.mean - mean.low, mean.high - mean.mean) if mean else None
+        errors_j = {
+            "runs": sides if mean and mean.has_interval else None,
+            "reading": row["energy_reading_j"],
+            "board": row["energy_board_j"],
+        }
+    text = human_energy_within(row[ENERGY], **errors_j)
     return text + format_status(row["energy_status"] or "")
 
 

@@ -32,6 +32,7 @@ TARGET_POWER = 0.80
 SIMULATED_STUDIES = 5_000
 POWER_SEED = 20_260_304
 LARGEST_EFFECT = 20.0
+SPREAD_STEPS = 2_000  # quantiles of the spread over which the chance of equivalence is averaged
 EFFECT_STEPS = 100  # the resolution of the detectable effect: steps in one standard deviation
 # To try all patterns of thousands of studies takes too long beyond twelve blocks: then so many
 # random ones stand for all, and beyond sixteen the t test does, to within a point.
@@ -66,9 +67,9 @@ def p_floor(n: int) -> float:
     return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (SIGN_RESAMPLES + 1)
 
 
-def find_least_blocks(level: float) -> int:
-    """The fewest blocks whose smallest attainable p is not above ``level``."""
-    return next(n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level)
+def find_least_blocks(level: float) -> int | None:
+    """The fewest blocks whose smallest attainable p is not above ``level``; ``None`` if none is."""
+    return next((n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level), None)
 
 
 @cache
@@ -112,6 +113,40 @@ def equivalence_p(differences: Floats, low: float, high: float) -> float | None:
     if error == 0:
         return 0.0 if low < mean < high else 1.0
     return float(special.stdtr(n - 1, -min(mean - low, high - mean) / error))
+
+
+def claim_p(differences: Floats, low: float | None, high: float | None) -> float | None:
+    """Two-sided p of the claim that the mean lies in a range; ``None`` below three blocks.
+
+    Twice the larger p of the one-sided t tests against the range's ends, so that it is at most 5 %
+    just where the 95 % interval lies inside. Where nothing varies it is that of the signs.
+
+    Args:
+        differences: ``[n]``, within blocks.
+        low: Lower end of the range, in the same unit; ``None`` where it is open.
+        high: Upper end.
+    """
+    one_sided = equivalence_p(
+        differences, -math.inf if low is None else low, math.inf if high is None else high
+    )
+    if one_sided is None:
+        return None
+    if _is_constant(differences):
+        return p_floor(len(differences)) if one_sided < 0.5 else 1.0
+    return min(2 * one_sided, 1.0)
+
+
+def lacks_spread(differences: Floats) -> bool:
+    """Whether ``[n]`` differences are all equal and too few to show anything by their signs.
+
+    The t interval of equal numbers has no width and would decide whatever it is asked. What counts
+    then is the exact sign-flip test, whose p cannot fall below ``p_floor(n)``.
+    """
+    return _is_constant(differences) and p_floor(len(differences)) > ALPHA
+
+
+def _is_constant(differences: Floats) -> bool:
+    return float(np.ptp(differences)) <= _ROUNDING * float(np.max(np.abs(differences)))
 
 
 # Contrasts of a 2 × 2 design with configurations ``(a0 b0, a0 b1, a1 b0, a1 b1)``: the effect of a
@@ -176,19 +211,21 @@ def count_stein_blocks(first: Floats, half_width: float) -> int:
         first: ``[n]`` differences of the first stage, n ≥ 2.
         half_width: Above zero, in their unit.
     """
-    return max(
-        len(first),
-        math.ceil((t_quantile(len(first)) * standard_error(first) / half_width) ** 2 * len(first)),
-    )
+    n = len(first)
+    reach = t_quantile(n) * float(np.std(first, ddof=1))
+    return max(n, math.ceil((reach / half_width) ** 2))
 
 
-def stein_interval(first: int, differences: Floats) -> Interval:
-    """The 95 % interval of the mean of ``[n]`` differences, ``first`` of them of the first stage."""
-    half = (
-        t_quantile(first) * float(np.std(differences[:first], ddof=1)) / math.sqrt(len(differences))
-    )
-    mean = float(np.mean(differences))
-    return Interval(mean - half, mean + half, "t")
+def stein_interval(differences: Floats, first: int) -> Interval:
+    """The 95 % interval of the mean of ``[n]`` differences after two stages.
+
+    Args:
+        differences: ``[n]``, those of the first stage first.
+        first: How many these are, two at least.
+    """
+    reach = t_quantile(first) * float(np.std(differences[:first], ddof=1))
+    mean, half = float(np.mean(differences)), reach / math.sqrt(len(differences))
+    return Interval(mean - half, mean + half, "stein")
 
 
 # The power of a plan is that of one primary contrast judged as ``compare`` judges it: the exact
@@ -220,6 +257,48 @@ def find_detectable_effect(blocks: int, tests: int = 6) -> float | None:
         steps, TARGET_POWER, key=lambda i: compute_power(i / EFFECT_STEPS, blocks, tests)
     )
     return step / EFFECT_STEPS if step < len(steps) else None
+
+
+# The mean and the spread of normal differences are independent, so the chance is the mean, over the
+# distribution of the spread, of the chance that the mean then lies near enough to zero.
+def compute_equivalence_power(spread: float, blocks: int, tests: int = 6) -> float:
+    """The chance to show equivalence where nothing differs, at the first step of Holm's correction.
+
+    The other tests of the family may only help.
+
+    Args:
+        spread: Standard deviation of the within-block differences, in half-widths of the region.
+        blocks: How many blocks the plan has.
+        tests: Size of the primary family.
+    """
+    if blocks < LEAST_FOR_T:
+        return 0.0
+    shares = (np.arange(SPREAD_STEPS) + 0.5) / SPREAD_STEPS
+    spreads = spread * np.sqrt(special.chdtri(blocks - 1, shares) / (blocks - 1))
+    errors = spreads / math.sqrt(blocks)
+    room = 1.0 - special.stdtrit(blocks - 1, 1 - ALPHA / tests) * errors
+    reach = np.maximum(room, 0.0) / (spread / math.sqrt(blocks))
+    return float((2 * special.ndtr(reach) - 1).mean())
+
+
+def find_equivalence_blocks(spread: float, tests: int = 6) -> int | None:
+    """The fewest blocks with a power of 80 % to show equivalence; ``None`` above a thousand."""
+    steps = range(MOST_BLOCKS_TO_SETTLE + 1)
+    blocks = bisect_left(
+        steps, TARGET_POWER, key=lambda n: compute_equivalence_power(spread, n, tests)
+    )
+    return blocks if blocks < len(steps) else None
+
+
+def find_equivalence_spread(power: float, blocks: int, tests: int = 6) -> float:
+    """The largest spread, in half-widths of the region, at which equivalence has this power."""
+    steps = range(1, round(LARGEST_EFFECT * EFFECT_STEPS))
+    step = bisect_left(
+        steps,
+        -power,
+        key=lambda i: -compute_equivalence_power(i / EFFECT_STEPS, blocks, tests),
+    )
+    return step / EFFECT_STEPS
 
 
 @cache

@@ -12,7 +12,7 @@ import json
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
 from types import GenericAlias
@@ -20,10 +20,12 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from wbcbench.compare.metric import PlannedClaim, PrimaryFamily
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import load_toml
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
+from wbcbench.stats.tests import ALPHA, find_least_blocks
 
 Status = Literal["measured", "estimated", "simulated"]
 
@@ -37,6 +39,8 @@ SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _BY_PLAN = {
     "study", "seed", "block", "block_attempt", "order_in_block", "order_global", "repeat",
 }  # fmt: skip
+ClaimName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
 _STRICT = ConfigDict(extra="forbid", strict=True)
 
 
@@ -60,7 +64,11 @@ class PlannedAnalysis:
     Attributes:
         metrics: Columns of the results table; empty = energy of training and balanced accuracy.
         baseline: The configuration to compare with; ``None`` lets the lower levels decide.
-        contrasts: The primary contrasts by name; the design decides them, and a list here must
+        family: The primary contrasts: ``baseline``, each variant against the baseline, or
+            ``factors``, two factors of two levels and their interaction. Not given: baseline.
+        exploratory: Whether nothing is tested: estimates and intervals only, so that any number
+            of blocks will do.
+        contrasts: The primary contrasts by name; the family decides them, and a list here must
             name the same. Empty = not given.
         lowest_status: The lowest status of joules that is accepted.
         equivalent_pct: Half-width of the region in which joules and seconds do not differ
@@ -72,6 +80,8 @@ class PlannedAnalysis:
 
     metrics: tuple[str, ...] = ()
     baseline: str | None = None
+    family: PrimaryFamily | None = None
+    exploratory: bool = False
     contrasts: tuple[str, ...] = ()
     lowest_status: Status = "measured"
     equivalent_pct: Annotated[float, Field(ge=0.01, le=50)] = 2.0
@@ -127,6 +137,7 @@ class Experiment:
         about: One sentence for people.
         order_seed: Draw of the order inside the blocks.
         block_repeats: How often a block with an invalid run is repeated.
+        claims: Stated beforehand, by name.
         pauses, analysis, until, submission: See there.
     """
 
@@ -141,6 +152,7 @@ class Experiment:
     pauses: Pauses = Pauses()
     analysis: PlannedAnalysis = PlannedAnalysis()
     until: Until | None = None
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     submission: SubmissionDetails = SubmissionDetails()
 
 
@@ -190,7 +202,13 @@ ExperimentFile = _make_model(
     {
         "study": _describe(str | None, None, "Folder under results; the file's name."),
         "about": _describe(str, "", "One sentence for people."),
-        "blocks": _describe(int, BLOCKS, "Every combination once in each.", ge=1, le=1000),
+        "blocks": _describe(
+            int,
+            BLOCKS,
+            "Every combination once in each; more where the tests need more.",
+            ge=1,
+            le=1000,
+        ),
         "first_seed": _describe(int, FIRST_SEED, "Seed of block 1, then counting.", ge=0),
         "seeds": _describe(list[int], [], "One a block, instead of blocks, first_seed."),
         "order_seed": _describe(int, ORDER_SEED, "Draw of the order in the blocks."),
@@ -202,6 +220,10 @@ ExperimentFile = _make_model(
         "pauses": _describe_table(Pauses, "Between runs."),
         "analysis": _describe_table(PlannedAnalysis, "What will be compared, and how."),
         "until": _describe(Until | None, None, "Stopping rule."),
+        "claims": (
+            dict[ClaimName, PlannedClaim],
+            Field(default_factory=dict, description="What is claimed beforehand, by name."),
+        ),
         "submission": _describe_table(SubmissionDetails, "Who submits the study."),
     },
 )
@@ -213,6 +235,7 @@ _TABLES = {"run": RUN_KEYS, "factors": RUN_KEYS} | {
         ("pauses", Pauses),
         ("analysis", PlannedAnalysis),
         ("until", Until),
+        ("claims", PlannedClaim),
         ("submission", SubmissionDetails),
     )
 }
@@ -225,11 +248,14 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": SCHEMA_DIALECT, **schema, "title": "wbcbench experiment"}
 
 
-def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
+def read_experiment(
+    path: Path, changes: Sequence[str] = (), *, exploratory: bool = False
+) -> Experiment:
     """Read an experiment file.
 
     Args:
         path: The file.
+        exploratory: Whether the analysis is exploratory, whatever the file says.
         changes: ``KEY=VALUE`` each, a key of the file (``blocks``) or of its table ``run``
             (``epochs``), a value as TOML writes it or a bare word; they win over the file.
 
@@ -260,7 +286,10 @@ def read_experiment(path: Path, changes: Sequence[str] = ()) -> Experiment:
         for name in ("run", "factors")
     )
     _check_factors(path, factors, run)
-    blocks, seeds = _choose_seeds(path, given)
+    analysis = given.setdefault("analysis", PlannedAnalysis())
+    if exploratory:
+        given["analysis"] = replace(analysis, exploratory=True)
+    blocks, seeds = _choose_seeds(path, given, _count_blocks(factors, analysis))
     return Experiment(
         study=given.pop("study", None) or path.stem,
         seeds=seeds,
@@ -330,10 +359,23 @@ def _check_factors(
         )
 
 
-def _choose_seeds(path: Path, given: Mapping[str, Any]) -> tuple[int, tuple[int, ...]]:
+def _count_blocks(factors: Mapping[str, Sequence[Any]], analysis: PlannedAnalysis) -> int:
+    """The blocks that a plan has by default: as many as its primary family needs, eight at least.
+
+    A family that no number of blocks can test is refused when its plan is made.
+    """
+    configurations = prod(len(levels) for levels in factors.values())
+    contrasts = 3 if analysis.family == "factors" else max(configurations - 1, 1)
+    tests = contrasts * (len(analysis.metrics) or 2)
+    return max(BLOCKS, find_least_blocks(ALPHA / tests) or BLOCKS)
+
+
+def _choose_seeds(
+    path: Path, given: Mapping[str, Any], default: int
+) -> tuple[int, tuple[int, ...]]:
     """How many blocks, and a seed for each there may be."""
     seeds, until = tuple(given.get("seeds", ())), given.get("until")
-    blocks = given.get("blocks", BLOCKS if until or not seeds else len(seeds))
+    blocks = given.get("blocks", default if until or not seeds else len(seeds))
     most = until.max_blocks if until else blocks
     if most < blocks:
         raise UsageError(

@@ -19,16 +19,25 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from wbcbench.compare.design import Contrast, configure_plan, make_design
-from wbcbench.compare.metric import ACCURACY, PRIMARY, Settings, find_metric
+from wbcbench.compare.metric import (
+    GPU_ENERGY,
+    PRIMARY,
+    PlannedClaim,
+    Settings,
+    TwoStages,
+    find_metric,
+)
+from wbcbench.compare.planned_claims import check_claims
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import PLAN, earlier_plan
+from wbcbench.core.text import count_of
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
 from wbcbench.stats.order import draw_orders
-from wbcbench.stats.tests import ALPHA, find_detectable_effect, find_least_blocks, p_floor
+from wbcbench.stats.tests import ALPHA, find_least_blocks, p_floor
 from wbcbench.study import limits
 from wbcbench.study.experiment import (
     Experiment,
@@ -41,6 +50,8 @@ from wbcbench.study.experiment import (
 
 SCHEMA = "wbcbench.plan/2"
 _NOT_DESIGN = ("about", "submission")
+_LATER = {"family": None, "exploratory": False}
+"""What [analysis] came to say later, and the value that says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,7 @@ class Plan:
         blocks: How many blocks are carried out in any case.
         factors: Names of the fields that are varied.
         order_seed, block_repeats, pauses, analysis, until: As in ``Experiment``.
+        claims: As in ``Experiment``; part of the digest of a plan that has any.
         about, submission: As in ``Experiment``; no part of the digest.
     """
 
@@ -65,6 +77,7 @@ class Plan:
     pauses: Pauses
     analysis: PlannedAnalysis
     until: Until | None = None
+    claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     about: str = ""
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
@@ -72,6 +85,11 @@ class Plan:
     def sha256(self) -> str:
         """Digest of the design in canonical JSON."""
         design = {name: value for name, value in asdict(self).items() if name not in _NOT_DESIGN}
+        for name, unset in _LATER.items():  # plans that knew nothing of it keep their digest
+            if design["analysis"][name] == unset:
+                del design["analysis"][name]
+        if not self.claims:  # plans from before there were any keep their digest
+            del design["claims"]
         design["runs"] = [run.digested for run in self.runs]
         text = json.dumps(design, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
@@ -88,6 +106,11 @@ class Plan:
     def levels(self, run: RunSpec) -> Mapping[str, Any]:
         """What distinguishes a run from the others of its block."""
         return {name: getattr(run, name) for name in self.factors}
+
+    def label(self, run: RunSpec) -> str:
+        """The same in words: ``leaky-dropout batch_size=256``."""
+        levels = self.levels(run).items()
+        return " ".join([run.variant, *(f"{k}={v}" for k, v in levels if k != "variant")])
 
 
 def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = None) -> Plan:
@@ -117,38 +140,66 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
                 order_global=len(runs) + 1,
             )
             runs.append(limits.check_spec(run, name_field))
+    compared = configure_plan(experiment.study, runs[: len(combinations)])
+    check_claims(experiment.claims, [configuration.label for configuration in compared])
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
+    family = experiment.analysis.family or "baseline"
     return Plan(
         runs=tuple(runs),
-        **{name: getattr(experiment, name) for name in shared - {"factors"}},
+        analysis=replace(experiment.analysis, family=family),
+        **{name: getattr(experiment, name) for name in shared - {"factors", "analysis"}},
         factors=tuple(names) or ("variant",),
     )
 
 
-def read_plan(path: Path, changes: Sequence[str] = ()) -> Plan:
+def read_plan(path: Path, changes: Sequence[str] = (), *, exploratory: bool = False) -> Plan:
     """The plan of an experiment file, or a plan that was written before.
 
+    Args:
+        path: The file.
+        changes: As in ``read_experiment``.
+        exploratory: Whether to give up every test, whatever the file says.
+
     Raises:
-        UsageError: The file cannot be read, is wrong, or is a plan that was changed by hand.
+        UsageError: The file cannot be read, is wrong, is a plan that was changed by hand, or can
+            never show anything though it is not exploratory.
     """
     if path.suffix == ".json":
-        if changes:
+        plan = None if changes else from_json(path)
+        if plan is None or exploratory > plan.analysis.exploratory:
             raise UsageError(
-                f"{path} is a finished plan; --set cannot change it. Change the experiment file "
-                "and make a new plan."
+                f"{path} is a finished plan; {'--set' if changes else '--exploratory'} cannot "
+                "change it. Change the experiment file and make a new plan."
             )
-        return from_json(path)
-    experiment = read_experiment(path, changes)
+        return plan
+    experiment = read_experiment(path, changes, exploratory=exploratory)
 
     def format_key(name: str) -> str:
         table = "factors" if name in experiment.factors else "run"
         return f"{path}: key '{name if name == 'study' else f'{table}.{name}'}'"
 
     try:
-        return make_plan(experiment, format_key)
+        plan = make_plan(experiment, format_key)
+        _require_tests(plan)
     except UsageError as error:
         text = str(error)
         raise UsageError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+    return plan
+
+
+def _require_tests(plan: Plan) -> None:
+    """Raise ``UsageError`` where no difference, however large, could be told from chance."""
+    contrasts = len(check_contrasts(plan))
+    tests = contrasts * (len(plan.analysis.metrics) or 2)
+    if not tests or plan.analysis.exploratory or p_floor(plan.blocks) <= ALPHA / tests:
+        return
+    wanted = find_least_blocks(ALPHA / tests)
+    more = f"Set blocks = {wanted}" if wanted else "Compare fewer variants"
+    raise UsageError(
+        f"{count_of(plan.blocks, 'block')} can never show a difference: p cannot fall below "
+        f"{p_floor(plan.blocks):.2g}, but {count_of(tests, 'corrected test')} need "
+        f"{ALPHA / tests:.2g}. {more}, or add --exploratory, which tests nothing."
+    )
 
 
 def to_json(plan: Plan, stored_utc: str | None = None) -> bytes:
@@ -215,71 +266,29 @@ def choose_settings(study_dir: Path | None, options: Mapping[str, Any]) -> Setti
     if study_dir is None or not (study_dir / PLAN).exists():
         return Settings(**given)
     plan = from_json(study_dir / PLAN)
-    settings = analysis_settings(plan.analysis)
+    settings = analysis_settings(plan)
     departures = tuple(name for name in given if given[name] != getattr(settings, name))
     return replace(settings, plan_sha256=plan.sha256, departures=departures, **given)
 
 
-def analysis_settings(analysis: PlannedAnalysis) -> Settings:
+def analysis_settings(plan: Plan) -> Settings:
     """The settings of a comparison as planned."""
+    analysis, until = plan.analysis, plan.until
+    stages = None
+    if until is not None:
+        contrast = find_contrast(check_contrasts(plan), until.contrast)
+        columns = (until.metric,) if until.metric else (PRIMARY, GPU_ENERGY)
+        stages = TwoStages(contrast.name, columns, plan.blocks)
     return Settings(
         metrics=analysis.metrics,
         baseline=analysis.baseline,
+        family=analysis.family,
+        exploratory=analysis.exploratory,
         lowest_status=Origin(analysis.lowest_status),
         region_pct=analysis.equivalent_pct,
         region_pp=analysis.equivalent_pp,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class PowerAnalysis:
-    """What the primary family of a plan can show.
-
-    Attributes:
-        contrasts: Names of the primary contrasts; empty for a single configuration.
-        metrics: Columns they are taken of.
-        blocks: How many blocks will be carried out.
-        p_floor: The smallest attainable p with so many blocks; ``None`` without a contrast.
-        p_level: What the first step of Holm's correction asks for.
-        blocks_wanted: The fewest blocks whose smallest attainable p is not above that.
-        detectable_d_z: Least difference found with a power of 80 %, in standard deviations
-            between blocks; ``None`` where p cannot get there.
-        can_show: Whether any difference, however large, could be distinguished from chance.
-    """
-
-    contrasts: tuple[str, ...]
-    metrics: tuple[str, ...]
-    blocks: int
-    p_floor: float | None = None
-    p_level: float | None = None
-    blocks_wanted: int | None = None
-    detectable_d_z: float | None = None
-    can_show: bool = False
-
-
-def analyse_power(plan: Plan) -> PowerAnalysis:
-    """What a plan can show with its blocks.
-
-    Raises:
-        UsageError: The analysis names a contrast, a configuration or a column that the plan does
-            not have.
-    """
-    names = tuple(contrast.name for contrast in check_contrasts(plan))
-    columns = plan.analysis.metrics or (PRIMARY, ACCURACY)
-    metrics = tuple(find_metric(name).name for name in columns)
-    tests = len(names) * len(metrics)
-    if not tests:
-        return PowerAnalysis((), metrics, plan.blocks)
-    least_p, p_level = p_floor(plan.blocks), ALPHA / tests
-    return PowerAnalysis(
-        contrasts=names,
-        metrics=metrics,
-        blocks=plan.blocks,
-        p_floor=least_p,
-        p_level=p_level,
-        blocks_wanted=find_least_blocks(p_level),
-        detectable_d_z=find_detectable_effect(plan.blocks, tests),
-        can_show=least_p <= p_level,
+        two_stages=stages,
+        claims=plan.claims,
     )
 
 
@@ -290,14 +299,22 @@ def check_contrasts(plan: Plan) -> list[Contrast]:
         UsageError: They differ; the message has the contrasts that the factors make.
     """
     configurations = configure_plan(plan.study, plan.block(1))
-    design = make_design(configurations, plan.analysis.baseline, [plan.study])
+    design = make_design(configurations, plan.analysis.baseline, [plan.study], plan.analysis.family)
     primary = [contrast for contrast in design.contrasts if contrast.family == "primary"]
+    asked = [*plan.analysis.contrasts, *([plan.until.contrast] if plan.until else [])]
+    if any(c.is_interaction and c not in primary for c in design.contrasts) and any(
+        name.split()[0] in (*design.factors, "interaction") for name in asked if name
+    ):
+        raise UsageError(
+            f"{', '.join(asked)}: contrasts of the factors are primary only with "
+            'family = "factors" in [analysis].'
+        )
     names = {find_contrast(primary, name).name for name in plan.analysis.contrasts}
     missing = [contrast.name for contrast in primary if contrast.name not in names]
     if names and missing:
         raise UsageError(
-            f"[analysis] contrasts leaves out {', '.join(missing)}. The factors of {plan.study} "
-            "decide the primary family, which is corrected as a whole. Name all or none."
+            f"[analysis] contrasts leaves out {', '.join(missing)}. The primary family "
+            f"({plan.analysis.family}) is corrected as a whole. Name all or none."
         )
     if plan.until is not None:
         find_contrast(primary, plan.until.contrast)

@@ -13,10 +13,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
 from pydantic import TypeAdapter
 
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.metric import PRIMARY
+from wbcbench.compare.effects import compute_differences, count_first_stage
+from wbcbench.compare.metric import PRIMARY, find_metric
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.quality import Quality
@@ -26,6 +28,8 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import INTERIM_ANALYSES
+from wbcbench.stats.intervals import LEAST_FOR_T
+from wbcbench.stats.tests import count_stein_blocks, stein_interval
 from wbcbench.study.forecast import Past, learn_cost
 from wbcbench.study.plan import Plan, analysis_settings, check_contrasts, find_contrast
 from wbcbench.table.derive import Spent, Sum, spent, sum_spent
@@ -35,7 +39,7 @@ State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
 
-INTERIM_SCHEMA = "wbcbench.interim-analyses/2"
+INTERIM_SCHEMA = "wbcbench.interim-analyses/3"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,24 +194,30 @@ def _sort_attempt(attempt: Attempt, last_attempts: dict[RunSpec, int]) -> str:
     return "counted" if attempt.spec.block_attempt == last else "repeated block"
 
 
-# Every check of the stopping rule is written down, because checking often and stopping when one
-# likes the result is a choice that a reader must be able to count. The rule judges the width of
-# the interval alone, never the sign.
+# Stein's two stages. The spread in the first blocks decides how many blocks there are; after that
+# blocks are counted and no result is looked at. All of it is written down, for a reader must see
+# that the number of blocks was no choice.
 @dataclass(frozen=True, slots=True)
 class InterimAnalysis:
-    """A check of the stopping rule after a block.
+    """What the stopping rule said after a block.
 
     Attributes:
         blocks: Blocks carried out by then; complete ones are counted by ``used``.
-        used: Complete blocks the interval rests on.
-        width: Of the interval, in ``unit``; ``None`` if there is none yet.
+        used: Complete blocks.
+        first: Of these, the ones of the first stage; 0 while there are too few.
+        spread: Standard deviation of the contrast in the first stage, in ``unit``.
+        needed: Complete blocks in all that the spread asks for, whatever the maximum.
+        width: Of the 95 % interval now, by Stein: its upper end over its lower one, in ``unit``.
         unit: Per cent or percentage points.
-        stops: Whether it was narrow enough.
-        reason: Why there is no interval.
+        stops: Whether there are as many complete blocks as needed.
+        reason: Why nothing could be computed.
     """
 
     blocks: int
     used: int = 0
+    first: int = 0
+    spread: float | None = None
+    needed: int | None = None
     width: float | None = None
     unit: str = ""
     stops: bool = False
@@ -218,15 +228,16 @@ class InterimAnalyses:
     """The interim analyses of one study, stored beside its runs."""
 
     def __init__(self, study_dir: Path, plan: Plan) -> None:
-        """Read those that were made before under the same plan; a damaged file is begun again."""
+        """Read those that were made under the same plan and rule; another file is begun again."""
         self._path, self._dir, self._plan = study_dir / INTERIM_ANALYSES, study_dir, plan
         self._by_blocks: dict[int, InterimAnalysis] = {}
         if self._path.exists():
             try:
                 document = parse_json(self._path.read_bytes())
                 adapter = TypeAdapter(list[InterimAnalysis])
-                analyses = adapter.validate_python(document["interim_analyses"])
-                if document["plan_sha256"] == plan.sha256:
+                stated = document["schema"], document["plan_sha256"]
+                if stated == (INTERIM_SCHEMA, plan.sha256):
+                    analyses = adapter.validate_python(document["interim_analyses"])
                     self._by_blocks = {analysis.blocks: analysis for analysis in analyses}
             except (ValueError, KeyError, TypeError):
                 pass
@@ -237,7 +248,7 @@ class InterimAnalyses:
         return tuple(self._by_blocks[blocks] for blocks in sorted(self._by_blocks))
 
     def check(self, blocks: int) -> InterimAnalysis:
-        """Check the stopping rule after a block; an analysis that was made before stands."""
+        """What the stopping rule says after a block; an analysis that was made before stands."""
         if blocks not in self._by_blocks:
             self._by_blocks[blocks] = _check_stopping_rule(self._dir, self._plan, blocks)
             document = {
@@ -253,19 +264,30 @@ def _check_stopping_rule(study_dir: Path, plan: Plan, blocks: int) -> InterimAna
     until = plan.until
     assert until is not None
     contrast = find_contrast(check_contrasts(plan), until.contrast)
-    settings = replace(analysis_settings(plan.analysis), metrics=(until.metric or PRIMARY,))
+    metric = find_metric(until.metric or PRIMARY)
+    settings = replace(analysis_settings(plan), metrics=(metric.name,))
     runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
         comparison = compare(runs, settings, [plan.study])
     except WbcbenchError as error:
         return InterimAnalysis(blocks, reason=str(error))
-    effect = next((e for e in comparison.effects if e.contrast == contrast.name), None)
-    if effect is None or effect.interval is None:
-        used = effect.n if effect else 0
+    used = len(comparison.blocks.runs)
+    if used < LEAST_FOR_T or contrast not in comparison.design.contrasts:
         return InterimAnalysis(blocks, used, reason="fewer than three complete blocks")
-    width = effect.interval.high - effect.interval.low
-    stops = width <= until.width
-    return InterimAnalysis(blocks, effect.n, width, effect.metric.unit, stops)
+    differences = compute_differences(comparison.blocks, contrast, metric)
+    first = count_first_stage(comparison.blocks, settings)
+    needed = count_stein_blocks(differences[:first], metric.from_unit(until.width) / 2)
+    interval = stein_interval(differences, first)
+    return InterimAnalysis(
+        blocks=blocks,
+        used=used,
+        first=first,
+        spread=metric.to_unit(float(np.std(differences[:first], ddof=1))),
+        needed=needed,
+        width=metric.to_unit(interval.high - interval.low),
+        unit=metric.unit,
+        stops=used >= needed,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,7 +135,7 @@ class Sweep:
                 return max(number, self._least)
             if until is not None and number >= self._plan.blocks:
                 analysis = interim.check(number)
-                self._say(describe_interim(analysis, until.width))
+                self._say(describe_interim(analysis, self._plan.most_blocks))
                 if analysis.stops:
                     return number
         return self._reach

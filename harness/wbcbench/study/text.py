@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from wbcbench.compare.metric import PRIMARY, find_metric
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.text import count_of, human_duration, human_energy, human_share
+from wbcbench.core.text import aligned_table, count_of, human_duration, human_energy, human_share
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
-from wbcbench.stats.tests import TARGET_POWER
+from wbcbench.stats.order import count_blocks_of_balance
+from wbcbench.stats.tests import MOST_BLOCKS_TO_SETTLE, TARGET_POWER
 from wbcbench.study.forecast import Cost
-from wbcbench.study.plan import Plan, PowerAnalysis
+from wbcbench.study.plan import Plan
+from wbcbench.study.power import LITTLE_CHANCE, LearnedSpread, PowerAnalysis
 from wbcbench.study.progress import Account, InterimAnalysis, State, SweepOutcome, state_of
 from wbcbench.table.derive import Sum, spent
 from wbcbench.table.view import Run
 
+_MOST_BALANCED = 8  # configurations whose balance is shown as a table
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
 
 
@@ -26,25 +30,72 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
     levels = {name: {str(getattr(run, name)) for run in block} for name in plan.factors}
     factors = " × ".join(f"{name} ({len(own)})" for name, own in levels.items())
     runs = count_of(len(block) * plan.blocks, "run")
-    primary = "no contrast: a single configuration"
-    if power.contrasts:
-        primary = f"{', '.join(power.contrasts)} on {', '.join(power.metrics)} (Holm); joules "
-        primary += plan.analysis.lowest_status
     lines = {
         "Study": f"{plan.study}: {plan.about}" if plan.about else plan.study,
-        "Design": f"{factors}, {count_of(plan.blocks, 'block')}, {runs}, "
-        f"order seed {plan.order_seed}",
-        "Tests": primary,
+        "Design": f"{factors}, {count_of(plan.blocks, 'block')}, {runs}",
+        "Tests": _describe_tests(plan, power),
         "Cost": _describe_cost(plan, cost),
         "Power": _describe_power(power),
+        "Equivalence": _describe_equivalence(plan, power),
+        **{f"{learned.metric}": _describe_learned(power, learned) for learned in power.learned},
     }
     if until := plan.until:
+        unit = find_metric(until.metric or PRIMARY).unit
         lines["Until"] = (
-            f"blocks are added until the interval of {until.contrast} is at most "
-            f"{until.width:g} wide, {until.max_blocks} blocks at most; interim analyses are counted"
+            f"two stages (Stein): the spread of {until.contrast} in the first "
+            f"{count_of(plan.blocks, 'block')} decides how many there are, so that the upper end "
+            f"of its 95 % interval lies {until.width:g} {unit} above the lower; "
+            f"{until.max_blocks} at most"
         )
+    if plan.claims:
+        stated = (f"{name}: {claim.statement}" for name, claim in sorted(plan.claims.items()))
+        lines["Claims"] = f"{'; '.join(stated)} (Holm)"
     lines["Digest"] = plan.sha256
-    return "\n".join(f"{name:<9}{text}" for name, text in lines.items())
+    lines["Order"] = f"Williams squares, order seed {plan.order_seed}; {_describe_balance(power)}"
+    text = "\n".join(f"{name:<13}{line}" for name, line in lines.items())
+    return f"{text}\n{_format_balance(power)}".rstrip()
+
+
+def _describe_tests(plan: Plan, power: PowerAnalysis) -> str:
+    if not power.contrasts:
+        return "no contrast: a single configuration"
+    named = f"{', '.join(power.contrasts)} on {', '.join(power.metrics)}"
+    if power.family == "baseline":
+        named = f"each against {power.baseline}: {named}"
+    joules = f"joules {plan.analysis.lowest_status}"
+    return f"{named} ({'exploratory, nothing tested' if power.exploratory else 'Holm'}); {joules}"
+
+
+def _describe_balance(power: PowerAnalysis) -> str:
+    size = len(power.balance.names)
+    places, both = count_blocks_of_balance(size)
+    if size == 1:
+        return "one run a block"
+    words = f"multiples of {both} blocks balance places and neighbours"
+    return words if places == both else f"{words}, multiples of {places} the places"
+
+
+def _format_balance(power: PowerAnalysis) -> str:
+    """How often each stands at each place and right after each other one."""
+    balance = power.balance
+    size = len(balance.names)
+    if not 1 < size <= _MOST_BALANCED:
+        return ""
+    letters = [chr(ord("A") + number) for number in range(size)]
+    headings = (
+        "variant",
+        *(f"place {n + 1}" for n in range(size)),
+        *(f"after {x}" for x in letters),
+    )
+    rows = [
+        (
+            f"{letters[i]} {balance.names[i]}",
+            *map(str, balance.places[i]),
+            *("–" if i == j else str(balance.after[i][j]) for j in range(size)),
+        )
+        for i in range(size)
+    ]
+    return aligned_table(headings, rows)
 
 
 def _describe_cost(plan: Plan, cost: Cost) -> str:
@@ -68,12 +119,11 @@ def _rest_s(plan: Plan, cost: Cost) -> float:
 
 
 def _describe_power(power: PowerAnalysis) -> str:
-    if power.p_floor is None:
+    if power.p_floor is None or power.exploratory:
         return "nothing is tested"
-    tests = len(power.contrasts) * len(power.metrics)
     text = (
         f"smallest attainable p with {count_of(power.blocks, 'block')} {power.p_floor:.2g}; Holm's "
-        f"first step over {tests} tests needs {power.p_level:.2g}"
+        f"first step over {power.tests} tests needs {power.p_level:.2g}"
     )
     if not power.can_show:
         return f"{text}: too few blocks to show anything; {power.blocks_wanted} can"
@@ -85,15 +135,46 @@ def _describe_power(power: PowerAnalysis) -> str:
     )
 
 
+def _describe_equivalence(plan: Plan, power: PowerAnalysis) -> str:
+    """The chance to show that nothing differs, by how much blocks scatter."""
+    if power.equivalence_power is None or power.exploratory:
+        return "nothing is tested"
+    halves = plan.analysis.equivalent_pct, plan.analysis.equivalent_pp
+
+    def both(factor: float) -> str:
+        return f"{factor * halves[0]:.2g} % (joules, seconds) or {factor * halves[1]:.2g} pp"
+
+    wanted = power.equivalence_blocks or f"more than {MOST_BLOCKS_TO_SETTLE:,}"
+    return (
+        f"to ±{both(1)} where nothing differs: chance {power.equivalence_power:.0%} if blocks "
+        f"scatter by as much (standard deviation), and {wanted} blocks for {TARGET_POWER:.0%}; "
+        f"with {power.blocks} blocks {TARGET_POWER:.0%} if they scatter by "
+        f"{both(power.equivalence_spread or 0.0)}, and it cannot be shown above "
+        f"{both(power.equivalence_limit or 0.0)}"
+    )
+
+
+def _describe_learned(power: PowerAnalysis, learned: LearnedSpread) -> str:
+    """What the plan can show if runs scatter as those of an earlier study did."""
+    unit = find_metric(learned.metric).unit
+    blocks = count_of(learned.blocks, "block")
+    text = f"spread {learned.spread:.2g} {unit} in {blocks} of {learned.study}"
+    if learned.detectable is not None and power.can_show and not power.exploratory:
+        text += f": finds {learned.detectable:.2g} {unit} with a power of {TARGET_POWER:.0%}"
+    cannot = "cannot be shown, chance" if learned.equivalence_power < LITTLE_CHANCE else "chance"
+    text += f"; equivalence to ±{learned.region:g} {unit}: {cannot} {learned.equivalence_power:.0%}"
+    if learned.equivalence_power < TARGET_POWER:
+        wanted = learned.equivalence_blocks or f"more than {MOST_BLOCKS_TO_SETTLE:,}"
+        text += f", {wanted} blocks would do"
+    return text
+
+
 def format_runs(plan: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...]]:
     """A line a run: place, block, seed, what it is, and its state if that is known."""
     lines = []
     for i, run in enumerate(plan.runs):
-        settings = [f"{k}={v}" for k, v in plan.levels(run).items() if k != "variant"]
-        what = " ".join([run.variant, *settings])
-        lines.append(
-            (str(run.order_global), str(run.block), str(run.seed), what, *states[i : i + 1])
-        )
+        place = (str(run.order_global), str(run.block), str(run.seed))
+        lines.append((*place, plan.label(run), *states[i : i + 1]))
     return lines
 
 
@@ -107,6 +188,7 @@ def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[st
         "most_blocks": plan.most_blocks,
         "order_seed": plan.order_seed,
         "factors": list(plan.factors),
+        "claims": {name: asdict(claim) for name, claim in plan.claims.items()},
         "runs": [
             {**{key: getattr(run, key) for key in keys}, "levels": plan.levels(run)}
             for run in plan.runs
@@ -138,9 +220,7 @@ def describe_sweep(plan: Plan, outcome: SweepOutcome, account: Account) -> str:
         parts = ", ".join(f"{kind} {_describe_sum(own)}" for kind, own in account.wasted.items())
         lines.append(f"wasted   {_describe_sum(account.all_wasted)}: {parts}")
     if outcome.interim_analyses:
-        narrow = "" if outcome.interim_analyses[-1].stops else "not "
-        count = len(outcome.interim_analyses)
-        lines.append(f"interim analyses  {count}, interval {narrow}narrow enough in the last")
+        lines.append(describe_interim(outcome.interim_analyses[-1], plan.most_blocks))
     return "\n".join(lines)
 
 
@@ -201,11 +281,15 @@ def describe_repeat(block: int, attempt: int, most: int) -> str:
     return f"block {block} has an invalid run and is repeated: attempt {attempt} of {most}"
 
 
-def describe_interim(analysis: InterimAnalysis, width: float) -> str:
-    """``interim analysis after block 5: interval 6.1 % wide, target 4 %: continuing``."""
-    start = f"interim analysis after block {analysis.blocks}"
-    if analysis.width is None:
-        return f"{start}: no interval yet ({analysis.reason})"
-    result = "narrow enough" if analysis.stops else "continuing"
+def describe_interim(analysis: InterimAnalysis, most: int) -> str:
+    """``first stage, 8 blocks: spread 3.1 %, 14 blocks are needed``, then how many there are."""
+    if analysis.needed is None:
+        return f"after block {analysis.blocks}: the spread is unknown ({analysis.reason})"
+    needed = count_of(analysis.needed, "complete block")
+    if analysis.needed > most:
+        needed += f", more than the {most} that are allowed"
     unit = analysis.unit
-    return f"{start}: interval {analysis.width:.3g} {unit} wide, target {width:g} {unit}: {result}"
+    if analysis.used == analysis.first:
+        start = f"first stage, {count_of(analysis.first, 'complete block')}"
+        return f"{start}: spread {analysis.spread:.3g} {unit}, {needed} are needed in all"
+    return f"second stage, {analysis.used} of {needed}: interval {analysis.width:.3g} {unit} wide"

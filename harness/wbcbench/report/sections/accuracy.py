@@ -17,7 +17,7 @@ from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.report.summaries import compute_mean, format_mean, format_range
 from wbcbench.report.words import MOST_RUNS, Pair, PhotographIntervals, compute_photograph_intervals
-from wbcbench.stats.intervals import t_interval
+from wbcbench.stats.intervals import level_interval
 from wbcbench.table.view import TABLE_BATCH, Run
 
 UNUSED = "UNUSED"
@@ -120,8 +120,8 @@ def collect_depth(study: ReportStudy, variant: str) -> Depth | None:
 def _build_whisker(
     depth: Depth, group: str, values: Sequence[float], photographs: Pair | None
 ) -> Whisker:
-    interval = t_interval(np.asarray(values, dtype=np.float64))
-    by_seed = (max(interval.low, 0.0), min(interval.high, 1.0)) if interval else None
+    interval = level_interval(np.asarray(values, dtype=np.float64), "share")
+    by_seed = (interval.low, interval.high) if interval else None
     return Whisker(group, depth.variant, float(np.mean(values)), by_seed, photographs)
 
 
@@ -463,6 +463,6 @@ def _build_inference_row(
     cells = []
     for (energy, speed), divisor in zip((_ONE, _MANY), divisors, strict=True):
         energies = [_IMAGES * energy_j for energy_j in known_values(metered, energy)]
-        cells.append(format_mean(compute_mean(energies), divisor))
-        cells.append(format_mean(compute_mean(known_values(used, speed))))
+        cells.append(format_mean(compute_mean(energies, "ratio"), divisor))
+        cells.append(format_mean(compute_mean(known_values(used, speed), "ratio")))
     return (configuration.label, str(len(used)), *cells)

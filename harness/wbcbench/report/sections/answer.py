@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wbcbench.compare.notes import notes_on_one_class
+from wbcbench.compare.design import notes_on_one_class
 from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
@@ -208,11 +208,6 @@ def _describe_intervals(rows: Sequence[Row]) -> str:
     """The meaning of the brackets, which depends on how many runs there are."""
     times = [mean for row in rows if (mean := get_mean(row, "time_train_s"))]
     intervals = {mean.has_interval for mean in times if mean.n > 1}
-    if any(mean.low < 0 for mean in times):
-        return (
-            f"{_METHOD}; of so few and so different runs it may reach below zero, where no time "
-            "lies"
-        )
     if intervals == {True}:
         return _METHOD
     if True in intervals:
@@ -230,11 +225,11 @@ def _build_errors(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
         "leakage-free test subset",
     )
     caption = (
-        "What an interval over runs leaves out. Joules: ± runs (95 % t); ± reading and "
-        "± board (the gain of its sensor), which more runs do not shrink; above idle is without "
-        "what the idle machine would have drawn. 95 % CI over photographs: a cluster bootstrap "
-        "that resamples whole photographs, not images; of several runs the widest. Leakage-free "
-        "test subset: accuracy without test images of cells that "
+        "What an interval over runs leaves out. Joules: ± runs (95 % t; −/+ where its sides "
+        "differ); ± reading and ± board (the gain of its sensor), which more runs do not shrink; "
+        "above idle is without what the idle machine would have drawn. 95 % CI over photographs: "
+        "a cluster bootstrap that resamples whole photographs, not images; of several runs the "
+        "widest. Leakage-free test subset: accuracy without test images of cells that "
         f"TRAIN shows as well.{study.energy_stamp}"
     )
     lines = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import median, stdev
+from statistics import fmean, median, stdev
 from typing import Literal
 
 from wbcbench.core.record import Agreement, SensorCard
@@ -99,16 +99,25 @@ class Pair:
 
     @property
     def bias_pct(self) -> float:
-        """Mean difference."""
-        return math.fsum(self.differences_pct) / len(self.points)
+        """Mean difference: that of the logarithms, where both always read something."""
+        if self._log_ratios is None:
+            return math.fsum(self.differences_pct) / len(self.points)
+        return 100 * math.expm1(fmean(self._log_ratios))
 
     @property
     def limits_pct(self) -> tuple[float, float] | None:
-        """Limits of agreement; ``None`` with fewer than three runs."""
-        if len(self.points) < _FEWEST_FOR_LIMITS:
+        """Limits of agreement; ``None`` with fewer than three runs or where one read nothing."""
+        logs = self._log_ratios
+        if logs is None or len(logs) < _FEWEST_FOR_LIMITS:
             return None
-        half = LIMITS_SD * stdev(self.differences_pct)
-        return self.bias_pct - half, self.bias_pct + half
+        mean, half = fmean(logs), LIMITS_SD * stdev(logs)
+        return 100 * math.expm1(mean - half), 100 * math.expm1(mean + half)
+
+    @property
+    def _log_ratios(self) -> list[float] | None:
+        if any(point.a_j <= 0 or point.b_j <= 0 for point in self.points):
+            return None
+        return [math.log(point.a_j / point.b_j) for point in self.points]
 
 
 def build_meters(study: ReportStudy) -> Block | None:
@@ -116,7 +125,7 @@ def build_meters(study: ReportStudy) -> Block | None:
 
     Readings that agree may both be wrong; readings that do not agree cannot both be right. Limits
     of agreement follow Bland and Altman (Lancet, 1986): mean difference ± 1.96 standard
-    deviations.
+    deviations, of logarithms because errors grow with the joules.
     """
     if not any(run.record.channels for run in study.runs):
         return None
@@ -218,9 +227,9 @@ def _build_figure(study: ReportStudy, pairs: list[Pair]) -> Figure:
     statuses = f"Status: {', '.join(f'{name} {origin[name]}' for name in names)}"
     caption = (
         "One mark a run, training alone. Across: the mean of the two readings; up: how far the "
-        "first lies above the second. Solid line: mean; dashed: mean ± 1.96 standard deviations "
-        f"(from {_FEWEST_FOR_LIMITS} runs on). Dotted: ±{thresholds.AGREE_PCT:g} %, within which "
-        f"counter and integral agree. {statuses}.{study.stamp}"
+        "first lies above the second. Solid line: mean; dashed: mean ± 1.96 standard deviations of "
+        f"the logarithms (from {_FEWEST_FOR_LIMITS} runs on). Dotted: ±{thresholds.AGREE_PCT:g} %, "
+        f"within which counter and integral agree. {statuses}.{study.stamp}"
     )
     by_run = [{point.run.run_id: point for point in pair.points} for pair in pairs]
     rows = tuple(

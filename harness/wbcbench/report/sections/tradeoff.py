@@ -13,7 +13,7 @@ from wbcbench.energy.metrics import pareto_front
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, SUMMARY_FILE, format_number
-from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse, t_interval
+from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, Interval, ellipse, level_interval
 from wbcbench.table.view import Run
 
 _LINE_IN = 0.21  # of a label, with a little air
@@ -35,8 +35,8 @@ class Centre:
         variant: Its label.
         energy_j: Mean joules of training.
         accuracy: Mean balanced accuracy.
-        half_j: Half-width of the 95 % t interval of ``energy_j``; ``None`` with fewer than three.
-        half_accuracy: The same of ``accuracy``.
+        interval_j: 95 % t interval of ``energy_j``, above zero; ``None`` with fewer than three.
+        interval_accuracy: The same of ``accuracy``, within 0 and 1.
         points: Joules and balanced accuracy of the runs that were averaged.
         front_share: Share of resampled sets of blocks in which the configuration is on the Pareto
             front; ``None`` without two complete blocks.
@@ -45,8 +45,8 @@ class Centre:
     variant: str
     energy_j: float
     accuracy: float
-    half_j: float | None
-    half_accuracy: float | None
+    interval_j: Interval | None
+    interval_accuracy: Interval | None
     points: tuple[tuple[float, float], ...]
     front_share: float | None = None
 
@@ -66,18 +66,13 @@ def compute_centres(study: ReportStudy) -> list[Centre]:
                 variant=configuration.label,
                 energy_j=math.fsum(energies) / len(runs),
                 accuracy=math.fsum(accuracies) / len(runs),
-                half_j=_compute_half(energies),
-                half_accuracy=_compute_half(accuracies),
+                interval_j=level_interval(np.asarray(energies, dtype=np.float64), "ratio"),
+                interval_accuracy=level_interval(np.asarray(accuracies, dtype=np.float64), "share"),
                 points=tuple(zip(energies, accuracies, strict=True)),
                 front_share=shares.get(configuration.label),
             )
             centres.append(centre)
     return centres
-
-
-def _compute_half(values: Sequence[float]) -> float | None:
-    interval = t_interval(np.asarray(values, dtype=np.float64))
-    return (interval.high - interval.low) / 2 if interval else None
 
 
 def _select_plotted(study: ReportStudy) -> list[Run]:
@@ -136,9 +131,9 @@ def _build_table(study: ReportStudy, centres: list[Centre], over: str) -> DataTa
             centre.variant,
             str(len(centre.points)),
             format_number(centre.energy_j),
-            format_number(centre.half_j),
+            *map(format_number, _list_ends(centre.interval_j)),
             format_number(centre.accuracy),
-            format_number(centre.half_accuracy),
+            *map(format_number, _list_ends(centre.interval_accuracy)),
             "yes" if centre in front else "no",
             "unknown" if centre.front_share is None else f"{100 * centre.front_share:.1f} %",
         )
@@ -148,18 +143,24 @@ def _build_table(study: ReportStudy, centres: list[Centre], over: str) -> DataTa
         "variant",
         "runs",
         "energy in training (J)",
-        "± 95 % (J)",
+        "95 % from (J)",
+        "to (J)",
         "balanced accuracy",
-        "± 95 %",
+        "95 % from",
+        "to",
         "on the front",
         "share of resamples",
     )
     caption = (
-        f"Means {over} with the half-width of their 95 % t interval, which is unknown with fewer "
-        "than three runs; it holds the runs' scatter and not the meter's own error. Energy: "
+        f"Means {over} with their 95 % t interval, which is unknown with fewer than three runs; it "
+        "holds the runs' scatter and not the meter's own error. Energy: "
         f"{study.energy_words}.{study.stamp}"
     )
-    return DataTable(caption, headings, rows, (0, 6))
+    return DataTable(caption, headings, rows, (0, 8))
+
+
+def _list_ends(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (interval.low, interval.high) if interval else (None, None)
 
 
 def _build_figure(study: ReportStudy, centres: list[Centre], over: str) -> Figure:
@@ -197,7 +198,7 @@ def _build_figure(study: ReportStudy, centres: list[Centre], over: str) -> Figur
 def _iterate_legend(runs: list[Run], centres: list[Centre], over: str) -> Iterator[str]:
     if len(runs) > len(centres):
         yield f"Faint: runs. Solid: mean of a variant {over}. "
-    if any(centre.half_j is not None for centre in centres):
+    if any(centre.interval_j is not None for centre in centres):
         yield "Crosses: 95 % t intervals of the means. "
     if any(len(centre.points) >= LEAST_FOR_ELLIPSE for centre in centres):
         yield "Ellipses: joint 95 % regions of the means. "
@@ -248,13 +249,12 @@ def _draw(study: ReportStudy, runs: list[Run], centres: list[Centre]) -> drawing
 
 def _set_limits(plot: drawing.Axes, runs: list[Run], centres: list[Centre], divisor: float) -> None:
     """Room around points and intervals, and never so little that noise appears as a difference."""
-    has_intervals = all(centre.half_j is not None for centre in centres)
+    has_intervals = all(centre.interval_j is not None for centre in centres)
     energies = [run.row[ENERGY] / divisor for run in runs]
     accuracies = [run.row["balanced_accuracy"] for run in runs]
     for centre in centres:
-        half_j, half = centre.half_j or 0.0, centre.half_accuracy or 0.0
-        energies += [(centre.energy_j + sign * half_j) / divisor for sign in (-1, 1)]
-        accuracies += [centre.accuracy + sign * half for sign in (-1, 1)]
+        energies += [x / divisor for x in _list_ends(centre.interval_j) if x is not None]
+        accuracies += [y for y in _list_ends(centre.interval_accuracy) if y is not None]
     least = _LEAST_RATIO[has_intervals] * max(energies)
     plot.set_xlim(drawing.pad_limits(energies, 0.58, least))
     plot.set_ylim(drawing.pad_limits(accuracies, 0.58, _LEAST_SPAN[has_intervals]))
@@ -263,10 +263,13 @@ def _set_limits(plot: drawing.Axes, runs: list[Run], centres: list[Centre], divi
 def _draw_mean(plot: drawing.Axes, study: ReportStudy, centre: Centre, divisor: float) -> None:
     style = drawing.choose_style(study.labels, centre.variant)
     x, y = centre.energy_j / divisor, centre.accuracy
-    half_j = None if centre.half_j is None else centre.half_j / divisor
-    drawing.draw_cross(plot, (x, y), (half_j, centre.half_accuracy), style.colour)
+    interval = centre.interval_j.transform(lambda j: j / divisor) if centre.interval_j else None
+    drawing.draw_cross(plot, (x, y), (interval, centre.interval_accuracy), style.colour)
     outline = ellipse(centre.points)
     if outline is not None:
-        plot.plot(outline[:, 0] / divisor, outline[:, 1], color=style.colour, linewidth=0.9)
+        # As the intervals: above zero joules, within 0 and 1.
+        x_j = centre.energy_j * np.exp(outline[:, 0] / centre.energy_j - 1)
+        y_within = np.clip(outline[:, 1], 0.0, 1.0)
+        plot.plot(x_j / divisor, y_within, color=style.colour, linewidth=0.9)
     mark = {"color": style.colour, "markersize": 9, "markeredgecolor": drawing.INK, "zorder": 3}
     plot.plot([x], [y], style.shape, **mark)  # type: ignore[arg-type]
