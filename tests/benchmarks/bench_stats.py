@@ -23,12 +23,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from benchmarks import simulated_claims  # noqa: E402
 from benchmarks.simulated_stopping import (  # noqa: E402
     WIDTHS,
     Stopping,
+    compare_in_two_stages,
     count_stopped,
     stop_at_first_sight,
     stop_in_two_stages,
@@ -48,8 +52,15 @@ from benchmarks.simulated_studies import (  # noqa: E402
     student_t2,
 )
 from wbcbench.compare.metric import Settings, parse_threshold  # noqa: E402
-from wbcbench.compare.result import Comparison, Effect  # noqa: E402
-from wbcbench.stats.tests import ALPHA, compute_power, find_detectable_effect  # noqa: E402
+from wbcbench.stats.tests import (  # noqa: E402
+    ALPHA,
+    FIRST,
+    INTERACTION,
+    SECOND,
+    compute_equivalence_power,
+    compute_power,
+    find_detectable_effect,
+)
 
 PAGE = ROOT / "harness" / "STATISTICS.md"
 BEGIN, END = "<!-- bench-stats: begin -->", "<!-- bench-stats: end -->"
@@ -86,13 +97,20 @@ BORDER = "**On the border of the region:** studies that call a contrast on it eq
 LIMIT = "**On the limit of a threshold:**"
 UNEQUAL = "**Warned of unequal spreads** by a note of `compare`"
 STOPPING = "**Stopping** at a stated width: 95 % intervals that hold the truth (mean blocks)"
+EQUAL = (
+    "**Equal joules**, differences scattering by so many half-widths of the region: called "
+    "equivalent (what the plan promises)"
+)
+CLAIMS = "**Claims on their border**"
 DISK = "**As records on disk** through `wbcbench compare --json`: largest deviation"
 WANTED = {
     NOTHING: "≤ 6 (93–98)",
     POWER: "promise ± 3",
     BORDER: "≤ 5 + 2 s.e.",
     LIMIT: "≤ 2.5 + 2 s.e.",
+    EQUAL: "promise ± 3",
     DISK: "≤ 1e-9",
+    CLAIMS: "≤ 5 + 2 s.e.",
     UNEQUAL: "",
     STOPPING: "94–96",
 }
@@ -132,6 +150,9 @@ STOPPING_RULES: dict[str, tuple[Stopping, World, bool]] = {
     "at first sight, exponential": (stop_at_first_sight, World(exponential), True),
 }  # fmt: skip
 """What it is called → rule, world, and whether intervals are known to be worth something else."""
+
+CHECKED = 3
+"""Studies that are compared twice, to see that both ways give the same numbers."""
 
 STOPPED = 5
 """Studies of a stopping rule for each other one: they are cheap, and a point wide is wanted."""
@@ -174,23 +195,23 @@ def count_errors(what: str, design: Design, studies: int) -> list[Found]:
     return cells
 
 
-def differ_once(design: Design, log_j: float, share: float = 0.0) -> Truth:
-    """One contrast is not zero: the activation, or the last configuration."""
-    where = [0, 1, 1] if design.family == "factors" else [0] * (design.size - 2) + [1]
-    return Truth(tuple(log_j * at for at in where), tuple(share * at for at in where))
+def make_truth(design: Design, log_j: Sequence[float], share: Sequence[float] = ()) -> Truth:
+    """The truth in which the primary contrasts have these sizes, in their order."""
+    weights = np.array([FIRST, SECOND, INTERACTION])[:, 1:]
+    if design.family == "baseline":
+        weights = np.eye(design.size - 1)
+    solved = (np.linalg.solve(weights, sizes or [0.0] * len(weights)) for sizes in (log_j, share))
+    return Truth(*(tuple(sizes.tolist()) for sizes in solved))
 
 
-def differ_all(design: Design, log_j: float, share: float) -> Truth:
-    """Every contrast of the family has this size."""
-    factorial = [0.5, 0.5, 2.0]  # both factors and their interaction are then 1
-    where = factorial if design.family == "factors" else [1.0] * (design.size - 1)
-    return Truth(tuple(log_j * at for at in where), tuple(share * at for at in where))
+def alone(design: Design, size: float, others: float = 0.0) -> list[float]:
+    """The first contrast has a size, the others another one."""
+    return [size] + [others] * (design.tests // 2 - 1)
 
 
-def find_differing(comparison: Comparison, design: Design) -> Effect:
-    """The contrast of ``differ_once``, of joules."""
-    effects = [e for e in find_primary(comparison) if e.metric.name == ENERGY]
-    return effects[0 if design.family == "factors" else -1]
+def compute_spread(design: Design) -> float:
+    """The standard deviation of a within-block difference, in that of a run."""
+    return 1.0 if design.family == "factors" else math.sqrt(2)
 
 
 def find_power(what: str, size: float | None, design: Design, studies: int) -> list[Found]:
@@ -202,10 +223,9 @@ def find_power(what: str, size: float | None, design: Design, studies: int) -> l
     effect = size or find_detectable_effect(design.blocks, design.tests)
     assert effect is not None
     world = World()
-    sd = world.sd * (1.0 if design.family == "factors" else math.sqrt(2))
-    truth = differ_once(design, effect * sd)
+    truth = make_truth(design, alone(design, effect * world.sd * compute_spread(design)))
     hits = sum(
-        find_differing(found, design).result == "different"
+        find_primary(found)[0].result == "different"
         for found in simulate(world, design, studies, make_seed(what, design.name), truth)
     )
     share, promise = hits / studies, compute_power(effect, design.blocks, design.tests)
@@ -213,28 +233,43 @@ def find_power(what: str, size: float | None, design: Design, studies: int) -> l
     return [Found(POWER, what, design.name, text, abs(share - promise) <= 0.03)]
 
 
-def stand_on_border(what: str, at: str, design: Design, studies: int) -> list[Found]:
+def find_equal(what: str, spread: float, design: Design, studies: int) -> list[Found]:
+    """How often equal joules are called equivalent, against what a plan promises.
+
+    Nothing else is equal, so that nothing helps. ``spread`` is that of the within-block
+    differences, in half-widths of the region.
+    """
+    world = World(sd=spread * REGION_LOG_J / compute_spread(design))
+    truth = make_truth(design, alone(design, 0.0, 0.2), alone(design, 0.1, 0.1))
+    hits = sum(
+        find_primary(found)[0].result == "equivalent"
+        for found in simulate(world, design, studies, make_seed(what, design.name), truth)
+    )
+    share = hits / studies
+    promise = compute_equivalence_power(spread, design.blocks, design.tests)
+    text = f"{percent(share)} ({percent(promise)})"
+    return [Found(EQUAL, what, design.name, text, abs(share - promise) <= 0.03)]
+
+
+def stand_on_border(what: str, is_single: bool, design: Design, studies: int) -> list[Found]:
     """Every contrast on the edge of its region, or one and the others inside; and on a limit."""
-    is_single = at == "one"
-    differ = differ_once if is_single else differ_all
-    truth = differ(design, REGION_LOG_J, REGION_SHARE)
+    sizes = alone(design, 1.0, 0.0 if is_single else 1.0)
+    borders = (REGION_LOG_J, REGION_SHARE)
+    truth = make_truth(design, *([border * size for size in sizes] for border in borders))
     settings = Settings(family=design.family, thresholds=(parse_threshold(f"{ENERGY} > +2%"),))
-    equivalent, outcomes = 0, {"worse": 0, "not worse": 0, "inconclusive": 0}
+    equivalent, outcomes = 0, Counter[str]()
     seed = make_seed(what, design.name)
     for found in simulate(World(sd=0.004), design, studies, seed, truth, settings):
-        effects = find_primary(found)
-        if is_single:
-            name = find_differing(found, design).contrast
-            effects = [effect for effect in effects if effect.contrast == name]
+        effects = find_primary(found)[: 2 if is_single else None]
         equivalent += any(effect.result == "equivalent" for effect in effects)
-        outcomes[found.thresholds[-1].outcome.value] += 1
+        outcomes[found.thresholds[int(np.argmax(truth.log_j))].outcome.value] += 1
     share = equivalent / studies
-    rows = [Found(BORDER, what, design.name, percent(share), share <= allow(ALPHA, studies))]
+    cells = [Found(BORDER, what, design.name, percent(share), share <= allow(ALPHA, studies))]
     for word in ("worse", "not worse") if is_single else ():
         share = outcomes[word] / studies
         holds = share <= allow(ALPHA / 2, studies)
-        rows.append(Found(LIMIT, f"decided “{word}”", design.name, percent(share), holds))
-    return rows
+        cells.append(Found(LIMIT, f"decided “{word}”", design.name, percent(share), holds))
+    return cells
 
 
 def count_stopping(what: str, wanted: int, studies: int) -> list[Found]:
@@ -246,26 +281,48 @@ def count_stopping(what: str, wanted: int, studies: int) -> list[Found]:
     return [Found(STOPPING, what, f"width of {wanted} blocks", text, holds, is_limit)]
 
 
-def check_disk(design: Design, studies: int) -> list[Found]:
+def check_stopping(what: str, wanted: int) -> list[Found]:
+    """Whether ``compare`` gives the interval of two stages that is counted here."""
+    worst = max(compare_in_two_stages(wanted, make_seed(what, n)) for n in range(CHECKED))
+    return [Found(STOPPING, what, f"width of {wanted} blocks", f"{worst:.1g}", worst <= 1e-9)]
+
+
+def check_disk(what: str, design: Design) -> list[Found]:
     """The same studies in memory and as records on disk."""
-    worst = max(compare_on_disk(design, make_seed("disk", n)) for n in range(studies))
-    what = f"{studies} studies"
+    worst = max(compare_on_disk(design, make_seed("disk", n)) for n in range(CHECKED))
     return [Found(DISK, what, design.name, f"{worst:.1g}", worst <= 1e-9)]
 
 
+def count_claims(studies: int) -> list[Found]:
+    """What is said of claims whose truth lies on a limit: the published ones, and planned ones."""
+    return [
+        Found(CLAIMS, f"{border.claim}: {border.check}", word, percent(share), share <= border.most)
+        for border in simulated_claims.iterate_borders(studies, make_seed(CLAIMS))
+        for word, share in (
+            ("supported", border.supported),
+            ("not supported", border.not_supported),
+        )
+    ]
+
+
 def list_tasks(studies: int) -> Iterator[Task]:
-    """Everything that is counted, each by itself."""
+    """Everything that is counted, each by itself; what takes longest goes first."""
+    yield partial(count_claims, studies)
     for what in WITHOUT_DIFFERENCE:
         yield from (partial(count_errors, what, design, studies) for design in DESIGNS)
     twelve = [replace(design, blocks=12) for design in DESIGNS]
     for blocks, designs in (("", DESIGNS), (", 12 blocks", twelve)):
         for what, size in (("the least detectable one", None), ("1.3 s.d. between blocks", 1.3)):
             yield from (partial(find_power, what + blocks, size, each, studies) for each in designs)
-    for what, at in (("all of them are on it", "all"), ("one is, the others lie inside", "one")):
-        yield from (partial(stand_on_border, what, at, design, studies) for design in DESIGNS)
-    yield from (partial(check_disk, design, 2) for design in DESIGNS)
+    for what, is_single in (("all are on it", False), ("one is, the others lie inside", True)):
+        yield from (partial(stand_on_border, what, is_single, each, studies) for each in DESIGNS)
+    for what, spread in (("0.6 ×", 0.6), ("1 ×", 1.0)):
+        yield from (partial(find_equal, what, spread, design, studies) for design in DESIGNS)
+    yield from (partial(check_disk, f"{CHECKED} studies", design) for design in DESIGNS)
     for what in STOPPING_RULES:
         yield from (partial(count_stopping, what, n, STOPPED * studies) for n in WIDTHS)
+    what = f"{CHECKED} studies in two stages through `compare`: largest deviation of an end"
+    yield from (partial(check_stopping, what, n) for n in WIDTHS)
 
 
 def carry_out(tasks: Sequence[Task], processes: int) -> list[Found]:
@@ -292,8 +349,10 @@ def make_page(found: Sequence[Found], studies: int) -> str:
         f"cent. One Monte Carlo standard error of {studies:,} is {errors[0]} points at 5 %, "
         f"{errors[1]} at 80 %. Bold is what is not as wanted. Made by `make bench-stats`."
     )
+    apart = (STOPPING, CLAIMS)
     tables = [
-        [cell for cell in found if (cell.group == STOPPING) is last] for last in (False, True)
+        [cell for cell in found if cell.group not in apart],
+        *([cell for cell in found if cell.group == group] for group in apart),
     ]
     return "\n\n".join([head, *map(make_table, filter(None, tables))])
 
@@ -313,6 +372,8 @@ def make_table(found: Sequence[Found]) -> str:
 
 
 def _say_holds(cells: Sequence[Found]) -> str:
+    if not WANTED[cells[0].group]:
+        return ""
     if all(cell.holds for cell in cells):
         return "yes"
     return "limit" if all(cell.holds or cell.is_limit for cell in cells) else "NO"

@@ -9,11 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.simulated_studies import Rng, Truth, World, draw_values
+from benchmarks.simulated_studies import (
+    ENERGY,
+    PAIR,
+    Rng,
+    Truth,
+    World,
+    draw_places,
+    draw_values,
+    make_runs,
+)
+from wbcbench.compare.analysis import compare
+from wbcbench.compare.metric import Settings, TwoStages
 from wbcbench.stats.intervals import Floats, Interval, t_interval
 from wbcbench.stats.tests import count_stein_blocks, stein_interval
 
@@ -39,7 +50,7 @@ def stop_in_two_stages(draw: Callable[[int], Floats], half_width: float) -> tupl
     first = draw(FIRST_STAGE)
     blocks = count_stein_blocks(first, half_width)
     differences = np.concatenate([first, draw(blocks - FIRST_STAGE)])
-    return blocks, stein_interval(FIRST_STAGE, differences)
+    return blocks, stein_interval(differences, FIRST_STAGE)
 
 
 def stop_at_first_sight(
@@ -71,6 +82,27 @@ def count_stopped(rule: Stopping, world: World, wanted: int, studies: int, seed:
     ]
     held = [interval is not None and not interval.excludes(0.0) for _, interval in outcomes]
     return Stopped(float(np.mean([blocks for blocks, _ in outcomes])), float(np.mean(held)))
+
+
+def compare_in_two_stages(wanted: int, seed: int) -> float:
+    """The larger deviation of the ends that ``compare`` gives from Stein's, in log joules.
+
+    The study is of ``PAIR`` and has as many blocks as its first ones ask for.
+    """
+    world, rng = World(), np.random.default_rng(seed)
+    half_width = WIDTHS[wanted] * world.sd * math.sqrt(2)
+    places = draw_places("balanced", replace(PAIR, blocks=MOST_BLOCKS), rng)
+    log_j, share = draw_values(world, places, rng, Truth())
+    differences = log_j[:, 1] - log_j[:, 0]
+    blocks = count_stein_blocks(differences[:FIRST_STAGE], half_width)
+    design = replace(PAIR, blocks=blocks)
+    stages = TwoStages(PAIR.specs[1].variant, (ENERGY,), FIRST_STAGE)
+    runs = make_runs(design, places, log_j, share)
+    interval = compare(runs, Settings(two_stages=stages), ["simulated"]).effects[0].interval
+    stein = stein_interval(differences[:blocks], FIRST_STAGE)
+    assert interval is not None
+    ends = ((interval.low, stein.low), (interval.high, stein.high))
+    return max(abs(math.log1p(found / 100) - end) for found, end in ends)
 
 
 def _draw_differences(world: World, rng: Rng, blocks: int) -> Floats:

@@ -135,9 +135,10 @@ _FOUR = tuple(
     make_spec(variant)
     for variant in ("relu-dropout", "relu-batchnorm", "leaky-dropout", "leaky-batchnorm")
 )
+PAIR = Design("2 variants, 8 blocks", _FOUR[::2], "baseline", 8)
 DESIGNS = (
     Design("4 variants, factors, 8 blocks", _FOUR, "factors", 8),
-    Design("2 variants, 8 blocks", _FOUR[::2], "baseline", 8),
+    PAIR,
     Design("4 variants, 8 blocks", _FOUR, "baseline", 8),
     Design(
         "7 variants, 9 blocks",
@@ -166,7 +167,11 @@ def simulate(
 def draw_runs(world: World, design: Design, rng: Rng, truth: Truth) -> list[Run]:
     """The runs of one study, block by block."""
     places = draw_places(world.order, design, rng)
-    log_j, share = draw_values(world, places, rng, truth)
+    return make_runs(design, places, *draw_values(world, places, rng, truth))
+
+
+def make_runs(design: Design, places: np.ndarray, log_j: Floats, share: Floats) -> list[Run]:
+    """Runs at these places with these values, ``[blocks, configurations]`` each."""
     return [
         _with_cells(design, block, number, int(places[block, number]), log_j, share)
         for block in range(design.blocks)

@@ -14,23 +14,26 @@ from benchmarks.bench_stats import (
     END,
     PAGE,
     STOPPING,
+    UNEQUAL,
     WITHOUT_DIFFERENCE,
     Found,
-    check_disk,
     count_errors,
     count_stopping,
-    differ_all,
-    differ_once,
+    find_equal,
     find_power,
     list_tasks,
     make_page,
+    make_truth,
     stand_on_border,
 )
+from benchmarks.simulated_stopping import compare_in_two_stages
 from benchmarks.simulated_studies import (
     DESIGNS,
     ENERGY,
+    SHARE,
     Truth,
     World,
+    compare_on_disk,
     draw_places,
     draw_runs,
     draw_values,
@@ -99,13 +102,15 @@ def test_drift_and_warm_up_are_as_large_as_stated():
 
 
 @pytest.mark.parametrize("design", [FACTORS, FOUR], ids=lambda design: design.name)
-def test_every_contrast_or_a_single_one_has_the_stated_truth(design):
+def test_every_contrast_has_the_truth_that_is_asked_for(design):
     exact = World(lambda _, shape: np.zeros(shape))
-    for truth, differing in ((differ_all(design, 0.02, 0.01), 3), (differ_once(design, 0.02), 1)):
-        (found,) = simulate(exact, design, 1, 1, truth)
-        joules = [e.estimate for e in find_primary(found) if e.metric.name == ENERGY]
-        assert np.isclose(joules, 100 * np.expm1(0.02)).sum() == differing
-        assert np.isclose(joules, 0.0).sum() == 3 - differing
+    truth = make_truth(design, (0.02, 0.0, -0.01), (0.01, 0.03, 0.0))
+    (found,) = simulate(exact, design, 1, 1, truth)
+    estimates = {ENERGY: [], SHARE: []}
+    for effect in find_primary(found):
+        estimates[effect.metric.name].append(effect.estimate)
+    assert estimates[ENERGY] == pytest.approx([100 * np.expm1(x) for x in (0.02, 0.0, -0.01)])
+    assert estimates[SHARE] == pytest.approx([1.0, 3.0, 0.0])
 
 
 def test_the_same_seed_gives_the_same_study_and_another_seed_another():
@@ -136,10 +141,17 @@ def test_a_true_difference_is_found_about_as_often_as_a_plan_promises():
     assert share == pytest.approx(promise, abs=0.15)
 
 
-@pytest.mark.parametrize("at", ["all", "one"])
-def test_on_the_border_hardly_a_study_is_called_equivalent(at):
-    shares = [read_shares(found)[0] for found in stand_on_border("it", at, FACTORS, 40)]
-    assert len(shares) == (3 if at == "one" else 1)
+def test_equal_joules_are_shown_to_be_equivalent_about_as_often_as_a_plan_promises():
+    (found,) = find_equal("0.6 ×", 0.6, FACTORS, 40)
+    share, promise = read_shares(found)
+    assert promise > 0.8
+    assert share == pytest.approx(promise, abs=0.15)
+
+
+@pytest.mark.parametrize("is_single", [True, False])
+def test_on_the_border_hardly_a_study_is_called_equivalent(is_single):
+    shares = [read_shares(found)[0] for found in stand_on_border("it", is_single, FACTORS, 40)]
+    assert len(shares) == (3 if is_single else 1)
     assert max(shares) <= 0.15
 
 
@@ -151,7 +163,11 @@ def test_two_stages_hold_the_truth_and_carry_out_the_blocks_that_the_spread_asks
 
 
 def test_the_command_says_of_records_on_disk_what_was_said_of_them_in_memory():
-    assert check_disk(PAIR, 1)[0].holds
+    assert compare_on_disk(PAIR, 1) <= 1e-9
+
+
+def test_compare_gives_the_interval_of_two_stages():
+    assert compare_in_two_stages(20, 1) <= 1e-9
 
 
 def test_a_cell_that_does_not_hold_is_bold_and_its_row_says_so_unless_it_is_a_known_limit():
@@ -159,10 +175,12 @@ def test_a_cell_that_does_not_hold_is_bold_and_its_row_says_so_unless_it_is_a_kn
         Found(STOPPING, "two stages", "8", "95.0 (8)", True),
         Found(STOPPING, "two stages", "11", "80.0 (11)", False),
         Found(STOPPING, "at sight", "8", "90.0 (8)", False, True),
+        Found(UNEQUAL, "normal", "8", "3.0", True),
     ]
     lines = make_page(cells, 10).splitlines()
     assert "| two stages | 95.0 (8) | **80.0 (11)** | | NO |" in lines
     assert "| at sight | **90.0 (8)** |  | | limit |" in lines
+    assert "| normal | 3.0 | |  |" in lines
 
 
 def test_the_page_holds_every_row_that_the_benchmark_counts():
