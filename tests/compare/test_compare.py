@@ -9,6 +9,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from typer.testing import CliRunner
 
 from builders.folder import write_predictions
 from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
-from builders.run import changed, make_record, make_scores, run_dir, save
+from builders.run import changed, make_record, make_scores, run_dir, save, scaled
 from builders.study import CLEAR, NOTHING, VARIANTS, Truth, draw
 from builders.timeline import make_epochs
 from program import wbcbench
@@ -36,6 +37,7 @@ from wbcbench.core.errors import (
 )
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.spec import SPEC_FIELDS
+from wbcbench.stats.order import draw_orders
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
 from wbcbench.table import export
@@ -696,6 +698,72 @@ def test_a_plan_that_was_changed_afterwards_is_refused(tmp_path):
     path.write_text(path.read_text().replace('"equivalent_pct": 2.0', '"equivalent_pct": 20.0'))
     with pytest.raises(UsageError, match="changed after it was made"):
         said(tmp_path, "study")
+
+
+# -- the order of the runs ------------------------------------------------------------------------
+
+
+def in_order(records, orders, per_hour=0.0, night_after=None):
+    """Records started every twelve minutes in these orders, with joules that rise."""
+    start = datetime(2026, 3, 1, 10, tzinfo=UTC)
+    by_place = {(r.spec.block, r.spec.variant): r for r in records}
+    placed = []
+    for number, order in enumerate(orders):
+        for variant in order:
+            night = timedelta(hours=14 * (night_after is not None and number >= night_after))
+            hours = 0.2 * len(placed)
+            started = (start + night + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            record = scaled(by_place[number + 1, variant], math.exp(per_hour * hours))
+            placed.append(replace(record, started_utc=started))
+    return placed
+
+
+def order_notes(tmp_path, records):
+    save(tmp_path, *records)
+    found = document(tmp_path)
+    return [note for note in found["notes"] if "order is unbalanced" in note], found["order"]
+
+
+FIXED = [VARIANTS] * 8
+BALANCED = [[VARIANTS[i] for i in row] for row in draw_orders(4, 8, 1)]
+
+
+def test_a_drift_over_an_unbalanced_order_is_told_with_its_size(tmp_path):
+    (note,), order = order_notes(tmp_path, in_order(draw(8, NOTHING), FIXED, per_hour=0.03))
+    assert "(relu-dropout ran at place 1 in 8 of 8 blocks)" in note
+    (power, energy) = order["drifts"]
+    assert power["per_hour"] == pytest.approx(energy["per_hour"] / 601.4, rel=0.2)
+    assert energy["interval"]["low"] < energy["per_hour"] < energy["interval"]["high"]
+    assert energy["bias_pct"] == pytest.approx(100 * math.expm1(0.03 * 0.6), rel=0.3)
+    assert f"up to {max(power['bias_pct'], energy['bias_pct']):.2g} %" in note
+
+
+@pytest.mark.parametrize(
+    ("orders", "per_hour"), [(BALANCED, 0.03), (FIXED, 0.0)], ids=["balanced", "steady"]
+)
+def test_neither_a_balanced_order_nor_a_steady_machine_is_warned_of(orders, per_hour, tmp_path):
+    notes, order = order_notes(tmp_path, in_order(draw(8, NOTHING), orders, per_hour))
+    assert notes == []
+    assert order["balance"]["names"] == sorted(VARIANTS)
+
+
+def test_failures_may_leave_the_rest_unbalanced(tmp_path):
+    records = in_order(draw(8, NOTHING), BALANCED, per_hour=0.03)
+    first = [row[0] for row in BALANCED]
+    lost = {n + 1 for n, variant in enumerate(first) if variant in first[:2]}
+    broken = changed(records, lambda r: r.spec.block in lost, status="failed")
+    (note,), _ = order_notes(tmp_path, broken)
+    assert "of 4 blocks" in note
+
+
+def test_a_night_between_two_sessions_is_no_time_of_drift(tmp_path):
+    records = in_order(draw(8, NOTHING), FIXED, per_hour=0.03, night_after=4)
+    _, order = order_notes(tmp_path, records)
+    assert order["drifts"][1]["bias_pct"] == pytest.approx(100 * math.expm1(0.03 * 0.6), rel=0.4)
+
+
+def test_of_runs_without_an_order_nothing_is_said(clear):
+    assert document(clear)["order"] is None
 
 
 # -- the ways to write it down --------------------------------------------------------------------

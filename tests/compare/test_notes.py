@@ -24,7 +24,9 @@ ONE_AGAINST = (0.10, 0.11, 0.12, 0.10, 0.09, 0.11, 0.12, -0.01)
 ONE_FAR = (0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 0.01, 3.0)
 THREE_AGAINST = (0.10, 0.11, 0.12, 0.10, 0.09, -0.01, -0.02, -0.03)
 SMALL = (0.005, 0.006, 0.004, 0.005, 0.005, 0.006, 0.004, 0.005)
-WIDE_AROUND_ZERO = tuple(0.005 + 0.0205 * np.array((-1, 1, -1, 1, -1, 1, -0.6, 0.6)))
+PATTERN = np.array((-1, 1, -1, 1, -1, 1, -0.6, 0.6))
+BEYOND_THE_REGION = tuple(0.005 + 0.0205 * PATTERN)
+WITHIN_THE_REGION = tuple(0.005 + 0.0179 * PATTERN)
 NOISE = (0.2, -0.3, 0.25, -0.2, 0.3, -0.15, 0.1, -0.2)
 
 
@@ -90,7 +92,7 @@ def test_equivalent_beside_an_interval_that_excludes_zero_is_explained():
 
 
 def test_equivalent_beside_an_interval_that_leaves_the_region_is_explained():
-    comparison = compared(WIDE_AROUND_ZERO)
+    comparison = compared(BEYOND_THE_REGION)
     (effect,) = primary(comparison)
     assert effect.result == "equivalent" and effect.interval.high > 2
     (note,) = sentences(comparison)
@@ -98,11 +100,12 @@ def test_equivalent_beside_an_interval_that_leaves_the_region_is_explained():
 
 
 def test_an_interval_within_the_region_that_is_not_called_equivalent_is_explained():
-    comparison = compared(SMALL)
-    (effect,) = primary(comparison)
-    changed = replace(effect, result=ContrastResult.INCONCLUSIVE, p_equivalence=0.06)
-    notes = list(iterate_notes(replace(comparison, effects=(changed,)), None, (), ()))
-    assert any("not called equivalent although the interval lies within" in note for note in notes)
+    comparison = compared(WITHIN_THE_REGION, NOISE, metrics=(ENERGY, "balanced_accuracy"))
+    effect = primary(comparison)[0]
+    assert effect.p_equivalence <= 0.05 < effect.p_equivalence_holm
+    (note,) = (note for note in sentences(comparison) if "not called equivalent" in note)
+    assert "p of equivalence = 0.024, corrected 0.0" in note
+    assert "because the corrected p of equivalence is above 5 %" in note
 
 
 def test_what_agrees_is_not_explained():

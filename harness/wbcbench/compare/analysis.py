@@ -21,6 +21,7 @@ from wbcbench.compare.effects import (
 )
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.notes import iterate_notes
+from wbcbench.compare.order import find_order
 from wbcbench.compare.planned_claims import evaluate_planned_claims
 from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
@@ -100,6 +101,7 @@ def compare(
         same_images=answers.compare(design) if answers else (),
         thresholds=check_thresholds(design, blocks, settings, statuses),
         claims=evaluate_planned_claims(settings, ordered, blocks),
+        order=find_order(design, blocks),
         notes=(),
     )
     return replace(comparison, notes=tuple(iterate_notes(comparison, answers, differing, excluded)))

@@ -8,7 +8,7 @@ from enum import StrEnum
 from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
 from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
-from wbcbench.compare.render import format_difference, format_p
+from wbcbench.compare.render import format_difference, format_p, name_contrast
 from wbcbench.compare.result import Comparison, ContrastResult, Effect, Energy
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
@@ -50,7 +50,32 @@ def iterate_notes(
     yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
     yield from _notes_on_disagreements(comparison.effects, settings.alpha)
     yield from _notes_on_spreads(comparison)
+    yield from _notes_on_order(comparison)
     yield from _notes_on_photographs(answers, metrics)
+
+
+def _notes_on_order(comparison: Comparison) -> Iterator[str]:
+    """A drift that an unbalanced order lets pass for a difference."""
+    order = comparison.order
+    seen = [drift for drift in order.drifts if drift.is_seen] if order else []
+    if not order or not seen or order.balance.is_balanced or comparison.energy.metric is None:
+        return
+    balance, blocks = order.balance, len(comparison.blocks.runs)
+    count, name, place = max(
+        (count, name, place + 1)
+        for name, counts in zip(balance.names, balance.places, strict=True)
+        for place, count in enumerate(counts)
+    )
+    drifts = ", ".join(
+        f"{drift.quantity} {drift.per_hour:+.3g} {drift.unit} an hour "
+        f"[{drift.interval.low:+.3g}, {drift.interval.high:+.3g}]"
+        for drift in seen
+    )
+    yield (
+        f"The order is unbalanced ({name} ran at place {place} in {count} of {blocks} blocks), and "
+        f"the runs drift: {drifts}. Of a difference between two variants up to "
+        f"{max(drift.bias_pct for drift in seen):.2g} % may be this drift."
+    )
 
 
 def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
@@ -139,8 +164,8 @@ class _Disagreement(StrEnum):
         "that their mean is uncertain"
     )
     NOT_EQUIVALENT = (
-        "not called equivalent although the interval lies within the region, because the p of the "
-        "two one-sided tests is above 5 %"
+        "not called equivalent although the interval lies within the region, because the "
+        "corrected p of equivalence is above {alpha:g} %"
     )
     SMALL = (
         "equivalent although the interval excludes zero, because equivalent means a difference "
@@ -164,7 +189,7 @@ def _notes_on_disagreements(effects: Sequence[Effect], alpha: float) -> Iterator
                 tests=count_of(len(tested), "test"),
                 alpha=100 * alpha,
             )
-            yield f"{_name_effects(found)}: {why}."
+            yield f"{_name_effects(found, kind)}: {why}."
 
 
 def _find_disagreements(effect: Effect, alpha: float) -> Iterator[_Disagreement]:
@@ -189,14 +214,17 @@ def _find_disagreements(effect: Effect, alpha: float) -> Iterator[_Disagreement]
             yield _Disagreement.NOT_EQUIVALENT if is_within else _Disagreement.BEYOND
 
 
-def _name_effects(effects: Sequence[Effect]) -> str:
+def _name_effects(effects: Sequence[Effect], kind: _Disagreement) -> str:
     """The first ones with their numbers, and how many more there are."""
-    names = [
-        f"{e.contrast} {'of' if e.contrast == 'interaction' else 'vs'} {e.against} on "
-        f"{e.metric.name} ({format_difference(e.estimate, e.interval, e.metric)}, "
-        f"p = {format_p(e.p)}, corrected {format_p(e.p_holm)})"
-        for e in effects[:_MOST_NAMED]
-    ]
+    names = []
+    for effect in effects[:_MOST_NAMED]:
+        difference = format_difference(effect.estimate, effect.interval, effect.metric)
+        test, p, p_holm = "p", effect.p, effect.p_holm
+        if "equivalent" in kind:
+            test = "p of equivalence"
+            p, p_holm = effect.p_equivalence, effect.p_equivalence_holm
+        numbers = f"{difference}, {test} = {format_p(p)}, corrected {format_p(p_holm)}"
+        names.append(f"{name_contrast(effect)} on {effect.metric.name} ({numbers})")
     more = len(effects) - len(names)
     return "; ".join(names) + (f" and {more} more" if more else "")
 

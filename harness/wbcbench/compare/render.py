@@ -119,7 +119,7 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
             for e in effects
         )
         p = ", ".join(f"{format_p(e.p)} ({format_p(e.p_holm)})" for e in effects)
-        rows.append((_name_contrast(effects[0]), *words, p, _format_wins(effects)))
+        rows.append((name_contrast(effects[0]), *words, p, _format_wins(effects)))
     headings = ("Contrast", *(metric.name for metric in metrics), "p (Holm)", _WINS)
     return ComparisonTable("Contrasts", headings, tuple(rows), below)
 
@@ -134,7 +134,7 @@ def _build_splits(comparison: Comparison) -> ComparisonTable:
     percent = Metric("", "ratio", lower_is_better=True)
     rows = tuple(
         (
-            _name_contrast(split),
+            name_contrast(split),
             format_difference(split.energy, None, percent) + status,
             format_difference(split.time, split.time_interval, percent),
             format_difference(split.power, split.power_interval, percent) + status,
@@ -160,12 +160,13 @@ def _build_secondary(comparison: Comparison) -> ComparisonTable:
                 format_difference(e.estimate, e.interval, e.metric) + format_status(e.status)
                 for e in effects
             )
-            rows.append((_name_contrast(contrast), *words, _format_wins(effects)))
+            rows.append((name_contrast(contrast), *words, _format_wins(effects)))
     headings = ("Not tested", *(metric.name for metric in comparison.metrics), _WINS)
     return ComparisonTable("Not tested: estimates and intervals", headings, tuple(rows))
 
 
-def _name_contrast(contrast: Contrast | Split | Effect) -> str:
+def name_contrast(contrast: Contrast | Split | Effect) -> str:
+    """``regulariser batchnorm vs dropout``; an interaction is *of* two factors."""
     name = contrast.name if isinstance(contrast, Contrast) else contrast.contrast
     return f"{name} {'of' if name == 'interaction' else 'vs'} {contrast.against}"
 

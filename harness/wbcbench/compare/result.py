@@ -12,6 +12,7 @@ from typing import Any
 
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.metric import Metric, PlannedClaim, Settings, Threshold
+from wbcbench.compare.order import RunOrder
 from wbcbench.core.text import safe_text
 from wbcbench.stats.bootstrap import ImageMeans, PairedImages
 from wbcbench.stats.intervals import Censored, Interval
@@ -238,6 +239,7 @@ class Comparison:
         same_images: Each configuration against its baseline.
         thresholds: In the order given, by configuration.
         claims: Of the plan, by name.
+        order: In which the runs were carried out; ``None`` if unknown.
         notes: Sentences: what cannot be shown, and what the reader must know.
     """
 
@@ -255,6 +257,7 @@ class Comparison:
     same_images: tuple[SameImages, ...]
     thresholds: tuple[ThresholdResult, ...]
     claims: tuple[PlannedClaimResult, ...]
+    order: RunOrder | None
     notes: tuple[str, ...]
 
 
@@ -375,6 +378,7 @@ def build_comparison_document(comparison: Comparison) -> dict[str, Any]:
             "plan_sha256": settings.plan_sha256 or None,
             "departures": settings.departures,
         },
+        "order": comparison.order and asdict(comparison.order),
         "notes": comparison.notes,
     }
     return {name: _convert(value) for name, value in document.items()}

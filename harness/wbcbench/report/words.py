@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
 from wbcbench.compare.render import STATUS_WORDS, decimals, format_p, format_status
-from wbcbench.compare.result import Comparison, Effect, Split
+from wbcbench.compare.result import Comparison
 from wbcbench.core.text import (
     UNKNOWN,
     Error,
@@ -88,8 +88,9 @@ def describe_analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
     )
     yield (
         "equivalence",
-        f"Two one-sided tests at 5 % against ±{settings.region_pct:g} % (joules, seconds) and "
-        f"±{settings.region_pp:g} percentage points (accuracies).",
+        f"Two one-sided tests at 5 %, corrected within the family by Holm's method, against "
+        f"±{settings.region_pct:g} % (joules, seconds) and ±{settings.region_pp:g} percentage "
+        "points (accuracies).",
     )
     yield (
         "cost of the target",
@@ -104,21 +105,17 @@ def _describe_family(comparison: Comparison) -> str:
         return "No contrast: there is nothing to compare."
     contrasts = dict.fromkeys(f"{e.contrast} ({e.against})" for e in primary)
     metrics = dict.fromkeys(format_metric(e.metric.name) for e in primary)
+    has_tests = comparison.settings.has_tests
     return (
         f"{', '.join(contrasts)}; each on {' and '.join(metrics)}: "
-        f"{count_of(len(primary), 'test')}. Pairs of variants are secondary: estimates only."
+        f"{count_of(len(primary), 'test') if has_tests else 'exploratory, nothing is tested'}. "
+        "Other contrasts are secondary: estimates only."
     )
 
 
 def format_metric(name: str) -> str:
     """The name of a column in a sentence."""
     return _METRICS.get(name, name.replace("_", " "))
-
-
-def format_contrast(effect: Effect | Split) -> str:
-    """``regulariser batchnorm vs dropout``; an interaction is *of* two factors."""
-    between = "of" if effect.contrast == "interaction" else "vs"
-    return f"{effect.contrast} {between} {effect.against}"
 
 
 def describe_contrast(row: ContrastRow) -> str:
@@ -144,10 +141,11 @@ def _describe_result(row: ContrastRow) -> str:
             f"with {question}: an estimate without an interval, so no difference is shown"
         )
     digits = decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
+    is_tested = row["result"] != "not tested"
+    p = f", p = {format_p(row['p_holm'])} after Holm's correction" if is_tested else ""
     tested = (
         f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
-        f"{' ' if row['unit'] else ''}{row['unit']}, p = {format_p(row['p_holm'])} after Holm's "
-        f"correction, {row['n']} repetitions)"
+        f"{' ' if row['unit'] else ''}{row['unit']}{p}, {row['n']} repetitions)"
     )
     signed = f"{estimate:+.{digits}f}{unit}"
     if row["result"] == "different":
@@ -166,7 +164,8 @@ def _describe_result(row: ContrastRow) -> str:
             else f"{metric} is practically the same with {contrast} as with {against}"
         )
         return f"{claim}: {signed} {tested}, shown to lie within ±{row['rope_high']:g}{unit}"
-    return f"The effect of {question} on {metric} is inconclusive: {signed} {tested}"
+    outcome = "is inconclusive" if is_tested else "was not tested"
+    return f"The effect of {question} on {metric} {outcome}: {signed} {tested}"
 
 
 def describe_variant(row: Row) -> str:

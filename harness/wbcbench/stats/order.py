@@ -12,8 +12,8 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import count, islice, pairwise
 
 import numpy as np
@@ -105,11 +105,6 @@ class Drift:
     interval: Interval | None
     runs: int
     groups: int
-
-    def transform(self, function: Callable[[float], float]) -> Drift:
-        """The drift of a rising function of the quantity, such as per cent of its logarithm."""
-        interval = self.interval.transform(function) if self.interval else None
-        return replace(self, slope=function(self.slope), interval=interval)
 
 
 def fit_drift(

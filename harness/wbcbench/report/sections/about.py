@@ -18,6 +18,7 @@ from wbcbench.report import Block, DataTable, Listing, Statement, results_sha256
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_range
 from wbcbench.report.words import describe_analysis
+from wbcbench.stats.order import count_balance
 from wbcbench.study.limits import option_name
 from wbcbench.study.plan import Plan
 from wbcbench.table.derive import spent
@@ -160,12 +161,15 @@ def _iterate_design(plan: Plan) -> Iterator[Line]:
         name: ", ".join(dict.fromkeys(str(plan.levels(run)[name]) for run in plan.runs))
         for name in plan.factors
     }
+    blocks = [plan.block(number) for number in range(1, plan.blocks + 1)]
+    is_balanced = count_balance([list(map(plan.label, block)) for block in blocks]).is_balanced
     yield (
         "design",
         f"{'; '.join(f'{name}: {values}' for name, values in levels.items())}. "
         f"{count_of(plan.blocks, 'block')} of {count_of(len(plan.block(1)), 'run')}, every "
-        f"combination once a block, in random order with seed {plan.order_seed}. Plan sha256 "
-        f"{plan.sha256[:12]}, fixed before the first run.",
+        f"combination once a block, in {'a balanced' if is_balanced else 'an unbalanced'} order "
+        f"drawn with seed {plan.order_seed}. Plan sha256 {plan.sha256[:12]}, fixed before the "
+        "first run.",
     )
     seeds = [plan.block(number)[0].seed for number in range(1, plan.most_blocks + 1)]
     yield (
@@ -176,8 +180,9 @@ def _iterate_design(plan: Plan) -> Iterator[Line]:
     if plan.until:
         yield (
             "stopping rule",
-            f"Blocks are added until the 95 % interval of {plan.until.contrast} is narrower than "
-            f"{plan.until.width:g}, up to {plan.until.max_blocks}.",
+            f"Two stages (Stein 1945): the spread of {plan.until.contrast} in the first "
+            f"{count_of(plan.blocks, 'block')} decides how many there are, so that its 95 % "
+            f"interval is {plan.until.width:g} wide, up to {plan.until.max_blocks}.",
         )
 
 

@@ -135,7 +135,8 @@ def _iterate_limits(comparison: Comparison) -> Iterator[str]:
         count = f"{'is' if blocks == 1 else 'are'} {count_of(blocks, 'complete repetition')}"
         yield f"No difference can be shown: there {count}, and an interval needs {_FEWEST_BLOCKS}."
     else:
-        yield from (note for note in comparison.notes if "p cannot fall below" in note)
+        limits = ("p cannot fall below", "The plan is exploratory")
+        yield from (note for note in comparison.notes if any(words in note for words in limits))
 
 
 def build_summary(study: ReportStudy) -> Block:

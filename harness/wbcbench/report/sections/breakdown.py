@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from wbcbench.compare.metric import TIME, Metric
-from wbcbench.compare.render import format_difference, format_status
+from wbcbench.compare.render import format_difference, format_status, name_contrast
 from wbcbench.compare.result import Comparison, Effect, format_contrast_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, energy_scale, human_duration, human_energy, human_power
@@ -17,7 +17,6 @@ from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy, mean_of_known
 from wbcbench.report.summaries import ENERGY, format_number
-from wbcbench.report.words import format_contrast
 from wbcbench.stats.intervals import Interval
 from wbcbench.table.view import Run
 
@@ -151,7 +150,7 @@ def _iterate_claims(comparison: Comparison) -> Iterator[Statement]:
             place += 1
             time = format_difference(split.time, split.time_interval, _TIME)
             power = format_difference(split.power, split.power_interval, _TIME)
-            name = format_contrast(split)
+            name = name_contrast(split)
             text = f"{name}: time {time}, mean power {power}{kind}."
             values = {"energy": split.energy, "time": split.time, "power": split.power}
             key = format_contrast_key(effects[split.contrast, split.against])
@@ -192,7 +191,7 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
     effects = _find_energy_effects(comparison)
     rows = tuple(
         (
-            format_contrast(split),
+            name_contrast(split),
             format_part(split.time, split.time_interval),
             format_part(split.power, split.power_interval),
             format_part(split.energy, effects[split.contrast, split.against].interval),

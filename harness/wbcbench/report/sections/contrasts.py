@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from wbcbench.compare.metric import TIME, Metric
+from wbcbench.compare.metric import TIME, Metric, Settings
 from wbcbench.compare.render import (
     build_claims_table,
     build_comparison_tables,
@@ -14,6 +14,7 @@ from wbcbench.compare.render import (
     format_difference,
     format_p,
     format_status,
+    name_contrast,
 )
 from wbcbench.compare.result import (
     Comparison,
@@ -27,7 +28,7 @@ from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import Block, DataTable, Figure, Statement, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number, format_signed
-from wbcbench.report.words import format_contrast, format_metric
+from wbcbench.report.words import format_metric
 from wbcbench.study.plan import check_contrasts
 
 MOST_ROWS = 24
@@ -47,7 +48,7 @@ _HEADINGS = (
 )
 _FAMILIES = {
     "primary": "Primary contrasts",
-    "secondary": "Secondary pairs: estimates, from which no difference is concluded",
+    "secondary": "Secondary contrasts: estimates, from which no difference is concluded",
 }
 
 _CLAIMS = (
@@ -90,6 +91,17 @@ def build_contrasts(study: ReportStudy) -> Block | None:
 def _iterate_words(comparison: Comparison) -> Iterator[str]:
     settings = comparison.settings
     primary = [effect for effect in comparison.effects if effect.family == "primary"]
+    yield (
+        "A block is one seed with every variant once. Differences are taken inside blocks, so "
+        "that what a block shares cancels: joules and seconds as ratios, in per cent of the side "
+        "named last; accuracies in percentage points (pp)."
+    )
+    if settings.has_tests:
+        yield _describe_tests(settings, primary)
+    yield from comparison.notes
+
+
+def _describe_tests(settings: Settings, primary: list[Effect]) -> str:
     # Nothing is tested with a single block.
     p_floor = primary[0].p_floor if primary else None
     floor = (
@@ -97,20 +109,14 @@ def _iterate_words(comparison: Comparison) -> Iterator[str]:
         if p_floor is not None
         else ""
     )
-    yield (
-        "A block is one seed with every variant once. Differences are taken inside blocks, so "
-        "that what a block shares cancels: joules and seconds as ratios, in per cent of the side "
-        "named last; accuracies in percentage points (pp)."
-    )
-    yield (
+    return (
         "p is from the exact sign-flip test: how often chance alone would give a difference as "
         f"large.{floor} Holm p is corrected for the {len(primary)} primary tests. d_z is the mean "
         "difference over its standard deviation. Win rate: the blocks in which the first side is "
         f"better. Equivalent: shown to lie within ±{settings.region_pct:g} % (joules, seconds) or "
-        f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 %. A result that is "
-        "neither different nor equivalent is inconclusive, never 'the same'."
+        f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 % after Holm's "
+        "correction. A result that is neither different nor equivalent is inconclusive, never 'the same'."
     )
-    yield from comparison.notes
 
 
 def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[DataTable]:
@@ -146,6 +152,8 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
 
 
 def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
+    if study.plan and study.plan.analysis.exploratory:
+        return ", exploratory: estimates, from which no difference is concluded"
     if study.plan is None:
         return "; there is no plan to show that they were chosen beforehand"
     planned = {contrast.name for contrast in check_contrasts(study.plan)}
@@ -157,7 +165,7 @@ def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
 def _build_row(effect: Effect) -> tuple[str, ...]:
     wins = effect.win_rate  # an interaction has none
     return (
-        format_contrast(effect),
+        name_contrast(effect),
         format_metric(effect.metric.name) + format_status(effect.status),
         format_difference(effect.estimate, effect.interval, effect.metric),
         effect.result.value,
@@ -176,7 +184,7 @@ def build_forest(study: ReportStudy) -> Figure | None:
     if comparison is None or not effects:
         return None
     description = "; ".join(
-        f"{format_contrast(e)}, {_format_axis(e.metric)}: {_format_difference(e)}"
+        f"{name_contrast(e)}, {_format_axis(e.metric)}: {_format_difference(e)}"
         for e in effects[:MOST_ROWS]
     )
     return Figure(
@@ -252,7 +260,7 @@ def _iterate_caption(
 
 def _list_rows(effects: list[Effect]) -> list[tuple[str, str]]:
     """Family and contrast, primary first."""
-    rows = dict.fromkeys((e.family, format_contrast(e)) for e in effects)
+    rows = dict.fromkeys((e.family, name_contrast(e)) for e in effects)
     return sorted(rows, key=lambda row: row[0] != "primary")
 
 
@@ -295,7 +303,7 @@ def _draw_metric(plot: drawing.Axes, rows: list[tuple[str, str]], effects: list[
     ends = [i - 0.2 for i in places], [i + 0.3 for i in places]
     plot.vlines([0.0] * len(rows), *ends, color=drawing.INK, linewidth=1.0)
     for effect in effects:
-        row = (effect.family, format_contrast(effect))
+        row = (effect.family, name_contrast(effect))
         if row in rows:
             _draw_effect(plot, rows.index(row), effect)
     plot.margins(x=0.08)
@@ -327,7 +335,7 @@ def _draw_effect(plot: drawing.Axes, row: int, effect: Effect) -> None:
 def _build_data(study: ReportStudy, comparison: Comparison, effects: list[Effect]) -> DataTable:
     rows = tuple(
         (
-            format_contrast(e),
+            name_contrast(e),
             e.family,
             e.metric.name,
             str(e.n),

@@ -99,33 +99,26 @@ class Pair:
 
     @property
     def bias_pct(self) -> float:
-        """Mean difference: that of the logarithms, where both always read something."""
-        if self._log_ratios is None:
-            return math.fsum(self.differences_pct) / len(self.points)
-        return 100 * math.expm1(fmean(self._log_ratios))
+        """Mean difference."""
+        return math.fsum(self.differences_pct) / len(self.points)
 
     @property
     def limits_pct(self) -> tuple[float, float] | None:
         """Limits of agreement; ``None`` with fewer than three runs or where one read nothing."""
-        logs = self._log_ratios
-        if logs is None or len(logs) < _FEWEST_FOR_LIMITS:
+        ratios = [point.a_j / point.b_j for point in self.points]
+        if len(ratios) < _FEWEST_FOR_LIMITS or min(ratios) <= 0:
             return None
+        logs = [math.log(ratio) for ratio in ratios]
         mean, half = fmean(logs), LIMITS_SD * stdev(logs)
         return 100 * math.expm1(mean - half), 100 * math.expm1(mean + half)
-
-    @property
-    def _log_ratios(self) -> list[float] | None:
-        if any(point.a_j <= 0 or point.b_j <= 0 for point in self.points):
-            return None
-        return [math.log(point.a_j / point.b_j) for point in self.points]
 
 
 def build_meters(study: ReportStudy) -> Block | None:
     """Two readings of one part against each other, after Bland and Altman; and every sensor's card.
 
     Readings that agree may both be wrong; readings that do not agree cannot both be right. Limits
-    of agreement follow Bland and Altman (Lancet, 1986): mean difference ± 1.96 standard
-    deviations, of logarithms because errors grow with the joules.
+    of agreement follow Bland and Altman (Lancet, 1986): mean ± 1.96 standard deviations, of
+    logarithms because errors grow with the joules.
     """
     if not any(run.record.channels for run in study.runs):
         return None
@@ -227,7 +220,7 @@ def _build_figure(study: ReportStudy, pairs: list[Pair]) -> Figure:
     statuses = f"Status: {', '.join(f'{name} {origin[name]}' for name in names)}"
     caption = (
         "One mark a run, training alone. Across: the mean of the two readings; up: how far the "
-        "first lies above the second. Solid line: mean; dashed: mean ± 1.96 standard deviations of "
+        "first lies above the second. Solid line: mean; dashed: 1.96 standard deviations of "
         f"the logarithms (from {_FEWEST_FOR_LIMITS} runs on). Dotted: ±{thresholds.AGREE_PCT:g} %, "
         f"within which counter and integral agree. {statuses}.{study.stamp}"
     )

@@ -29,8 +29,7 @@ class Quantity:
         name: For sentences.
         axis: For the vertical axis.
         unit: Of the drift.
-        is_relative: Whether each run is compared with the geometric mean of its own variant, in
-            per cent.
+        is_relative: Whether each run is compared with the mean of its own variant, in per cent.
     """
 
     column: str
@@ -123,11 +122,9 @@ def _build_series(quantity: Quantity, runs: list[Run], places: dict[Run, int]) -
     if quantity.is_relative:
         values = _compare_with_mean(values, groups)
     drift = fit_drift([float(places[run]) for run, _ in known], values, groups)
-    if quantity.is_relative:
-        # One run of a variant is at its own mean, which says nothing.
-        if drift is None:
-            return None
-        drift, values = drift.transform(_percent), [_percent(value) for value in values]
+    # One run of a variant is at its own mean, which says nothing.
+    if drift is None and quantity.is_relative:
+        return None
     points = [(places[run], run, v) for (run, _), v in zip(known, values, strict=True)]
     return Series(quantity, points, drift)
 
@@ -140,16 +137,12 @@ def _read_value(run: Run, quantity: Quantity) -> float | None:
 
 
 def _compare_with_mean(values: list[float], groups: list[Hashable]) -> list[float]:
-    """Logarithm of each value over the geometric mean of its group."""
+    """How far each value lies above the mean of its group, in per cent."""
     by_group: dict[Hashable, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
-        by_group.setdefault(group, []).append(math.log(value))
+        by_group.setdefault(group, []).append(value)
     means = {group: math.fsum(own) / len(own) for group, own in by_group.items()}
-    return [math.log(v) - means[group] for v, group in zip(values, groups, strict=True)]
-
-
-def _percent(log_ratio: float) -> float:
-    return 100 * math.expm1(log_ratio)
+    return [100 * (v / means[group] - 1) for v, group in zip(values, groups, strict=True)]
 
 
 def _iterate_words(study: ReportStudy, series: list[Series]) -> Iterator[str]:
@@ -159,10 +152,11 @@ def _iterate_words(study: ReportStudy, series: list[Series]) -> Iterator[str]:
             "between variants."
         )
     elif any(item.has_drift for item in series if item.quantity is QUANTITIES[0]):
+        order = study.comparison.order if study.comparison else None
         yield (
-            "Blocks in random order keep this drift out of the contrasts, not out of the joules."
-            if study.plan
-            else "Without a planned order a difference between variants may be this drift."
+            "The balanced order keeps this drift out of the contrasts, not out of the joules."
+            if order and order.balance.is_balanced
+            else "The order is not balanced: a difference between variants may be this drift."
         )
 
 
@@ -245,12 +239,9 @@ def _draw_series(plot: drawing.Axes, study: ReportStudy, series: Series) -> None
     drawing.draw_runs(plot, study, [(run, place, value) for place, run, value in series.points])
     places, values = [place for place, _, _ in series.points], series.values
     if series.drift is not None:
-        slope, middle = series.drift.slope, math.fsum(places) / len(places)
+        middle_x, middle_y = math.fsum(places) / len(places), math.fsum(values) / len(values)
         ends = (min(places), max(places))
-        if series.quantity.is_relative:  # so many per cent of the last, around no difference
-            y = [_percent(math.log1p(slope / 100) * (end - middle)) for end in ends]
-        else:
-            y = [math.fsum(values) / len(values) + slope * (end - middle) for end in ends]
+        y = [middle_y + series.drift.slope * (end - middle_x) for end in ends]
         plot.plot(ends, y, color=drawing.INK, linewidth=1.0, linestyle="--", alpha=0.8)
     plot.set_ylabel(series.quantity.axis)
     plot.set_ylim(drawing.pad_limits(values, 0.65, _LEAST_SPAN_PCT))
