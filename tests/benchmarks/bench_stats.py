@@ -18,8 +18,8 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -51,71 +51,51 @@ from benchmarks.simulated_studies import (  # noqa: E402
     simulate,
     student_t2,
 )
+from benchmarks.stats_table import (  # noqa: E402
+    PAGE,
+    Found,
+    Group,
+    make_tables,
+    percent,
+    write_page,
+)
 from wbcbench.compare.metric import Settings, parse_threshold  # noqa: E402
 from wbcbench.stats.tests import (  # noqa: E402
     ALPHA,
     FIRST,
     INTERACTION,
     SECOND,
+    TARGET_POWER,
     compute_equivalence_power,
     compute_power,
     find_detectable_effect,
 )
-
-PAGE = ROOT / "harness" / "STATISTICS.md"
-BEGIN, END = "<!-- bench-stats: begin -->", "<!-- bench-stats: end -->"
 
 MOST_ERRORS = 0.06
 COVERAGE = (0.93, 0.98)
 REGION_LOG_J, REGION_SHARE = math.log(1.02), 0.01  # the borders of the default regions
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One cell of the table.
-
-    Attributes:
-        group: Rows of one kind, under one heading.
-        what: The row.
-        column: A design, or how many blocks a stopping rule carries out.
-        text: What was counted, in per cent.
-        holds: Whether that is what is wanted.
-        is_limit: Whether it is known, and said, that it does not hold.
-    """
-
-    group: str
-    what: str
-    column: str
-    text: str
-    holds: bool
-    is_limit: bool = False
-
-
-NOTHING = "**No difference:** studies that call one (95 % intervals that hold the truth)"
-POWER = "**A difference** in joules: found (what the plan promises)"
-BORDER = "**On the border of the region:** studies that call a contrast on it equivalent"
-LIMIT = "**On the limit of a threshold:**"
-UNEQUAL = "**Warned of unequal spreads** by a note of `compare`"
-DRIFTING = "**Warned of a drift over an unbalanced order**"
-STOPPING = "**Stopping** at a stated width: 95 % intervals that hold the truth (mean blocks)"
-EQUAL = (
-    "**Equal joules**, differences scattering by so many half-widths of the region: called "
-    "equivalent (what the plan promises)"
+NOTHING = Group(
+    "No difference: studies that call one (95 % intervals that hold the truth)", "≤ 6 (93–98)"
 )
-CLAIMS = "**Claims on their border**"
-DISK = "**As records on disk** through `wbcbench compare --json`: largest deviation"
-WANTED = {
-    NOTHING: "≤ 6 (93–98)",
-    POWER: "promise ± 3",
-    BORDER: "≤ 5 + 2 s.e.",
-    LIMIT: "≤ 2.5 + 2 s.e.",
-    EQUAL: "promise ± 3",
-    DISK: "≤ 1e-9",
-    CLAIMS: "≤ 5 + 2 s.e.",
-    UNEQUAL: "",
-    DRIFTING: "",
-    STOPPING: "94–96",
-}
+UNEQUAL = Group("… in which a note warns of unequal spreads")
+DRIFTING = Group("… in which a note warns of a drift over an unbalanced order")
+POWER = Group("A difference in joules: found (what the plan promises)", "promise ± 3")
+BORDER = Group(
+    "Contrasts on the border of their region: studies that call one equivalent", "≤ 5 + 2 s.e."
+)
+LIMIT = Group("A difference on the limit of a threshold", "≤ 2.5 + 2 s.e.")
+EQUAL = Group(
+    "Equal joules, whose differences scatter by so many half-widths of the region: called "
+    "equivalent (what the plan promises)",
+    "promise ± 3",
+)
+DISK = Group("Records on disk through `wbcbench compare --json`: largest deviation", "≤ 1e-9")
+STOPPING = Group(
+    "Stopping at a stated width: 95 % intervals that hold the truth (mean blocks)", "94–96", table=1
+)
+CLAIMS = Group("Claims on their border", "≤ 5 + 2 s.e.", table=2)
 
 DRIFT = World(drift=1.5)
 WITHOUT_DIFFERENCE = {
@@ -154,8 +134,10 @@ STOPPING_RULES: dict[str, tuple[Stopping, World, bool]] = {
     "two stages, baseline 5 × as wide, exponential": (
         stop_in_two_stages, World(exponential, wide=5.0), True,
     ),
-    "at first sight, normal": (stop_at_first_sight, World(), True),
-    "at first sight, exponential": (stop_at_first_sight, World(exponential), True),
+    "for comparison, at first sight, normal": (stop_at_first_sight, World(), True),
+    "for comparison, at first sight, exponential": (
+        stop_at_first_sight, World(exponential), True,
+    ),
 }  # fmt: skip
 """What it is called → rule, world, and whether intervals are known to be worth something else."""
 
@@ -176,11 +158,6 @@ def make_seed(*names: object) -> int:
 def allow(share: float, studies: int) -> float:
     """Two Monte Carlo standard errors above a share."""
     return share + 2 * math.sqrt(share * (1 - share) / studies)
-
-
-def percent(share: float) -> str:
-    """A share in per cent, without the sign."""
-    return f"{100 * share:.1f}"
 
 
 def count_errors(what: str, design: Design, studies: int) -> list[Found]:
@@ -305,7 +282,7 @@ def count_claims(studies: int) -> list[Found]:
     """What is said of claims whose truth lies on a limit: the published ones, and planned ones."""
     return [
         Found(CLAIMS, f"{border.claim}: {border.check}", word, percent(share), share <= border.most)
-        for border in simulated_claims.iterate_borders(studies, make_seed(CLAIMS))
+        for border in simulated_claims.iterate_borders(studies, make_seed("claims"))
         for word, share in (
             ("supported", border.supported),
             ("not supported", border.not_supported),
@@ -335,62 +312,30 @@ def list_tasks(studies: int) -> Iterator[Task]:
     yield from (partial(check_stopping, what, n) for n in WIDTHS)
 
 
-def carry_out(tasks: Sequence[Task], processes: int) -> list[Found]:
-    """Every cell, in the order of the tasks; says on stderr how far it is."""
-    start, found = time.perf_counter(), list[Found]()
-    with ProcessPoolExecutor(processes) as pool:
-        for number, cells in enumerate(pool.map(_call, tasks), start=1):
-            found += cells
-            passed = f"{time.perf_counter() - start:5.0f} s  {number:3} of {len(tasks)}"
-            for cell in cells:
-                print(f"{passed}  {cell.what}, {cell.column}: {cell.text}", file=sys.stderr)
-    return found
-
-
-def _call(task: Task) -> list[Found]:
-    return task()
-
-
-def make_page(found: Sequence[Found], studies: int) -> str:
-    """What stands in ``STATISTICS.md``: a table for each set of columns."""
+def describe_counts(studies: int) -> str:
+    """How many studies the tables rest on, and how sure they therefore are."""
     errors = [
         percent(math.sqrt(share * (1 - share) / n))
-        for share, n in ((0.05, studies), (0.8, PROMISED * studies))
+        for share, n in ((ALPHA, studies), (TARGET_POWER, PROMISED * studies))
     ]
-    head = (
+    return (
         f"{studies:,} simulated studies a cell, {PROMISED * studies:,} beside promises, "
         f"{STOPPED * studies:,} of stopping rules; in per cent. A Monte Carlo standard error is "
         f"{errors[0]} points at 5 %, {errors[1]} of a promise of 80 %. Bold is what is not as "
         "wanted. Made by `make bench-stats`."
     )
-    apart = (STOPPING, CLAIMS)
-    tables = [
-        [cell for cell in found if cell.group not in apart],
-        *([cell for cell in found if cell.group == group] for group in apart),
-    ]
-    return "\n\n".join([head, *map(make_table, filter(None, tables))])
 
 
-def make_table(found: Sequence[Found]) -> str:
-    """These cells in Markdown."""
-    columns = list(dict.fromkeys(cell.column for cell in found))
-    lines = [f"| | {' | '.join(columns)} | wanted | holds |", "|---" * (len(columns) + 3) + "|"]
-    for group in dict.fromkeys(cell.group for cell in found):
-        lines.append(f"| {group} |{' |' * len(columns)} {WANTED[group]} | |")
-        for what in dict.fromkeys(cell.what for cell in found if cell.group == group):
-            cells = [cell for cell in found if (cell.group, cell.what) == (group, what)]
-            texts = {x.column: x.text if x.holds else f"**{x.text}**" for x in cells}
-            row = " | ".join(texts.get(column, "") for column in columns)
-            lines.append(f"| {what} | {row} | | {_say_holds(cells)} |")
-    return "\n".join(lines)
-
-
-def _say_holds(cells: Sequence[Found]) -> str:
-    if not WANTED[cells[0].group]:
-        return ""
-    if all(cell.holds for cell in cells):
-        return "yes"
-    return "limit" if all(cell.holds or cell.is_limit for cell in cells) else "NO"
+def carry_out(tasks: Sequence[Task], processes: int) -> list[Found]:
+    """Every cell, in the order of the tasks; says on stderr how far it is."""
+    start = time.perf_counter()
+    with ProcessPoolExecutor(processes) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        for number, future in enumerate(as_completed(futures), start=1):
+            passed = f"{time.perf_counter() - start:5.0f} s  {number:3} of {len(tasks)}"
+            for cell in future.result():
+                print(f"{passed}  {cell.what}, {cell.column}: {cell.text}", file=sys.stderr)
+    return [cell for future in futures for cell in future.result()]
 
 
 def main() -> int:
@@ -398,15 +343,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--studies", type=int, default=2_000)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     options = parser.parse_args()
     found = carry_out(list(list_tasks(options.studies)), options.processes)
-    text = make_page(found, options.studies)
+    text = describe_counts(options.studies) + "\n\n" + make_tables(found)
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        write_page(text)
     return int(not all(cell.holds or cell.is_limit for cell in found))
 
 

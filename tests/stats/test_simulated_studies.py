@@ -10,19 +10,14 @@ import pytest
 
 from benchmarks import bench_stats
 from benchmarks.bench_stats import (
-    BEGIN,
-    END,
-    PAGE,
     STOPPING,
     UNEQUAL,
     WITHOUT_DIFFERENCE,
-    Found,
     count_errors,
     count_stopping,
     find_equal,
     find_power,
     list_tasks,
-    make_page,
     make_truth,
     stand_on_border,
 )
@@ -44,6 +39,7 @@ from benchmarks.simulated_studies import (
     outliers,
     simulate,
 )
+from benchmarks.stats_table import BEGIN, END, PAGE, Found, make_tables
 from wbcbench.stats.tests import find_least_blocks
 
 FACTORS, PAIR, FOUR, SEVEN = DESIGNS
@@ -125,13 +121,24 @@ def read_shares(found: Found) -> list[float]:
     return [float(word.strip("()")) / 100 for word in found.text.split()]
 
 
-def test_drift_raises_alarms_in_fixed_order_and_not_in_balanced_order():
-    (fixed,) = count_errors("drift, fixed order", FOUR, 40)
-    (balanced,) = count_errors("drift, balanced", FOUR, 40)
+def test_drift_raises_alarms_and_warnings_in_fixed_order_and_not_in_balanced_order():
+    fixed, fixed_warned = count_errors("drift, fixed order", FOUR, 40)
+    balanced, balanced_warned = count_errors("drift, balanced", FOUR, 40)
     (alarms, coverage), (few, covered) = read_shares(fixed), read_shares(balanced)
     assert alarms > 0.2 > few
     assert coverage < 0.9 < covered
     assert fixed.is_limit and not fixed.holds and not balanced.is_limit
+    assert read_shares(fixed_warned)[0] > 0.9
+    assert read_shares(balanced_warned) == [0.0]
+
+
+def test_equal_spreads_are_hardly_warned_of_and_unequal_ones_mostly():
+    warned = {
+        what: read_shares(next(x for x in count_errors(what, FOUR, 40) if x.group == UNEQUAL))[0]
+        for what in ("normal", "baseline 5 × as wide, normal")
+    }
+    assert warned["normal"] <= 0.2
+    assert warned["baseline 5 × as wide, normal"] >= 0.7
 
 
 def test_a_true_difference_is_found_about_as_often_as_a_plan_promises():
@@ -177,10 +184,11 @@ def test_a_cell_that_does_not_hold_is_bold_and_its_row_says_so_unless_it_is_a_kn
         Found(STOPPING, "at sight", "8", "90.0 (8)", False, True),
         Found(UNEQUAL, "normal", "8", "3.0", True),
     ]
-    lines = make_page(cells, 10).splitlines()
+    lines = make_tables(cells).splitlines()
     assert "| two stages | 95.0 (8) | **80.0 (11)** | | NO |" in lines
     assert "| at sight | **90.0 (8)** |  | | limit |" in lines
     assert "| normal | 3.0 | |  |" in lines
+    assert lines.index("| normal | 3.0 | |  |") < lines.index("")
 
 
 def test_the_page_holds_every_row_that_the_benchmark_counts():
