@@ -216,6 +216,28 @@ def test_another_version_of_this_program_is_held_to_numbers_alone(opened):
     assert found["V06"].status is Status.OK
 
 
+@pytest.mark.parametrize("is_first_edition", [True, False])
+def test_intervals_of_means_are_held_against_all_but_the_first_edition(tmp_path, is_first_edition):
+    design = StudyDesign(blocks=3, variants=TWO[:1], epochs=2)
+    other = Bag(bundle(design, tmp_path), tmp_path / "spare")
+    column = "primary_energy_train_j_low"
+
+    def restate(submission):
+        submission["renderer"]["source"] = "0" * 12
+        claim = next(c for c in submission["claims"] if column in c["values"])
+        claim["values"][column] *= 0.99
+
+    other.edit_json(other.data / layout.SUBMISSION, restate)
+    if is_first_edition:
+        table = other.results / layout.CONTRASTS
+        text = table.read_text(encoding="utf-8")
+        other.write(table, text.replace(",p_equivalence_holm", ""))
+    other.rehash()
+    found = verify(other.root).outcomes["V11"]
+    assert (found.status is Status.ERROR) is not is_first_edition
+    assert (column in found.detail) is not is_first_edition
+
+
 def test_a_slow_counter_may_put_a_second_into_half_a_second():
     slow = replace(CODECARBON_CHANNELS[0], limit_w=8.0, update_s=1.0)
     record = make_record(channels=(slow,))

@@ -31,6 +31,13 @@ ENERGY = "primary_energy_train_j"
 _OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j")
 _SHARES = ("balanced_accuracy", "accuracy")
 _OF_ALL = (*_SHARES, "time_train_s")
+_POWER = "power_mean_w"
+
+INTERVAL_COLUMNS = frozenset(
+    {f"{column}_{end}" for column in (*_OF_ENERGY, _POWER, *_OF_ALL) for end in ("low", "high")}
+    | {"energy_runs_j"}
+)
+"""Cells that follow from an interval over runs."""
 
 _DIGITS = 3
 
@@ -76,7 +83,7 @@ def _build_row(study: ReportStudy, configuration: Configuration) -> Row:
     }
     for column in _OF_ENERGY:
         row |= _build_mean_cells(column, known_values(metered, column))
-    row |= _build_mean_cells("power_mean_w", [w for w in powers_w if w is not None])
+    row |= _build_mean_cells(_POWER, [w for w in powers_w if w is not None])
     for column in _OF_ALL:
         row |= _build_mean_cells(column, known_values(used, column))
     photographs = _find_photograph_interval(study, configuration.label, used)

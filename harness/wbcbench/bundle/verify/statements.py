@@ -22,6 +22,7 @@ from wbcbench.compare.result import ContrastResult, format_contrasts_csv
 from wbcbench.core.files import sha256_of
 from wbcbench.report.formats import figure_data
 from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish, read_manifest
+from wbcbench.report.summaries import INTERVAL_COLUMNS
 
 _SOURCES = (f"{layout.RESULTS}/", "code/", layout.LOCK, layout.SUBMISSION)
 """What documents and settings are made from."""
@@ -80,11 +81,22 @@ def _check_contrasts(bundle: Bundle) -> Iterator[str]:
     header, expected_header = (text.partition("\n")[0].split(",") for text in (stated, expected))
     old, new = (read_rows(text, *_KEY) for text in (stated, expected))
     missing = set(expected_header) - set(header)
-    if missing == {_CORRECTED}:  # equivalence was said before Holm's correction
-        missing = set()
+    if _is_of_first_edition(bundle):
+        missing -= {_CORRECTED}
         old = {key: _drop_uncorrected(row) for key, row in old.items()}
     yield from (f"{layout.CONTRASTS} has no column {column}." for column in sorted(missing))
     yield from compare_rows(layout.CONTRASTS, old, new, _is_equal_cell)
+
+
+def _is_of_first_edition(bundle: Bundle) -> bool:
+    """Whether equivalence was said before Holm's correction, and means had Student's interval.
+
+    One of another version without contrasts does not tell, and counts as one.
+    """
+    path = bundle.study_dir / layout.CONTRASTS
+    if bundle.is_same_source or not path.is_file():
+        return not bundle.is_same_source
+    return _CORRECTED not in path.read_text(encoding="utf-8").partition("\n")[0]
 
 
 def _drop_uncorrected(row: Mapping[str, str]) -> Mapping[str, str]:
@@ -117,9 +129,11 @@ def _check_submission(bundle: Bundle) -> Iterator[str]:
     if not bundle.is_same_source:
         claims = [{c["id"]: c["values"] for c in d["claims"]} for d in (stated, expected)]
         ids = claims[0].keys() & claims[1].keys()
+        ignored = INTERVAL_COLUMNS if _is_of_first_edition(bundle) else frozenset[str]()
         for plain, own, other in ((stated, *claims), (expected, *reversed(claims))):
             plain["claims"] = {
-                i: {name: value for name, value in own[i].items() if name in other[i]} for i in ids
+                i: {k: v for k, v in own[i].items() if k in other[i] and k not in ignored}
+                for i in ids
             }
     for difference in find_differences(stated, expected):
         yield f"{layout.SUBMISSION}: {difference}."

@@ -115,7 +115,8 @@ def _describe_tests(settings: Settings, primary: list[Effect]) -> str:
         "difference over its standard deviation. Win rate: the blocks in which the first side is "
         f"better. Equivalent: shown to lie within ±{settings.region_pct:g} % (joules, seconds) or "
         f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 % after Holm's "
-        "correction. A result that is neither different nor equivalent is inconclusive, never 'the same'."
+        "correction. A result that is neither different nor equivalent is inconclusive, never "
+        "'the same'."
     )
 
 
