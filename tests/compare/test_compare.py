@@ -37,6 +37,8 @@ from wbcbench.core.errors import (
 )
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.spec import SPEC_FIELDS
+from wbcbench.report.publish import read_report_study
+from wbcbench.report.sections.answer import build_answer
 from wbcbench.stats.order import draw_orders
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis
@@ -692,6 +694,34 @@ def test_a_departure_from_the_plan_is_told(tmp_path):
     assert {row["result"] for row in found["contrasts"]} == {"not tested"}
 
 
+def test_an_exploratory_plan_tests_nothing_in_terminal_report_and_table(tmp_path):
+    save(tmp_path, *draw(8, channels=LAPTOP))
+    seeds = tuple(range(1001, 1009))
+    analysis = PlannedAnalysis(lowest_status="estimated", exploratory=True)
+    asked = Experiment("study", seeds, 8, {"variant": VARIANTS}, analysis=analysis)
+    plan.keep_plan(plan.make_plan(asked), tmp_path / "study")
+    found = document(tmp_path)
+    assert {row["result"] for row in found["contrasts"]} == {"not tested"}
+    text = said(tmp_path, "study")
+    assert "The plan is exploratory" in text
+    assert "Holm over" not in text
+    report = read_report_study(tmp_path, "study")
+    (reason, *estimates) = build_answer(report).claims
+    assert "exploratory" in reason.text
+    assert estimates and all("was not tested" in claim.text for claim in estimates)
+    assert "p =" not in estimates[0].text
+
+
+def test_the_factors_are_tested_where_the_plan_names_them(tmp_path):
+    found = document(planned(tmp_path, lowest_status="estimated", family="factors"))
+    primary = {row["contrast"] for row in found["contrasts"] if row["family"] == "primary"}
+    assert primary == {"activation leaky-relu", "regulariser batchnorm", "interaction"}
+    assert found["settings"]["departures"] == []
+    departed = document(tmp_path, "--family", "baseline")
+    assert departed["settings"]["departures"] == ["family"]
+    assert {row["result"] for row in departed["contrasts"]} == {"not tested"}
+
+
 def test_a_plan_that_was_changed_afterwards_is_refused(tmp_path):
     planned(tmp_path, equivalent_pct=2.0)
     path = tmp_path / "study" / "plan.json"
@@ -732,7 +762,8 @@ def test_a_drift_over_an_unbalanced_order_is_told_with_its_size(tmp_path):
     (note,), order = order_notes(tmp_path, in_order(draw(8, NOTHING), FIXED, per_hour=0.03))
     assert "(relu-dropout ran at place 1 in 8 of 8 blocks)" in note
     (power, energy) = order["drifts"]
-    assert power["per_hour"] == pytest.approx(energy["per_hour"] / 601.4, rel=0.2)
+    assert (power["quantity"], power["unit"], energy["unit"]) == ("mean power", "W", "J")
+    assert power["bias_pct"] == pytest.approx(energy["bias_pct"])
     assert energy["interval"]["low"] < energy["per_hour"] < energy["interval"]["high"]
     assert energy["bias_pct"] == pytest.approx(100 * math.expm1(0.03 * 0.6), rel=0.3)
     assert f"up to {max(power['bias_pct'], energy['bias_pct']):.2g} %" in note

@@ -270,6 +270,7 @@ def test_where_nothing_can_be_compared_claims_are_open_and_the_published_are_sho
         ("direction = 'lower'", "direction = 'lower'\nwithin = 1", "needs either direction"),
         ("direction = 'lower'", "within = 1\nmargin = 2", "'claims.mine.margin' goes with"),
         ("direction = 'lower'", "direction = 'less'", "key 'claims.mine.direction'"),
+        ("direction = 'lower'", 'within = 1\ntext = "a\\nb"', "key 'claims.mine.text'"),
         ("direction = 'lower'", "direction = 'lower'\nmargin = 100", "differs by 100 % or more"),
         ("direction = 'lower'", "direction = 'lower'\nmargn = 1", "Did you mean 'margin'?"),
         ("primary_energy_train_j", "primary_energy_j", "'claims.mine.metric': There is no metric"),
@@ -335,3 +336,15 @@ def test_the_schema_of_the_file_knows_claims():
     claim = json_schema()["$defs"]["PlannedClaim"]
     assert set(claim["required"]) == {"metric", "variants"}
     assert claim["additionalProperties"] is False
+
+
+def test_an_exploratory_plan_states_no_claims(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n'
+        '[claims.cheaper]\nmetric = "time_train_s"\nvariants = ["relu-dropout", "leaky-dropout"]\n'
+        'direction = "lower"\n'
+    )
+    assert plan.read_plan(file).claims
+    with pytest.raises(UsageError, match="an exploratory plan tests nothing"):
+        plan.read_plan(file, exploratory=True)

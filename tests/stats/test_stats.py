@@ -31,6 +31,7 @@ from wbcbench.stats.intervals import (
     on_front,
     resample_front,
     share_interval,
+    skewness_t_interval,
     t_interval,
 )
 from wbcbench.stats.tests import (
@@ -41,14 +42,19 @@ from wbcbench.stats.tests import (
     adjust_holm,
     build_pair_weights,
     compute_contrast,
+    compute_equivalence_power,
     compute_power,
     count_blocks_to_settle,
+    count_stein_blocks,
     equivalence_p,
     evaluate_limit,
     find_detectable_effect,
+    find_equivalence_blocks,
+    find_equivalence_spread,
     find_least_blocks,
     p_floor,
     sign_flip_p,
+    stein_interval,
 )
 
 
@@ -353,11 +359,66 @@ def test_the_detectable_effect_is_found_with_the_promised_chance():
     assert compute_power(effect, 9) == pytest.approx(0.8, abs=0.015)
 
 
+@pytest.mark.parametrize(("spread", "blocks", "tests"), [(1.0, 8, 6), (0.5, 8, 2), (0.7, 9, 12)])
+def test_the_chance_of_equivalence_is_that_of_simulated_studies(spread, blocks, tests):
+    rng = np.random.default_rng(4)
+    drawn = spread * rng.standard_normal((4_000, blocks))
+    hits = np.mean([equivalence_p(row, -1.0, 1.0) <= 0.05 / tests for row in drawn])
+    assert compute_equivalence_power(spread, blocks, tests) == pytest.approx(hits, abs=0.025)
+
+
+def test_the_blocks_and_the_spread_for_equivalence_give_the_promised_chance():
+    blocks = find_equivalence_blocks(1.0, 6)
+    assert compute_equivalence_power(1.0, blocks, 6) >= 0.8
+    assert compute_equivalence_power(1.0, blocks - 1, 6) < 0.8
+    spread = find_equivalence_spread(0.8, 8, 6)
+    assert compute_equivalence_power(spread, 8, 6) >= 0.8
+    assert compute_equivalence_power(spread + 0.01, 8, 6) < 0.8
+    assert find_equivalence_blocks(60.0, 6) is None
+    assert compute_equivalence_power(0.1, 2) == 0.0
+
+
+def test_two_stages_take_as_many_blocks_as_the_first_spread_asks_for():
+    first = np.array([0.9, 1.1, 1.0, 1.2, 0.8])
+    quantile = scipy.stats.t.ppf(0.975, 4) * first.std(ddof=1)
+    half = quantile / np.sqrt(10)
+    assert count_stein_blocks(first, half * 1.0001) == 10
+    assert count_stein_blocks(first, half * 0.9999) == 11
+    assert count_stein_blocks(first, 100.0) == 5
+    both = np.concatenate([first, np.full(5, 3.0)])
+    found = stein_interval(both, 5)
+    assert (found.low, found.high) == pytest.approx((2.0 - half, 2.0 + half))
+
+
 @given(st.integers(1, 30).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_interval_of_a_share_is_scipys_exact_one(pair_):
     hits, runs = pair_
     wanted = scipy.stats.binomtest(hits, runs).proportion_ci(method="exact")
     assert share_interval(hits, runs) == pytest.approx((wanted.low, wanted.high))
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=6), st.floats(-5, 5))
+def test_of_symmetric_values_the_interval_corrected_for_skewness_is_the_t_interval(halves, centre):
+    values = np.array([centre, *(centre + h for h in halves), *(centre - h for h in halves)])
+    wanted, found = t_interval(values), skewness_t_interval(values)
+    assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-6)
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=3, max_size=12))
+def test_an_interval_corrected_for_skewness_is_that_of_the_mirrored_values_mirrored(values):
+    found, mirrored = (skewness_t_interval(np.array(values) * sign) for sign in (1, -1))
+    assert found.low <= np.mean(values) + 1e-12
+    assert (mirrored.low, mirrored.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_skewed_values_seldom_lie_wholly_below_their_mean():
+    drawn = np.random.default_rng(5).exponential(size=(4_000, 8))
+    share = {
+        make: np.mean([make(values).high < 1.0 for values in drawn])
+        for make in (t_interval, skewness_t_interval)
+    }
+    assert share[t_interval] > 0.09
+    assert share[skewness_t_interval] < 0.06
 
 
 def on_photographs(per_photograph: int, photographs: int = 60, seed: int = 4):

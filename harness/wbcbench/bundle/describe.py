@@ -261,7 +261,7 @@ def _describe_analysis(study: SubmittedStudy, comparison: Comparison) -> documen
         target_metric=study.spec.target_metric,
         target_value=study.spec.target_value,
         alpha=settings.alpha,
-        correction="holm",
+        correction="holm" if settings.has_tests else "none",
         region_pct=settings.region_pct,
         region_pp=settings.region_pp,
         lowest_status=settings.lowest_status.value,

@@ -18,7 +18,13 @@ from wbcbench.compare.result import ClaimOutcome
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import load_toml
 from wbcbench.core.text import count_of, printable
-from wbcbench.stats.intervals import LEAST_FOR_T, Floats, share_interval, t_interval
+from wbcbench.stats.intervals import (
+    LEAST_FOR_T,
+    Floats,
+    share_interval,
+    skewness_t_interval,
+    t_interval,
+)
 from wbcbench.stats.tests import lacks_spread
 from wbcbench.table.view import Run
 
@@ -287,7 +293,7 @@ def _evaluate_mean(
     check: Check, values: Floats, over_photographs: tuple[float, float] | None
 ) -> ClaimEvidence:
     mean, n = _to_shown(check, float(values.mean())), len(values)
-    interval = t_interval(values)
+    interval = (skewness_t_interval if check.kind == "region" else t_interval)(values)
     if interval is None:
         why = f"{count_of(n, 'seed')}; an interval needs {LEAST_FOR_T}"
         return ClaimEvidence(check, n, mean, None, over_photographs, why=why)

@@ -171,7 +171,7 @@ class PlannedClaim:
     direction: Literal["lower", "higher"] | None = None
     margin: Annotated[float, Field(ge=0, le=1_000)] = 0.0
     within: Annotated[float, Field(ge=0.01, le=50)] | None = None
-    text: Annotated[str, Field(max_length=300)] = ""
+    text: Annotated[str, Field(max_length=300, pattern=r"^\P{Cc}*$")] = ""
 
     @property
     def range(self) -> tuple[float | None, float | None]:

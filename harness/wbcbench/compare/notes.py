@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 
 from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
-from wbcbench.compare.effects import CorrectAnswers, scale_values
+from wbcbench.compare.effects import CorrectAnswers, count_first_stage, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
 from wbcbench.compare.render import format_difference, format_p, name_contrast
-from wbcbench.compare.result import Comparison, ContrastResult, Effect, Energy
+from wbcbench.compare.result import Comparison, ContrastResult, Effect
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.spreads import find_unequal_spreads
@@ -43,7 +43,7 @@ def iterate_notes(
         excluded: A sentence about each configuration that is left out.
     """
     settings, metrics = comparison.settings, comparison.metrics
-    yield from _notes_on_plan(settings, comparison.energy, metrics)
+    yield from _notes_on_plan(comparison)
     yield from (f"{field} differs between the runs, as allowed." for field in differing)
     yield from excluded
     n = len(comparison.blocks.runs)
@@ -78,12 +78,19 @@ def _notes_on_order(comparison: Comparison) -> Iterator[str]:
     )
 
 
-def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]) -> Iterator[str]:
+def _notes_on_plan(comparison: Comparison) -> Iterator[str]:
+    settings, energy = comparison.settings, comparison.energy
     if settings.plan_sha256:
         planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
         # Limits and permissions are no part of a plan: naming them is no departure from it.
         departed = [_OPTIONS[name] for name in settings.departures if name in _OPTIONS]
         yield f"{planned}, but for {', '.join(departed)}." if departed else f"{planned}."
+    if stages := settings.two_stages:
+        yield (
+            f"Two stages (Stein): the spread of {stages.contrast} in the first "
+            f"{count_first_stage(comparison.blocks, settings)} of {len(comparison.blocks.runs)} "
+            "complete blocks decided how many there are."
+        )
     if settings.unplanned:
         yield (
             "This is not what the plan tests, so it shows estimates and intervals, and calls "
@@ -94,7 +101,7 @@ def _notes_on_plan(settings: Settings, energy: Energy, metrics: Sequence[Metric]
             "The plan is exploratory: it shows estimates and intervals, and calls nothing "
             "different or equivalent."
         )
-    if energy.metric is None and all(metric.part is None for metric in metrics):
+    if energy.metric is None and all(metric.part is None for metric in comparison.metrics):
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:
         yield f"All joules here are {energy.status}, not measured."

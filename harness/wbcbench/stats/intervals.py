@@ -25,6 +25,7 @@ Labels = NDArray[np.int64]
 
 LEVEL = 0.95
 LEAST_FOR_T = 3
+LEAST_FOR_SKEWNESS = 5
 LEAST_FOR_BOOTSTRAP = 15
 BOOTSTRAP_RESAMPLES = 9_999
 BOOTSTRAP_SEED = 20_260_301
@@ -38,6 +39,7 @@ FRONT_SEED = 20_260_303
 
 # A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
 _ROUNDING = 1e-12
+_LEAST_SKEWNESS = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,31 @@ def t_interval(differences: Floats) -> Interval | None:
     half = t_quantile(n) * standard_error(differences)
     mean = float(np.mean(differences))
     return Interval(mean - half, mean + half, "t")
+
+
+# The t interval of eight exponential values lies wholly below their true mean in 10 % of samples
+# instead of 2.5 %. Hall's cubic transformation of the t statistic (1992) takes the skewness out of
+# it and can be inverted; that brings it to 5 % and leaves symmetric values as they are. It is for
+# quantities that lie on one side of zero, not for differences, whose skewness pairing takes away:
+# of values that lie in two heaps it makes too little.
+def skewness_t_interval(values: Floats) -> Interval | None:
+    """Student's interval of the mean of ``[n]`` values, corrected for skewness from five on.
+
+    ``None`` below three.
+    """
+    n, interval = len(values), t_interval(values)
+    if n < LEAST_FOR_SKEWNESS or np.ptp(values) == 0:
+        return interval
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    skewness = n / ((n - 1) * (n - 2)) * float(np.sum(((values - mean) / spread) ** 3))
+    if abs(skewness) < _LEAST_SKEWNESS:  # the transformation divides by it
+        return interval
+
+    def find_bound(t: float) -> float:
+        cubed = 1 + skewness * (t / math.sqrt(n) - skewness / (6 * n))
+        return mean - 3 * spread / skewness * (float(np.cbrt(cubed)) - 1)
+
+    return Interval(find_bound(t_quantile(n)), find_bound(-t_quantile(n)), "t")
 
 
 def mean_interval(differences: Floats, method: Method) -> Interval | None:

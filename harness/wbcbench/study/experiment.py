@@ -87,14 +87,19 @@ class PlannedAnalysis:
     equivalent_pct: Annotated[float, Field(ge=0.01, le=50)] = 2.0
     equivalent_pp: Annotated[float, Field(ge=0.01, le=50)] = 1.0
 
+    def count_metrics(self) -> int:
+        """How many metrics each contrast is tested on."""
+        return len(set(self.metrics)) or 2
+
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Add blocks until an interval is narrow enough.
+    """Stein's two stages: the spread in the first blocks decides how many there are.
 
     Attributes:
         contrast: Name of a primary contrast; its first word is enough.
-        width: Of its 95 % interval, in the metric's unit: per cent or percentage points.
+        width: How far the upper end of its 95 % interval may lie above the lower, in the metric's
+            unit: per cent or percentage points.
         max_blocks: Stop there, narrow or not.
         metric: A column; empty = energy of training.
     """
@@ -366,7 +371,7 @@ def _count_blocks(factors: Mapping[str, Sequence[Any]], analysis: PlannedAnalysi
     """
     configurations = prod(len(levels) for levels in factors.values())
     contrasts = 3 if analysis.family == "factors" else max(configurations - 1, 1)
-    tests = contrasts * (len(analysis.metrics) or 2)
+    tests = contrasts * analysis.count_metrics()
     return max(BLOCKS, find_least_blocks(ALPHA / tests) or BLOCKS)
 
 
@@ -379,8 +384,8 @@ def _choose_seeds(
     most = until.max_blocks if until else blocks
     if most < blocks:
         raise UsageError(
-            f"{path}: key 'until.max_blocks' is {most}, but {blocks} blocks are carried out before "
-            "the first interim analysis. Lower blocks, or raise max_blocks."
+            f"{path}: key 'until.max_blocks' is {most}, but {blocks} blocks are the first "
+            "stage. Lower blocks, or raise max_blocks."
         )
     if not seeds:
         first = given.get("first_seed", FIRST_SEED)

@@ -142,6 +142,8 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
             runs.append(limits.check_spec(run, name_field))
     compared = configure_plan(experiment.study, runs[: len(combinations)])
     check_claims(experiment.claims, [configuration.label for configuration in compared])
+    if experiment.claims and experiment.analysis.exploratory:
+        raise UsageError("key 'claims': an exploratory plan tests nothing. Leave out one of them.")
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     family = experiment.analysis.family or "baseline"
     return Plan(
@@ -190,7 +192,7 @@ def read_plan(path: Path, changes: Sequence[str] = (), *, exploratory: bool = Fa
 def _require_tests(plan: Plan) -> None:
     """Raise ``UsageError`` where no difference, however large, could be told from chance."""
     contrasts = len(check_contrasts(plan))
-    tests = contrasts * (len(plan.analysis.metrics) or 2)
+    tests = contrasts * plan.analysis.count_metrics()
     if not tests or plan.analysis.exploratory or p_floor(plan.blocks) <= ALPHA / tests:
         return
     wanted = find_least_blocks(ALPHA / tests)
@@ -266,7 +268,7 @@ def choose_settings(study_dir: Path | None, options: Mapping[str, Any]) -> Setti
     if study_dir is None or not (study_dir / PLAN).exists():
         return Settings(**given)
     plan = from_json(study_dir / PLAN)
-    settings = analysis_settings(plan)
+    settings = replace(analysis_settings(plan), claims=plan.claims)
     departures = tuple(name for name in given if given[name] != getattr(settings, name))
     return replace(settings, plan_sha256=plan.sha256, departures=departures, **given)
 
@@ -288,7 +290,6 @@ def analysis_settings(plan: Plan) -> Settings:
         region_pct=analysis.equivalent_pct,
         region_pp=analysis.equivalent_pp,
         two_stages=stages,
-        claims=plan.claims,
     )
 
 

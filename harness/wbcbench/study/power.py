@@ -122,7 +122,8 @@ def analyse_power(plan: Plan, results: Path | None = None) -> PowerAnalysis:
             not have.
     """
     primary = check_contrasts(plan)
-    metrics = [find_metric(name) for name in plan.analysis.metrics or (PRIMARY, ACCURACY)]
+    columns = dict.fromkeys(plan.analysis.metrics) or (PRIMARY, ACCURACY)
+    metrics = [find_metric(name) for name in columns]
     tests = len(primary) * len(metrics)
     power = PowerAnalysis(
         family="factors" if any(contrast.is_interaction for contrast in primary) else "baseline",
@@ -179,9 +180,10 @@ def _learn_spreads(
 
 def _compare_study(plan: Plan, settings: Settings, results: Path, name: str) -> tuple[Effect, ...]:
     """The primary effects of a study with all of the plan's configurations; else none."""
-    wanted = set(map(_list_treatments, plan.block(1)))
+    wanted, images = set(map(_list_treatments, plan.block(1))), plan.runs[0].dataset_id
     try:
-        if not wanted <= {_list_treatments(run.read_spec()) for run in study_runs(results, name)}:
+        specs = [run.read_spec() for run in study_runs(results, name)]
+        if not wanted <= {_list_treatments(s) for s in specs if images in {"", s.dataset_id}}:
             return ()
         runs = [
             run for run in read_study(results / name).runs if _list_treatments(run.spec) in wanted

@@ -37,8 +37,9 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
         "Cost": _describe_cost(plan, cost),
         "Power": _describe_power(power),
         "Equivalence": _describe_equivalence(plan, power),
-        **{f"{learned.metric}": _describe_learned(power, learned) for learned in power.learned},
     }
+    if power.learned:
+        lines["Earlier runs"] = "; ".join(_describe_learned(power, each) for each in power.learned)
     if until := plan.until:
         unit = find_metric(until.metric or PRIMARY).unit
         lines["Until"] = (
@@ -142,15 +143,14 @@ def _describe_equivalence(plan: Plan, power: PowerAnalysis) -> str:
     halves = plan.analysis.equivalent_pct, plan.analysis.equivalent_pp
 
     def both(factor: float) -> str:
-        return f"{factor * halves[0]:.2g} % (joules, seconds) or {factor * halves[1]:.2g} pp"
+        return f"{factor * halves[0]:.2g} % or {factor * halves[1]:.2g} pp"
 
     wanted = power.equivalence_blocks or f"more than {MOST_BLOCKS_TO_SETTLE:,}"
     return (
         f"to ±{both(1)} where nothing differs: chance {power.equivalence_power:.0%} if blocks "
-        f"scatter by as much (standard deviation), and {wanted} blocks for {TARGET_POWER:.0%}; "
-        f"with {power.blocks} blocks {TARGET_POWER:.0%} if they scatter by "
-        f"{both(power.equivalence_spread or 0.0)}, and it cannot be shown above "
-        f"{both(power.equivalence_limit or 0.0)}"
+        f"scatter by as much; {TARGET_POWER:.0%} take {wanted} blocks, or a scatter of "
+        f"{both(power.equivalence_spread or 0.0)}; above {both(power.equivalence_limit or 0.0)} "
+        "it cannot be shown"
     )
 
 
@@ -158,11 +158,13 @@ def _describe_learned(power: PowerAnalysis, learned: LearnedSpread) -> str:
     """What the plan can show if runs scatter as those of an earlier study did."""
     unit = find_metric(learned.metric).unit
     blocks = count_of(learned.blocks, "block")
-    text = f"spread {learned.spread:.2g} {unit} in {blocks} of {learned.study}"
+    text = (
+        f"{learned.metric} scatters by {learned.spread:.2g} {unit} in {blocks} of {learned.study}"
+    )
     if learned.detectable is not None and power.can_show and not power.exploratory:
-        text += f": finds {learned.detectable:.2g} {unit} with a power of {TARGET_POWER:.0%}"
+        text += f": {learned.detectable:.2g} {unit} are found with a power of {TARGET_POWER:.0%}"
     cannot = "cannot be shown, chance" if learned.equivalence_power < LITTLE_CHANCE else "chance"
-    text += f"; equivalence to ±{learned.region:g} {unit}: {cannot} {learned.equivalence_power:.0%}"
+    text += f", equivalence to ±{learned.region:g} {unit}: {cannot} {learned.equivalence_power:.0%}"
     if learned.equivalence_power < TARGET_POWER:
         wanted = learned.equivalence_blocks or f"more than {MOST_BLOCKS_TO_SETTLE:,}"
         text += f", {wanted} blocks would do"

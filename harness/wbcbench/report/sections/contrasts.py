@@ -77,7 +77,7 @@ def build_contrasts(study: ReportStudy) -> Block | None:
     words = tuple(_iterate_words(comparison))
     claims = tuple(
         Statement(
-            f"claim-{place}",
+            f"planned-{place}",
             describe_claim(result),
             CONTRASTS,
             format_claim_key(result),
