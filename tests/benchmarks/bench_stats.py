@@ -47,6 +47,7 @@ from benchmarks.simulated_studies import (  # noqa: E402
     exponential,
     find_primary,
     lognormal,
+    normal,
     outliers,
     simulate,
     student_t2,
@@ -75,7 +76,6 @@ MOST_ERRORS = 0.06
 COVERAGE = (0.93, 0.98)
 REGION_LOG_J, REGION_SHARE = math.log(1.02), 0.01  # the borders of the default regions
 
-
 NOTHING = Group(
     "No difference: studies that call one (95 % intervals that hold the truth)", "≤ 6 (93–98)"
 )
@@ -98,6 +98,10 @@ STOPPING = Group(
 CLAIMS = Group("Claims on their border", "≤ 5 + 2 s.e.", table=2)
 
 DRIFT = World(drift=1.5)
+WIDE = {
+    f"baseline 5 × as wide, {noise.__name__}": World(noise, wide=5.0)
+    for noise in (normal, exponential, lognormal)
+}
 WITHOUT_DIFFERENCE = {
     "normal": World(),
     "lognormal": World(lognormal),
@@ -108,9 +112,7 @@ WITHOUT_DIFFERENCE = {
     "drift, shuffled": replace(DRIFT, order="shuffled"),
     "drift, balanced": DRIFT,
     "warm-up, balanced": World(warm_up=3.0),
-    "baseline 5 × as wide, normal": World(wide=5.0),
-    "baseline 5 × as wide, exponential": World(exponential, wide=5.0),
-    "baseline 5 × as wide, lognormal": World(lognormal, wide=5.0),
+    **WIDE,
 }
 LIMITS = (
     "drift, fixed order",
@@ -120,7 +122,7 @@ LIMITS = (
 """Worlds in which more errors are known and said."""
 
 WARNINGS = {
-    UNEQUAL: ("Unequal spreads", ("normal", "lognormal", *list(WITHOUT_DIFFERENCE)[-3:])),
+    UNEQUAL: ("Unequal spreads", ("normal", "lognormal", *WIDE)),
     DRIFTING: (
         "The order is unbalanced",
         ("normal", "drift, fixed order", "drift, shuffled", "drift, balanced"),
