@@ -343,7 +343,7 @@ def carry_out(tasks: Sequence[Task], processes: int) -> list[Found]:
 def main() -> int:
     """Print the table; returns 1 if a row does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--studies", type=int, default=2_000)
+    parser.add_argument("--studies", type=int, default=1_000)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     options = parser.parse_args()
