@@ -43,7 +43,7 @@ bench: setup     ## Speed and error, as ratios measured side by side
 	  case $$each in */bench_stats.py|*/bench_verify.py|*/bench_peers.py) continue;; esac; \
 	  echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
-bench-stats: setup   ## Simulated studies of known truth through `compare`, a few minutes
+bench-stats: setup   ## Simulated studies of known truth through `compare`, a quarter of an hour
 	$(BIN)/python tests/benchmarks/bench_stats.py --write
 
 bench-verify: setup  ## Tamper with bundles and see that `verify` finds it, several minutes

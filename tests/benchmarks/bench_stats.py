@@ -1,27 +1,26 @@
 """Are the statistics right? Simulated studies of known truth through the code that `compare` runs.
 
-    python tests/benchmarks/bench_stats.py [--studies N] [--write]
+    python tests/benchmarks/bench_stats.py [--studies N] [--processes N] [--write]
 
-Every study is four variants times some blocks, each run a full row of the results table with its
-joules, seconds and accuracy replaced by drawn ones, handed to ``compare.analysis.compare``. A
-few studies are also written to disk as records and compared through the command line; the two must
-give the same numbers. Seeds are fixed: the same N gives the same table. ``--write`` puts the table
-into ``harness/STATISTICS.md``.
+``benchmarks.simulated_studies`` draws the studies; here is counted how often ``compare`` is right
+about them. A few are also written to disk as records and compared through the command line; both
+must give the same numbers. Seeds are fixed: the same N gives the same table. ``--write`` puts the
+table into ``harness/STATISTICS.md``.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
-import json
+import hashlib
 import math
+import os
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from copy import copy
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,326 +28,331 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.run import make_record, make_scores, make_spec, save  # noqa: E402
-from wbcbench.compare.analysis import compare  # noqa: E402
+from benchmarks import simulated_claims  # noqa: E402
+from benchmarks.simulated_stopping import (  # noqa: E402
+    WIDTHS,
+    Stopping,
+    compare_in_two_stages,
+    count_stopped,
+    stop_at_first_sight,
+    stop_in_two_stages,
+)
+from benchmarks.simulated_studies import (  # noqa: E402
+    DESIGNS,
+    ENERGY,
+    Design,
+    Truth,
+    World,
+    compare_on_disk,
+    exponential,
+    find_primary,
+    lognormal,
+    normal,
+    outliers,
+    simulate,
+    student_t2,
+)
+from benchmarks.stats_table import (  # noqa: E402
+    PAGE,
+    Found,
+    Group,
+    make_tables,
+    percent,
+    write_page,
+)
 from wbcbench.compare.metric import Settings, parse_threshold  # noqa: E402
-from wbcbench.compare.result import Comparison, Effect  # noqa: E402
-from wbcbench.core.record import RunRecord  # noqa: E402
-from wbcbench.stats.tests import compute_power, find_detectable_effect  # noqa: E402
-from wbcbench.table.view import Run  # noqa: E402
+from wbcbench.stats.tests import (  # noqa: E402
+    ALPHA,
+    FIRST,
+    INTERACTION,
+    SECOND,
+    TARGET_POWER,
+    compute_equivalence_power,
+    compute_power,
+    find_detectable_effect,
+)
 
-PAGE = ROOT / "harness" / "STATISTICS.md"
-BEGIN, END = "<!-- bench-stats: begin -->", "<!-- bench-stats: end -->"
+MOST_ERRORS = 0.06
+COVERAGE = (0.93, 0.98)
+REGION_LOG_J, REGION_SHARE = math.log(1.02), 0.01  # the borders of the default regions
 
-VARIANTS = ("relu-dropout", "relu-batchnorm", "leaky-dropout", "leaky-batchnorm")
-IS_LEAKY = np.array([0.0, 0.0, 1.0, 1.0])
-JOULES, ACCURACY = 40_000.0, 0.80
-ENERGY = "energy_gpu_train_j"
-BLOCK_SD = 0.05  # of log joules and of accuracy: what a block shares and pairing takes away
+NOTHING = Group(
+    "No difference: studies that call one (95 % intervals that hold the truth)", "≤ 6 (93–98)"
+)
+UNEQUAL = Group("… in which a note warns of unequal spreads")
+DRIFTING = Group("… in which a note warns of a drift over an unbalanced order")
+POWER = Group("A difference in joules: found (what the plan promises)", "promise ± 3")
+BORDER = Group(
+    "Contrasts on the border of their region: studies that call one equivalent", "≤ 5 + 2 s.e."
+)
+LIMIT = Group("A difference on the limit of a threshold", "≤ 2.5 + 2 s.e.")
+EQUAL = Group(
+    "Equal joules, whose differences scatter by so many half-widths of the region: called "
+    "equivalent (what the plan promises)",
+    "promise ± 3",
+)
+DISK = Group("Records on disk through `wbcbench compare --json`: largest deviation", "≤ 1e-9")
+STOPPING = Group(
+    "Stopping at a stated width: 95 % intervals that hold the truth (mean blocks)", "94–96", table=1
+)
+CLAIMS = Group("Claims on their border", "≤ 5 + 2 s.e.", table=2)
 
-Noise = Callable[[np.random.Generator, tuple[int, int]], np.ndarray]
+DRIFT = World(drift=1.5)
+WIDE = {
+    f"baseline 5 × as wide, {noise.__name__}": World(noise, wide=5.0)
+    for noise in (normal, exponential, lognormal)
+}
+WITHOUT_DIFFERENCE = {
+    "normal": World(),
+    "lognormal": World(lognormal),
+    "Student's t with 2 degrees of freedom": World(student_t2),
+    "5 % outliers, ten times as far off": World(outliers),
+    "ties: rounded to 1.5 s.d.": World(step=1.5),
+    "drift, fixed order": replace(DRIFT, order="fixed"),
+    "drift, shuffled": replace(DRIFT, order="shuffled"),
+    "drift, balanced": DRIFT,
+    "warm-up, balanced": World(warm_up=3.0),
+    **WIDE,
+}
+LIMITS = (
+    "drift, fixed order",
+    "baseline 5 × as wide, exponential",
+    "baseline 5 × as wide, lognormal",
+)
+"""Worlds in which more errors are known and said."""
+
+WARNINGS = {
+    UNEQUAL: ("Unequal spreads", ("normal", "lognormal", *WIDE)),
+    DRIFTING: (
+        "The order is unbalanced",
+        ("normal", "drift, fixed order", "drift, shuffled", "drift, balanced"),
+    ),
+}
+"""How a note begins, and in which worlds it is counted."""
+
+STOPPING_RULES: dict[str, tuple[Stopping, World, bool]] = {
+    "two stages, normal": (stop_in_two_stages, World(), False),
+    "two stages, exponential": (stop_in_two_stages, World(exponential), True),
+    "two stages, baseline 5 × as wide, exponential": (
+        stop_in_two_stages, World(exponential, wide=5.0), True,
+    ),
+    "for comparison, at first sight, normal": (stop_at_first_sight, World(), True),
+    "for comparison, at first sight, exponential": (
+        stop_at_first_sight, World(exponential), True,
+    ),
+}  # fmt: skip
+"""What it is called → rule, world, and whether intervals are known to be worth something else."""
+
+CHECKED = 3
+"""Studies that are compared twice, to see that both ways give the same numbers."""
+
+PROMISED, STOPPED = 2, 5
+"""Studies of a promise, and of a stopping rule, for each other one: few points either way hold."""
+
+Task = Callable[[], list[Found]]
 
 
-def normal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Mean 0, standard deviation 1."""
-    return rng.standard_normal(shape)
+def make_seed(*names: object) -> int:
+    """A seed of these names: another row beside them changes nothing."""
+    return int.from_bytes(hashlib.sha256(repr(names).encode()).digest()[:8])
 
 
-def skewed(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Exponential: mean 0, standard deviation 1, skewness 2."""
-    return rng.exponential(size=shape) - 1.0
+def allow(share: float, studies: int) -> float:
+    """Two Monte Carlo standard errors above a share."""
+    return share + 2 * math.sqrt(share * (1 - share) / studies)
 
 
-def unequal(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-    """Exponential, the last arm three times as wide: differences are skewed, too."""
-    return skewed(rng, shape) * np.array([1.0, 1.0, 1.0, 3.0])
+def count_errors(what: str, design: Design, studies: int) -> list[Found]:
+    """Family-wise errors, coverage and warnings where nothing differs."""
+    alarms = covered = 0
+    warned = Counter[str]()
+    for found in simulate(WITHOUT_DIFFERENCE[what], design, studies, make_seed(what, design.name)):
+        effects = find_primary(found)
+        alarms += any(effect.result == "different" for effect in effects)
+        covered += sum(not effect.interval.excludes(0.0) for effect in effects)
+        for group, (words, _) in WARNINGS.items():
+            warned[group] += any(note.startswith(words) for note in found.notes)
+    errors, coverage = alarms / studies, covered / studies / design.tests
+    holds = errors <= MOST_ERRORS and COVERAGE[0] <= coverage <= COVERAGE[1]
+    text = f"{percent(errors)} ({percent(coverage)})"
+    cells = [Found(NOTHING, what, design.name, text, holds, what in LIMITS)]
+    for group, (_, worlds) in WARNINGS.items():
+        if what in worlds:
+            cells.append(Found(group, what, design.name, percent(warned[group] / studies), True))
+    return cells
 
 
-@dataclass(frozen=True)
-class World:
-    """How studies are drawn.
+def make_truth(design: Design, log_j: Sequence[float], share: Sequence[float] = ()) -> Truth:
+    """The truth in which the primary contrasts have these sizes, in their order."""
+    weights = np.array([FIRST, SECOND, INTERACTION])[:, 1:]
+    if design.family == "baseline":
+        weights = np.eye(design.size - 1)
+    solved = (np.linalg.solve(weights, sizes or [0.0] * len(weights)) for sizes in (log_j, share))
+    return Truth(*(tuple(sizes.tolist()) for sizes in solved))
 
-    Attributes:
-        noise: Of a run, in units of ``sd``.
-        sd: Of log joules and of accuracy, between runs of one block.
-        leaky_log: True effect of the activation on log joules.
-        leaky_share: True effect of the activation on the accuracy.
-        blocks: In each study.
+
+def alone(design: Design, size: float, others: float = 0.0) -> list[float]:
+    """The first contrast has a size, the others another one."""
+    return [size] + [others] * (design.tests // 2 - 1)
+
+
+def compute_spread(design: Design) -> float:
+    """The standard deviation of a within-block difference, in that of a run."""
+    return 1.0 if design.family == "factors" else math.sqrt(2)
+
+
+def find_power(what: str, size: float | None, design: Design, studies: int) -> list[Found]:
+    """How often a true difference is called, against what a plan promises.
+
+    ``size`` is in standard deviations of the within-block differences; ``None`` stands for the
+    least that a plan calls detectable.
     """
-
-    noise: Noise = normal
-    sd: float = 0.02
-    leaky_log: float = 0.0
-    leaky_share: float = 0.0
-    blocks: int = 8
-
-    def draw(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Log joules relative to the base and accuracies, ``[blocks, arms]`` each."""
-        shape = (self.blocks, len(VARIANTS))
-        shared = BLOCK_SD * rng.standard_normal((2, self.blocks, 1))
-        log_j = shared[0] + self.sd * self.noise(rng, shape) + self.leaky_log * IS_LEAKY
-        share = 0.2 * shared[1] + self.sd * self.noise(rng, shape) + self.leaky_share * IS_LEAKY
-        return log_j, ACCURACY + share
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table."""
-
-    what: str
-    found: str
-    wanted: str
-    holds: bool | None
-
-
-def templates(blocks: int) -> dict[tuple[int, int], Run]:
-    """One row for each block and arm, as a real record gives it."""
-    return {
-        (block, place): Run(
-            make_record(spec=make_spec(variant, block + 1, block=block + 1)), study="simulated"
-        )
-        for block in range(blocks)
-        for place, variant in enumerate(VARIANTS)
-    }
-
-
-def simulated(world: World, studies: int, seed: int, settings: Settings) -> Iterator[Comparison]:
-    """Draw studies and compare each."""
-    rng = np.random.default_rng(seed)
-    rows = templates(world.blocks)
-    for _ in range(studies):
-        log_j, share = world.draw(rng)
-        runs = [with_cells(run, drawn(log_j[at], share[at])) for at, run in rows.items()]
-        yield compare(runs, settings, ["simulated"])
-
-
-def with_cells(run: Run, cells: dict[str, float]) -> Run:
-    """The run with other cells in its row."""
-    changed = copy(run)
-    changed.row = {**run.row, **cells}
-    return changed
-
-
-def drawn(log_j: float, share: float) -> dict[str, float]:
-    """The cells that a study's truth decides."""
-    joules = JOULES * math.exp(log_j)
-    return {ENERGY: joules, "primary_energy_train_j": joules, "balanced_accuracy": float(share)}
-
-
-def primary(found: Comparison) -> list[Effect]:
-    """The six tests of the primary family."""
-    return [effect for effect in found.effects if effect.family == "primary"]
-
-
-def effect_of(found: Comparison, metric: str) -> Effect:
-    """The activation's effect on one metric."""
-    return next(
-        e for e in found.effects if e.contrast.startswith("activation") and e.metric.name == metric
-    )
-
-
-def percent(share: float, n: int) -> str:
-    """A share with the Monte Carlo error of one standard error."""
-    return f"{100 * share:.1f} % ± {100 * math.sqrt(share * (1 - share) / n):.1f}"
-
-
-def allowance(share: float, n: int) -> float:
-    """Two Monte Carlo standard errors."""
-    return 2 * math.sqrt(share * (1 - share) / n)
-
-
-def is_called_different(effect: Effect) -> bool:
-    """Whether corrected p and interval both exclude zero."""
-    assert effect.p_holm is not None
-    assert effect.interval is not None
-    return effect.p_holm <= 0.05 and effect.interval.excludes(0.0)
-
-
-def nothing_differs(
-    name: str, noise: Noise, studies: int, seed: int, *, judged: bool = True
-) -> list[Line]:
-    """False alarms of the family and coverage of the intervals where the truth is zero."""
-    alarms, covered = 0, {ENERGY: 0, "balanced_accuracy": 0}
-    for found in simulated(World(noise), studies, seed, Settings()):
-        effects = primary(found)
-        assert len(effects) == 6
-        alarms += any(is_called_different(effect) for effect in effects)
-        for effect in effects:
-            assert effect.interval is not None
-            covered[effect.metric.name] += not effect.interval.excludes(0.0)
-    rate = alarms / studies
-    lines = [
-        Line(
-            f"No difference, {name} noise: at least one of 6 tests calls one",
-            percent(rate, studies),
-            "≤ 5 %",
-            rate <= 0.05 + allowance(0.05, studies) if judged else None,
-        )
-    ]
-    for metric, count in covered.items():
-        share = count / (3 * studies)
-        lines.append(
-            Line(
-                f"… 95 % intervals of {metric} that hold the truth",
-                percent(share, 3 * studies),
-                "93–97 %",
-                0.93 <= share <= 0.97 if judged else None,
-            )
-        )
-    return lines
-
-
-def promised_power(blocks: int, effect: float, studies: int, seed: int) -> Line:
-    """How often a true difference is called, against what a plan promises."""
-    world = World(sd=0.05, leaky_log=0.05 * effect, blocks=blocks)
+    effect = size or find_detectable_effect(design.blocks, design.tests)
+    assert effect is not None
+    world = World()
+    truth = make_truth(design, alone(design, effect * world.sd * compute_spread(design)))
     hits = sum(
-        is_called_different(effect_of(found, ENERGY))
-        for found in simulated(world, studies, seed, Settings())
+        find_primary(found)[0].result == "different"
+        for found in simulate(world, design, studies, make_seed(what, design.name), truth)
     )
-    share, promise = hits / studies, compute_power(effect, blocks)
-    return Line(
-        f"{blocks} blocks, true difference {effect:.2f} × its block-to-block sd: found",
-        percent(share, studies),
-        f"{100 * promise:.1f} % ± 3",
-        abs(share - promise) <= 0.03,
-    )
+    share, promise = hits / studies, compute_power(effect, design.blocks, design.tests)
+    text = f"{percent(share)} ({percent(promise)})"
+    return [Found(POWER, what, design.name, text, abs(share - promise) <= 0.03)]
 
 
-def at_the_edge(studies: int, seed: int) -> list[Line]:
-    """A difference exactly on the edge of the region, and exactly on a gate's limit."""
-    world = World(sd=0.004, leaky_log=math.log(1.02), leaky_share=0.01)
-    thresholds = (parse_threshold(f"{ENERGY} > +2%"),)
-    settings = Settings(thresholds=thresholds, baseline="relu-dropout")
-    same = {ENERGY: 0, "balanced_accuracy": 0}
-    judged = {"worse": 0, "not worse": 0}
-    for found in simulated(world, studies, seed, settings):
-        for metric in same:
-            same[metric] += effect_of(found, metric).result == "equivalent"
-        threshold = next(each for each in found.thresholds if each.variant == "leaky-dropout")
-        if threshold.outcome.value in judged:
-            judged[threshold.outcome.value] += 1
-    lines = [
-        Line(
-            f"True difference of {metric} on the edge of the region: called equivalent",
-            percent(count / studies, studies),
-            "≤ 5 %",
-            count / studies <= 0.05 + allowance(0.05, studies),
+def find_equal(what: str, spread: float, design: Design, studies: int) -> list[Found]:
+    """How often equal joules are called equivalent, against what a plan promises.
+
+    Nothing else is equal, so that nothing helps. ``spread`` is that of the within-block
+    differences, in half-widths of the region.
+    """
+    world = World(sd=spread * REGION_LOG_J / compute_spread(design))
+    truth = make_truth(design, alone(design, 0.0, 0.2), alone(design, 0.1, 0.1))
+    hits = sum(
+        find_primary(found)[0].result == "equivalent"
+        for found in simulate(world, design, studies, make_seed(what, design.name), truth)
+    )
+    share = hits / studies
+    promise = compute_equivalence_power(spread, design.blocks, design.tests)
+    text = f"{percent(share)} ({percent(promise)})"
+    return [Found(EQUAL, what, design.name, text, abs(share - promise) <= 0.03)]
+
+
+def stand_on_border(what: str, is_single: bool, design: Design, studies: int) -> list[Found]:
+    """Every contrast on the edge of its region, or one and the others inside; and on a limit."""
+    sizes = alone(design, 1.0, 0.0 if is_single else 1.0)
+    borders = (REGION_LOG_J, REGION_SHARE)
+    truth = make_truth(design, *([border * size for size in sizes] for border in borders))
+    settings = Settings(family=design.family, thresholds=(parse_threshold(f"{ENERGY} > +2%"),))
+    equivalent, outcomes = 0, Counter[str]()
+    seed = make_seed(what, design.name)
+    for found in simulate(World(sd=0.004), design, studies, seed, truth, settings):
+        effects = find_primary(found)[: 2 if is_single else None]
+        equivalent += any(effect.result == "equivalent" for effect in effects)
+        outcomes[found.thresholds[int(np.argmax(truth.log_j))].outcome.value] += 1
+    share = equivalent / studies
+    cells = [Found(BORDER, what, design.name, percent(share), share <= allow(ALPHA, studies))]
+    for word in ("worse", "not worse") if is_single else ():
+        share = outcomes[word] / studies
+        holds = share <= allow(ALPHA / 2, studies)
+        cells.append(Found(LIMIT, f"decided “{word}”", design.name, percent(share), holds))
+    return cells
+
+
+def count_stopping(what: str, wanted: int, studies: int) -> list[Found]:
+    """What the intervals of a stopping rule are worth, and how many blocks it carries out."""
+    rule, world, is_limit = STOPPING_RULES[what]
+    stopped = count_stopped(rule, world, wanted, studies, make_seed(what, wanted))
+    text = f"{percent(stopped.coverage)} ({stopped.blocks:.0f})"
+    holds = 0.94 <= stopped.coverage <= 0.96
+    return [Found(STOPPING, what, f"width of {wanted} blocks", text, holds, is_limit)]
+
+
+def check_stopping(what: str, wanted: int) -> list[Found]:
+    """Whether ``compare`` gives the interval of two stages that is counted here."""
+    worst = max(compare_in_two_stages(wanted, make_seed(what, n)) for n in range(CHECKED))
+    return [Found(STOPPING, what, f"width of {wanted} blocks", f"{worst:.1g}", worst <= 1e-9)]
+
+
+def check_disk(what: str, design: Design) -> list[Found]:
+    """The same studies in memory and as records on disk."""
+    worst = max(compare_on_disk(design, make_seed("disk", n)) for n in range(CHECKED))
+    return [Found(DISK, what, design.name, f"{worst:.1g}", worst <= 1e-9)]
+
+
+def count_claims(studies: int) -> list[Found]:
+    """What is said of claims whose truth lies on a limit: the published ones, and planned ones."""
+    return [
+        Found(CLAIMS, f"{border.claim}: {border.check}", word, percent(share), share <= border.most)
+        for border in simulated_claims.iterate_borders(studies, make_seed("claims"))
+        for word, share in (
+            ("supported", border.supported),
+            ("not supported", border.not_supported),
         )
-        for metric, count in same.items()
     ]
-    lines += [
-        Line(
-            f"True difference on a gate's limit: judged '{word}'",
-            percent(count / studies, studies),
-            "≤ 2.5 %",
-            count / studies <= 0.025 + allowance(0.025, studies),
-        )
-        for word, count in judged.items()
-    ]
-    return lines
 
 
-def through_the_command(studies: int, seed: int) -> Line:
-    """Write studies as records, run the command, and compare its numbers with those in memory."""
-    rng = np.random.default_rng(seed)
-    worst = 0.0
-    for number in range(studies):
-        records = [
-            as_record(block, variant, log_j, share)
-            for log_js, shares in [World().draw(rng)]
-            for block in range(len(log_js))
-            for variant, (log_j, share) in enumerate(zip(log_js[block], shares[block], strict=True))
-        ]
-        study = f"simulated-{number}"
-        runs = [Run(record, study=study) for record in records]
-        direct = [effect.estimate for effect in compare(runs, Settings(), [study]).effects]
-        with tempfile.TemporaryDirectory() as folder:
-            document = commanded(Path(folder), study, records)
-        told = [row["estimate"] for row in document["contrasts"]]
-        worst = max(worst, *(abs(a - b) for a, b in zip(direct, told, strict=True)))
-    return Line(
-        f"{studies} studies as records through `wbcbench compare --json`: largest deviation",
-        f"{worst:.1g}",
-        "0",
-        worst == 0.0,
+def list_tasks(studies: int) -> Iterator[Task]:
+    """Everything that is counted, each by itself; what takes longest goes first."""
+    yield partial(count_claims, studies)
+    for what in WITHOUT_DIFFERENCE:
+        yield from (partial(count_errors, what, design, studies) for design in DESIGNS)
+    twelve = [replace(design, blocks=12) for design in DESIGNS]
+    for blocks, designs in (("", DESIGNS), (", 12 blocks", twelve)):
+        for what, size in (("the least detectable one", None), ("1.3 s.d. between blocks", 1.3)):
+            for design in designs:
+                yield partial(find_power, what + blocks, size, design, PROMISED * studies)
+    for what, is_single in (("all are on it", False), ("one is, the others lie inside", True)):
+        yield from (partial(stand_on_border, what, is_single, each, studies) for each in DESIGNS)
+    for what, spread in (("0.6 ×", 0.6), ("1 ×", 1.0)):
+        for design in DESIGNS:
+            yield partial(find_equal, what, spread, design, PROMISED * studies)
+    yield from (partial(check_disk, f"{CHECKED} studies", design) for design in DESIGNS)
+    for what in STOPPING_RULES:
+        yield from (partial(count_stopping, what, n, STOPPED * studies) for n in WIDTHS)
+    what = f"{CHECKED} studies in two stages through `compare`: largest deviation of an end"
+    yield from (partial(check_stopping, what, n) for n in WIDTHS)
+
+
+def describe_counts(studies: int) -> str:
+    """How many studies the tables rest on, and how sure they therefore are."""
+    errors = [
+        percent(math.sqrt(share * (1 - share) / n))
+        for share, n in ((ALPHA, studies), (TARGET_POWER, PROMISED * studies))
+    ]
+    return (
+        f"{studies:,} simulated studies a cell, {PROMISED * studies:,} beside promises, "
+        f"{STOPPED * studies:,} of stopping rules; in per cent. A Monte Carlo standard error is "
+        f"{errors[0]} points at 5 %, {errors[1]} of a promise of 80 %. Bold is what is not as "
+        "wanted. Made by `make bench-stats`."
     )
 
 
-def as_record(block: int, variant: int, log_j: float, share: float) -> RunRecord:
-    """A whole record with this truth."""
-    spec = make_spec(VARIANTS[variant], block + 1, block=block + 1)
-    record = make_record(spec=spec, test=make_scores(share - 0.01))
-    factor = math.exp(log_j)
-    scaled = tuple(
-        replace(each, energy_j=None if each.energy_j is None else each.energy_j * factor)
-        for each in record.energies
-    )
-    return replace(record, energies=scaled)
-
-
-def commanded(
-    results: Path, study: str, records: list[RunRecord]
-) -> dict[str, list[dict[str, float]]]:
-    """What the command prints of these records."""
-    from wbcbench.commands.compare import compare as command
-
-    renamed = [replace(r, spec=replace(r.spec, study=study)) for r in records]
-    save(results, *(replace(r, run_id=r.spec.run_id) for r in renamed))
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        command([study], results=results, as_json=True)
-    document: dict[str, list[dict[str, float]]] = json.loads(out.getvalue())
-    return document
-
-
-def lines(studies: int) -> Iterator[Line]:
-    """Every line of the table."""
-    yield from nothing_differs("normal", normal, studies, 1)
-    yield from nothing_differs("skewed (exponential)", skewed, studies, 2)
-    yield from nothing_differs("unequal and skewed", unequal, studies, 3, judged=False)
-    for seed, blocks in enumerate((8, 12), start=4):
-        effect = find_detectable_effect(blocks)
-        assert effect is not None
-        yield promised_power(blocks, effect, studies, seed)
-    yield promised_power(8, 1.3, studies, 6)
-    yield promised_power(5, 5.0, max(studies // 10, 1), 7)
-    yield from at_the_edge(studies, 8)
-    yield through_the_command(5, 9)
-
-
-def table(found: list[Line], studies: int) -> str:
-    """The table in Markdown."""
-    words = {True: "yes", False: "NO", None: "shown, not required"}
-    head = [
-        f"{studies:,} simulated studies a line (four variants, 8 blocks unless said otherwise);",
-        "± is one Monte Carlo standard error. Made by `make bench-stats`.",
-        "",
-        "| What | Found | Wanted | Holds |",
-        "|---|---|---|---|",
-    ]
-    return "\n".join(
-        [*head, *(f"| {x.what} | {x.found} | {x.wanted} | {words[x.holds]} |" for x in found)]
-    )
+def carry_out(tasks: Sequence[Task], processes: int) -> list[Found]:
+    """Every cell, in the order of the tasks; says on stderr how far it is."""
+    start = time.perf_counter()
+    with ProcessPoolExecutor(processes) as pool:
+        futures = [pool.submit(task) for task in tasks]
+        for number, future in enumerate(as_completed(futures), start=1):
+            passed = f"{time.perf_counter() - start:5.0f} s  {number:3} of {len(tasks)}"
+            for cell in future.result():
+                print(f"{passed}  {cell.what}, {cell.column}: {cell.text}", file=sys.stderr)
+    return [cell for future in futures for cell in future.result()]
 
 
 def main() -> int:
-    """Print the table; returns 1 if a line does not hold."""
+    """Print the table; returns 1 if a row does not hold."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--studies", type=int, default=2_000)
-    parser.add_argument("--write", action="store_true", help=f"put the table into {PAGE.name}")
+    parser.add_argument("--studies", type=int, default=1_000)
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     options = parser.parse_args()
-    start = time.perf_counter()
-    found: list[Line] = []
-    for line in lines(options.studies):
-        found.append(line)
-        print(f"{time.perf_counter() - start:6.0f} s  {line.what}: {line.found}", file=sys.stderr)
-    text = table(found, options.studies)
+    found = carry_out(list(list_tasks(options.studies)), options.processes)
+    text = describe_counts(options.studies) + "\n\n" + make_tables(found)
     print(text)
     if options.write:
-        page = PAGE.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        PAGE.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
-    return int(any(line.holds is False for line in found))
+        write_page(text)
+    return int(not all(cell.holds or cell.is_limit for cell in found))
 
 
 if __name__ == "__main__":

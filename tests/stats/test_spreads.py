@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from benchmarks.simulated_spreads import normal, share_warned
 from wbcbench.stats.spreads import estimate_variances, find_unequal_spreads
 
 tables = st.tuples(st.integers(2, 12), st.integers(3, 6)).flatmap(
@@ -53,8 +52,3 @@ def test_no_spread_is_told_of_few_seeds_one_configuration_or_equal_values():
     assert find_unequal_spreads(np.array([[1.0, 2.0], [5.0, -9.0]])) is None
     assert find_unequal_spreads(np.arange(8.0)[:, None]) is None
     assert find_unequal_spreads(np.ones((8, 4))) is None
-
-
-def test_equal_spreads_are_warned_of_in_at_most_one_study_in_ten_and_unequal_ones_in_most():
-    assert share_warned(4, normal, 1.0, 200, 3) <= 0.10
-    assert share_warned(4, normal, 5.0, 200, 3) >= 0.60
