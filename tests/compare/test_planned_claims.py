@@ -232,7 +232,7 @@ def test_every_way_to_show_a_claim_says_the_same(tmp_path):
     shown = wbcbench("claims", *here).out
     sentence = next(line for line in shown.splitlines() if line.startswith("Claim less"))
     assert sentence.startswith(
-        "Claim less is supported, because the interval lies in the claimed range. It saves: "
+        "Claim less is supported, because the interval lies in the claimed range. Tested: "
         f"{ENERGY} of {NORM} is at least 5 % below that of {DROPOUT}; found -7."
     )
     assert shown.index("Claim less") < shown.index("C1  ")

@@ -262,7 +262,7 @@ def test_a_plan_that_can_never_show_anything_is_refused_unless_it_is_exploratory
     ended = wbcbench("plan", str(file))
     assert ended.code == 2
     assert "7 blocks can never show a difference" in ended.err
-    assert "Set blocks = 8, or add --exploratory" in ended.err
+    assert "Take 8 blocks (seeds), or add --exploratory" in ended.err
     assert wbcbench("sweep", str(file), "--dry-run", cwd=tmp_path).code == 2
     explored = wbcbench("plan", str(file), "--exploratory", "--out", str(tmp_path / "p.json"))
     assert explored.code == 0, explored.err

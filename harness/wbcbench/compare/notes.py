@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from itertools import permutations
 
 from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
 from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
 from wbcbench.compare.planned import describe_stages
 from wbcbench.compare.render import format_difference, format_p, name_contrast
-from wbcbench.compare.result import Comparison, ContrastResult, Effect
+from wbcbench.compare.result import ClaimOutcome, Comparison, ContrastResult, Effect
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.order import Balance
@@ -51,6 +52,7 @@ def iterate_notes(
     n = len(comparison.blocks.runs)
     yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
     yield from _notes_on_disagreements(comparison.effects, settings.alpha)
+    yield from _notes_on_claims(comparison)
     yield from _notes_on_spreads(comparison)
     yield from _notes_on_order(comparison)
     yield from _notes_on_photographs(answers, metrics)
@@ -209,6 +211,28 @@ def _notes_on_disagreements(effects: Sequence[Effect], alpha: float) -> Iterator
                 alpha=100 * alpha,
             )
             yield f"{_name_effects(found, kind)}: {why}."
+
+
+def _notes_on_claims(comparison: Comparison) -> Iterator[str]:
+    """Claims that are supported although their contrast is not called different."""
+    open_contrasts = {
+        (effect.contrast, effect.against, effect.metric)
+        for effect in comparison.effects
+        if effect.result is ContrastResult.INCONCLUSIVE
+    }
+    names = [
+        result.name
+        for result in comparison.claims
+        if result.outcome is ClaimOutcome.SUPPORTED
+        and {(*pair, result.metric) for pair in permutations(result.claim.variants)}
+        & open_contrasts
+    ]
+    if names:
+        yield (
+            f"Supported although the contrast is inconclusive: {', '.join(names)}. A claim is "
+            "fixed beforehand and corrected for the plan's claims alone, and its t test takes the "
+            "scatter for normal, which the exact test of a contrast does not."
+        )
 
 
 def _find_disagreements(effect: Effect, alpha: float) -> Iterator[_Disagreement]:

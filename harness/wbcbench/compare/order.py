@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
@@ -108,7 +108,7 @@ def _count_hours(blocks: Blocks, starts: Mapping[Run, datetime]) -> tuple[Floats
     for run, gap_s in zip(ordered[1:], gaps_s, strict=True):
         if gap_s > longest_s:
             session, first = session + 1, starts[run]
-        hours[run] = (starts[run] - first).total_seconds() / 3600, session
+        hours[run] = (starts[run] - first) / timedelta(hours=1), session
     table = np.array([[hours[run][0] for run in block] for block in blocks.runs])
     return table, [hours[block[0]][1] for block in blocks.runs]
 

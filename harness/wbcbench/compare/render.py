@@ -43,6 +43,8 @@ STATUS_WORDS = {
 
 _MOST_DIGITS = 4
 _WINS = "better with the same seed"
+NONE = "–"
+"""Of what there is none, as opposed to what is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +120,17 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
             + format_status(e.status)
             for e in effects
         )
-        p = ", ".join(f"{format_p(e.p)} ({format_p(e.p_holm)})" for e in effects)
-        rows.append((name_contrast(effects[0]), *words, p, _format_wins(effects)))
-    headings = ("Contrast", *(metric.name for metric in metrics), "p (Holm)", _WINS)
+        p = () if settings.untested else (", ".join(map(_format_both_p, effects)),)
+        rows.append((name_contrast(effects[0]), *words, *p, _format_wins(effects)))
+    p_heading = () if settings.untested else ("p (Holm)",)
+    headings = ("Contrast", *(metric.name for metric in metrics), *p_heading, _WINS)
     return ComparisonTable("Contrasts", headings, tuple(rows), below)
+
+
+def _format_both_p(effect: Effect) -> str:
+    if effect.result is ContrastResult.NOT_TESTED:
+        return NONE
+    return f"{format_p(effect.p)} ({format_p(effect.p_holm)})"
 
 
 def _select(effects: list[Effect], name: str, against: str) -> list[Effect]:
@@ -173,7 +182,7 @@ def name_contrast(contrast: Contrast | Split | Effect) -> str:
 
 def _format_wins(effects: list[Effect]) -> str:
     """``8/8, 5/8``: in how many blocks the first side is better, by metric."""
-    return ", ".join("–" if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects)
+    return ", ".join(NONE if e.win_rate is None else f"{e.win_rate * e.n:g}/{e.n}" for e in effects)
 
 
 def _build_configurations(comparison: Comparison) -> ComparisonTable:
@@ -298,16 +307,17 @@ def build_claims_table(comparison: Comparison) -> ComparisonTable:
 
 def describe_claim(result: PlannedClaimResult) -> str:
     """A claim of the plan and its result in a sentence, the same wherever it is shown."""
-    text = f"{result.claim.text.rstrip('.')}: " if result.claim.text else ""
-    words = f"Claim {result.name} is {result.outcome.value}, because {result.why}."
-    words += f" {text}{result.claim.statement}"
+    why = result.why.rstrip(".")
+    words = f"Claim {result.name} is {result.outcome.value}, because {why}. Tested: "
+    words += result.claim.statement
     if result.estimate is not None:
         difference = format_difference(result.estimate, result.interval, result.metric)
         words += f"; found {difference} over {count_of(result.n, 'block')}"
     if result.p_holm is not None:
         words += f", p = {format_p(result.p_holm)} after Holm's correction"
     status = STATUS_WORDS.get(result.status)
-    return f"{words}; {status}." if status else f"{words}."
+    text = f" In the author's words: \u201c{result.claim.text}\u201d" if result.claim.text else ""
+    return f"{words}; {status}.{text}" if status else f"{words}.{text}"
 
 
 def as_text(comparison: Comparison) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.compare.effects import read_image_answers
+from wbcbench.compare.metric import Settings
 from wbcbench.compare.render import STATUS_WORDS, decimals, format_p, format_status
 from wbcbench.compare.result import Comparison
 from wbcbench.core.text import (
@@ -81,6 +82,15 @@ def describe_analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
         "photographs come from a cluster bootstrap: whole photographs are resampled within each "
         "class.",
     )
+    yield from [("tests", "none")] if settings.untested else _describe_tests(settings)
+    yield (
+        "cost of the target",
+        "Kaplan and Meier's median over runs; a run that never reached the target counts as one "
+        "that cost more than it used. Nothing is filled in.",
+    )
+
+
+def _describe_tests(settings: Settings) -> Iterator[tuple[str, str]]:
     yield (
         "tests",
         "Exact paired sign-flip test over all patterns of signs; p is corrected within the family "
@@ -91,11 +101,6 @@ def describe_analysis(study: ReportStudy) -> Iterator[tuple[str, str]]:
         f"Two one-sided tests at 5 %, corrected within the family by Holm's method, against "
         f"±{settings.region_pct:g} % (joules, seconds) and ±{settings.region_pp:g} percentage "
         "points (accuracies).",
-    )
-    yield (
-        "cost of the target",
-        "Kaplan and Meier's median over runs; a run that never reached the target counts as one "
-        "that cost more than it used. Nothing is filled in.",
     )
 
 
@@ -142,7 +147,8 @@ def _describe_result(row: ContrastRow) -> str:
         )
     digits = decimals(Interval(row["ci_low"], row["ci_high"], row["ci_method"]))
     is_tested = row["result"] != "not tested"
-    p = f", p = {format_p(row['p_holm'])} after Holm's correction" if is_tested else ""
+    p_holm = row["p_equivalence_holm" if row["result"] == "equivalent" else "p_holm"]
+    p = f", p = {format_p(p_holm)} after Holm's correction" if is_tested else ""
     tested = (
         f"(95 % interval {row['ci_low']:+.{digits}f} to {row['ci_high']:+.{digits}f}"
         f"{' ' if row['unit'] else ''}{row['unit']}{p}, {row['n']} repetitions)"

@@ -48,7 +48,7 @@ def find_unequal_spreads(values: Floats) -> UnequalSpreads | None:
         return None
     variances = estimate_variances(values)
     # An estimate that is not above zero says nothing of how small the spread is.
-    known = np.flatnonzero(variances > 0)
+    known = np.flatnonzero(variances > _ROUNDING * np.max(variances))
     if len(known) < 2:
         return None
     widest, narrowest = (int(known[pick(variances[known])]) for pick in (np.argmax, np.argmin))

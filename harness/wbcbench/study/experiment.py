@@ -25,6 +25,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import load_toml
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
+from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.tests import ALPHA, find_least_blocks
 
 Status = Literal["measured", "estimated", "simulated"]
@@ -329,6 +330,8 @@ def _describe_error(error: ValidationError) -> str:
     key = ".".join([*tables, name])
     if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         return _describe_unknown_key(tables, name)
+    if name == "[key]":
+        return f"table [{'.'.join(tables)}]: a name takes letters, digits, - and _, up to 64."
     if first["type"] in {"missing", "missing_argument"}:
         return f"key '{key}' is missing."
     return f"key '{key}': {first['msg']}; it is {reprlib.repr(first['input'])}."
@@ -382,10 +385,15 @@ def _choose_seeds(
     seeds, until = tuple(given.get("seeds", ())), given.get("until")
     blocks = given.get("blocks", default if until or not seeds else len(seeds))
     most = until.max_blocks if until else blocks
+    if until and blocks < LEAST_FOR_T:
+        raise UsageError(
+            f"{path}: key 'blocks' is {blocks}, but the spread of a first stage ([until]) takes "
+            f"{LEAST_FOR_T}."
+        )
     if most < blocks:
         raise UsageError(
             f"{path}: key 'until.max_blocks' is {most}, but {blocks} blocks are the first "
-            "stage. Lower blocks, or raise max_blocks."
+            "stage. Raise max_blocks."
         )
     if not seeds:
         first = given.get("first_seed", FIRST_SEED)

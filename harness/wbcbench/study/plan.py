@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from wbcbench.compare.design import Contrast, configure_plan, make_design
+from wbcbench.compare.design import Configuration, Contrast, configure_plan, make_design
 from wbcbench.compare.metric import (
     GPU_ENERGY,
     PRIMARY,
@@ -142,9 +142,7 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
             )
             runs.append(limits.check_spec(run, name_field))
     compared = configure_plan(experiment.study, runs[: len(combinations)])
-    check_claims(experiment.claims, [configuration.label for configuration in compared])
-    if experiment.claims and experiment.analysis.exploratory:
-        raise UsageError("key 'claims': an exploratory plan tests nothing. Leave out one of them.")
+    _check_claims(experiment.claims, compared, experiment.analysis)
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     family = experiment.analysis.family or "baseline"
     # By name, so that asking for the same is no departure and a lost one is not replaced.
@@ -155,6 +153,17 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
         **{name: getattr(experiment, name) for name in shared - {"factors", "analysis"}},
         factors=tuple(names) or ("variant",),
     )
+
+
+def _check_claims(
+    claims: Mapping[str, PlannedClaim],
+    compared: Sequence[Configuration],
+    analysis: PlannedAnalysis,
+) -> None:
+    """Raise ``UsageError`` where a plan cannot test its claims."""
+    check_claims(claims, [configuration.label for configuration in compared])
+    if claims and analysis.exploratory:
+        raise UsageError("key 'claims': an exploratory plan tests nothing. Leave out one of them.")
 
 
 def read_plan(path: Path, changes: Sequence[str] = (), *, exploratory: bool = False) -> Plan:
@@ -199,7 +208,7 @@ def _require_tests(plan: Plan) -> None:
     if not tests or plan.analysis.exploratory or p_floor(plan.blocks) <= ALPHA / tests:
         return
     wanted = find_least_blocks(ALPHA / tests)
-    more = f"Set blocks = {wanted}" if wanted else "Compare fewer variants"
+    more = f"Take {wanted} blocks (seeds)" if wanted else "Compare fewer variants"
     raise UsageError(
         f"{count_of(plan.blocks, 'block')} can never show a difference: p cannot fall below "
         f"{p_floor(plan.blocks):.2g}, but {count_of(tests, 'corrected test')} need "
@@ -237,6 +246,10 @@ def from_json(path: Path) -> Plan:
             f"content {plan.sha256[:12]}…. A plan is fixed before its first run. Make a new one "
             "with `wbcbench plan FILE --out plan.json`."
         )
+    try:
+        _check_claims(plan.claims, configure_plan(plan.study, plan.block(1)), plan.analysis)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from error
     return plan
 
 

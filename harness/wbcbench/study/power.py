@@ -159,7 +159,8 @@ def _learn_spreads(
     plan: Plan, power: PowerAnalysis, metrics: Sequence[Metric], results: Path
 ) -> Iterator[LearnedSpread]:
     """The spreads of the study itself, else of the one with the most blocks."""
-    names = [plan.study, *sorted(set(studies(results)) - {plan.study})]
+    others = sorted(set(studies(results)) - {plan.study}) if plan.runs[0].dataset_id else []
+    names = [plan.study, *others]  # where the plan names no images, others' may be of any
     settings = replace(analysis_settings(plan), metrics=tuple(m.name for m in metrics))
     best: tuple[str, tuple[Effect, ...]] = "", ()
     for name in names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -52,7 +52,7 @@ def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
         stated = (f"{name}: {claim.statement}" for name, claim in sorted(plan.claims.items()))
         lines["Claims"] = f"{'; '.join(stated)} (Holm)"
     lines["Digest"] = plan.sha256
-    lines["Order"] = f"Williams squares, order seed {plan.order_seed}; {_describe_balance(power)}"
+    lines["Order"] = f"{_describe_balance(power)}; order seed {plan.order_seed}"
     text = "\n".join(f"{name:<13}{line}" for name, line in lines.items())
     return f"{text}\n{_format_balance(power)}".rstrip()
 
@@ -68,12 +68,27 @@ def _describe_tests(plan: Plan, power: PowerAnalysis) -> str:
 
 
 def _describe_balance(power: PowerAnalysis) -> str:
-    size = len(power.balance.names)
-    places, both = count_blocks_of_balance(size)
+    balance, size = power.balance, len(power.balance.names)
     if size == 1:
         return "one run a block"
-    words = f"multiples of {both} blocks balance places and neighbours"
-    return words if places == both else f"{words}, multiples of {places} the places"
+    places, both = count_blocks_of_balance(size)
+    at = _format_counts(n for row in balance.places for n in row)
+    after = _format_counts(
+        n for i, row in enumerate(balance.after) for j, n in enumerate(row) if i != j
+    )
+    squares = "Williams squares" if balance.is_balanced else "unbalanced, not of Williams squares"
+    only = f", of {places} for the places" if places != both else ""
+    return (
+        f"{squares}: each variant {at} at each place and {after} right after each other one (equal "
+        f"for multiples of {both} blocks{only})"
+    )
+
+
+def _format_counts(counts: Iterable[int]) -> str:
+    """``2 times``, ``2 to 3 times``."""
+    known = sorted(counts)
+    least, most = known[0], known[-1]
+    return f"{least} times" if least == most else f"{least} to {most} times"
 
 
 def _format_balance(power: PowerAnalysis) -> str:
@@ -284,14 +299,13 @@ def describe_repeat(block: int, attempt: int, most: int) -> str:
 
 
 def describe_interim(analysis: InterimAnalysis, most: int) -> str:
-    """``first stage, 8 blocks: spread 3.1 %, 14 blocks are needed``, then how many there are."""
+    """``first stage, 8 complete blocks: spread 3.1 %, 14 are needed in all``, then how many."""
     if analysis.needed is None:
-        return f"after block {analysis.blocks}: the spread is unknown ({analysis.reason})"
-    needed = count_of(analysis.needed, "complete block")
-    if analysis.needed > most:
-        needed += f", more than the {most} that are allowed"
-    unit = analysis.unit
+        return f"after block {analysis.blocks}: no stage is complete ({analysis.reason})"
+    width = f"interval {analysis.width:.3g} {analysis.unit} wide"
+    over = f", but {most} are the most" if analysis.needed > most else ""
     if analysis.used == analysis.first:
         start = f"first stage, {count_of(analysis.first, 'complete block')}"
-        return f"{start}: spread {analysis.spread:.3g} {unit}, {needed} are needed in all"
-    return f"second stage, {analysis.used} of {needed}: interval {analysis.width:.3g} {unit} wide"
+        spread = f"spread {analysis.spread:.3g} {analysis.unit}, {width}"
+        return f"{start}: {spread}; {analysis.needed} are needed in all{over}"
+    return f"second stage, {analysis.used} of {analysis.needed} complete blocks{over}: {width}"

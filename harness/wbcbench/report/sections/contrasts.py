@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from wbcbench.compare.metric import TIME, Metric, Settings
 from wbcbench.compare.render import (
+    NONE,
     build_claims_table,
     build_comparison_tables,
     describe_claim,
@@ -18,6 +19,7 @@ from wbcbench.compare.render import (
 )
 from wbcbench.compare.result import (
     Comparison,
+    ContrastResult,
     Effect,
     build_claim_row,
     format_claim_key,
@@ -44,7 +46,7 @@ _HEADINGS = (
     "Holm p",
     "d_z",
     "win rate",
-    "p equivalent",
+    "Holm p equivalent",
 )
 _FAMILIES = {
     "primary": "Primary contrasts",
@@ -153,8 +155,9 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
 
 
 def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
-    if study.plan and study.plan.analysis.exploratory:
-        return ", exploratory: estimates, from which no difference is concluded"
+    untested = study.comparison.settings.untested if study.comparison else ""
+    if untested:
+        return f": estimates, from which no difference is concluded ({untested})"
     if study.plan is None:
         return "; there is no plan to show that they were chosen beforehand"
     planned = {contrast.name for contrast in check_contrasts(study.plan)}
@@ -165,16 +168,17 @@ def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
 
 def _build_row(effect: Effect) -> tuple[str, ...]:
     wins = effect.win_rate  # an interaction has none
+    is_untested = effect.result is ContrastResult.NOT_TESTED
     return (
         name_contrast(effect),
         format_metric(effect.metric.name) + format_status(effect.status),
         format_difference(effect.estimate, effect.interval, effect.metric),
         effect.result.value,
-        format_p(effect.p),
-        format_p(effect.p_holm),
+        NONE if is_untested else format_p(effect.p),
+        NONE if is_untested else format_p(effect.p_holm),
         UNKNOWN if effect.d_z is None else f"{effect.d_z:+.2f}",
-        "–" if wins is None else f"{wins * effect.n:g} of {effect.n}",
-        format_p(effect.p_equivalence),
+        NONE if wins is None else f"{wins * effect.n:g} of {effect.n}",
+        NONE if is_untested else format_p(effect.p_equivalence_holm),
     )
 
 
@@ -247,7 +251,8 @@ def _iterate_caption(
     yield "Left of the line: less than the side named last. "
     if any(effect.region for effect in effects):
         yield "Shaded: differences that the plan calls too small to matter. "
-    yield "Filled: primary contrasts, tested together. "
+    tested = any(effect.result is not ContrastResult.NOT_TESTED for effect in effects)
+    yield f"Filled: primary contrasts{', tested together' if tested else ', not tested'}. "
     if any(effect.family == "secondary" for effect in effects):
         yield "Hollow: secondary, estimates only. "
     rows, columns = len(_list_rows(effects)), len(_list_columns(effects))

@@ -153,11 +153,14 @@ def _iterate_words(study: ReportStudy, series: list[Series]) -> Iterator[str]:
         )
     elif any(item.has_drift for item in series if item.quantity is QUANTITIES[0]):
         order = study.comparison.order if study.comparison else None
-        yield (
-            "The balanced order keeps this drift out of the contrasts, not out of the joules."
-            if order and order.balance.is_balanced
-            else "The order is not balanced: a difference between variants may be this drift."
-        )
+        if order is not None:
+            yield (
+                "The balanced order keeps this drift out of the contrasts, not out of the joules."
+                if order.balance.is_exact
+                else "The order is not balanced: a difference between variants may be this drift."
+            )
+        elif len(study.configurations) > 1:
+            yield "The order inside the blocks is unknown: a difference may be this drift."
 
 
 def _iterate_claims(series: list[Series]) -> Iterator[Statement]:
