@@ -96,7 +96,9 @@ def compare_in_two_stages(wanted: int, seed: int) -> float:
     differences = log_j[:, 1] - log_j[:, 0]
     blocks = count_stein_blocks(differences[:FIRST_STAGE], half_width)
     design = replace(PAIR, blocks=blocks)
-    stages = TwoStages(PAIR.specs[1].variant, (ENERGY,), FIRST_STAGE)
+    pair = PAIR.specs[1].variant, PAIR.specs[0].variant
+    width_pct = 100 * math.expm1(2 * half_width)
+    stages = TwoStages(*pair, (ENERGY,), width_pct, FIRST_STAGE, MOST_BLOCKS)
     runs = make_runs(design, places, log_j, share)
     interval = compare(runs, Settings(two_stages=stages), ["simulated"]).effects[0].interval
     stein = stein_interval(differences[:blocks], FIRST_STAGE)

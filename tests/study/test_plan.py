@@ -40,6 +40,11 @@ def experiment(**changes: Any) -> Experiment:
     return replace(base, **changes)
 
 
+def like_records() -> dict[str, Any]:
+    spec = make_spec()
+    return {name: getattr(spec, name) for name in ("epochs", "dataset_id", "dataset_sha256")}
+
+
 def order(made: Plan) -> list[tuple[int, dict[str, Any]]]:
     return [(run.block, dict(made.levels(run))) for run in made.runs]
 
@@ -302,8 +307,8 @@ def test_the_spread_of_earlier_runs_says_what_a_plan_can_hope_for(tmp_path: Path
     seeds = tuple(range(8))
     asked = experiment(factors={"variant": VARIANTS[:2]}, seeds=seeds, blocks=8)
     made = make_plan(asked)
-    assert analyse_power(made, tmp_path).learned == ()  # other epochs
-    same = make_plan(replace(asked, run={"epochs": make_spec().epochs}))
+    assert analyse_power(made, tmp_path).learned == ()  # of other images
+    same = make_plan(replace(asked, run=like_records()))
     energy, accuracy = analyse_power(same, tmp_path).learned
     assert (energy.study, energy.blocks) == ("pilot", 6)
     assert 0.7 < energy.spread < 2.5 and 2 < accuracy.spread < 8

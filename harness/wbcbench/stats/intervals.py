@@ -237,7 +237,7 @@ def compute_censored_median(costs: Sequence[float], reached: Sequence[bool]) -> 
     hits = np.asarray(reached, dtype=bool)
     values = np.asarray(costs, dtype=np.float64)
     median = None
-    if hits.all():
+    if len(hits) and hits.all():
         median = float(np.quantile(values, 0.5, method="inverted_cdf"))
     elif hits.any():
         from scipy import stats

@@ -61,7 +61,6 @@ class TargetCosts:
         return {
             variant: compute_censored_median([c.cost for c in own], [c.reached for c in own])
             for variant, own in counted.items()
-            if own
         }
 
 
