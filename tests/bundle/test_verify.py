@@ -77,9 +77,9 @@ def test_an_honest_bundle_is_verified_in_a_line_a_check_and_nothing_is_written(i
 
 
 def test_a_claim_of_the_plan_is_stated_and_recomputed(tmp_path):
-    same = PlannedClaim("balanced_accuracy", TWO, within=50.0, text="No matter which.")
+    same = PlannedClaim("balanced_accuracy", TWO, within=50.0, text='R & D: a < b, "no" matter.')
     less = PlannedClaim("energy_gpu_train_j", TWO, direction="lower", margin=50.0)
-    design = StudyDesign(blocks=3, variants=TWO, epochs=2, claims={"same": same, "less": less})
+    design = StudyDesign(blocks=6, variants=TWO, epochs=2, claims={"same": same, "less": less})
     claimed = Bag(bundle(design, tmp_path), tmp_path / "spare")
     path = claimed.data / layout.SUBMISSION
     stated = {c.row: c for c in document.from_json(path.read_bytes(), "").claims}
