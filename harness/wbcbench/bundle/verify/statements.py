@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.describe import SubmittedStudy
@@ -100,7 +101,7 @@ def _is_of_first_edition(bundle: Bundle) -> bool:
     return _CORRECTED not in path.read_text(encoding="utf-8").partition("\n")[0]
 
 
-def _drop_other_rule(stated: Mapping[str, str], expected: Mapping[str, str]) -> dict[str, str]:
+def _drop_other_rule(stated: Mapping[str, Any], expected: Mapping[str, Any]) -> dict[str, Any]:
     """The cells of a row of the first edition that today's rules could still give.
 
     It said equivalent before any correction, and gave p of what is not tested today.
@@ -135,16 +136,27 @@ def _check_submission(bundle: Bundle) -> Iterator[str]:
     del expected["renderer"]
     stated = {name: stated.get(name) for name in expected}
     if not bundle.is_same_source:
-        claims = [{c["id"]: c["values"] for c in d["claims"]} for d in (stated, expected)]
-        ids = claims[0].keys() & claims[1].keys()
-        ignored = INTERVAL_COLUMNS if _is_of_first_edition(bundle) else frozenset[str]()
-        for plain, own, other in ((stated, *claims), (expected, *reversed(claims))):
-            plain["claims"] = {
-                i: {k: v for k, v in own[i].items() if k in other[i] and k not in ignored}
-                for i in ids
-            }
+        _keep_common_claims(stated, expected, is_old=_is_of_first_edition(bundle))
     for difference in find_differences(stated, expected):
         yield f"{layout.SUBMISSION}: {difference}."
+
+
+def _keep_common_claims(stated: Any, expected: Any, *, is_old: bool) -> None:
+    """Leave of the claims of both documents the values that they must have in common.
+
+    Other rules may choose other rows for the answer: of the first edition those are left out.
+    """
+    olds, news = ({c["id"]: c for c in plain["claims"]} for plain in (stated, expected))
+    ids = [i for i in olds if i in news and (not is_old or olds[i]["row"] == news[i]["row"])]
+    stated["claims"], expected["claims"] = {}, {}
+    for i in ids:
+        old, new = olds[i]["values"], news[i]["values"]
+        if is_old:
+            old = {k: v for k, v in old.items() if k not in INTERVAL_COLUMNS}
+            old = _drop_other_rule(old, new) if "result" in old else old
+        common = old.keys() & new.keys()
+        stated["claims"][i] = {k: old[k] for k in common}
+        expected["claims"][i] = {k: new[k] for k in common}
 
 
 def _check_claims(bundle: Bundle) -> Iterator[str]:
