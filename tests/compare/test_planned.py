@@ -79,7 +79,7 @@ def test_runs_of_another_plan_are_not_those_of_this_one(tmp_path):
 def test_looking_before_a_plan_is_finished_tests_nothing(tmp_path):
     found = compared(tmp_path, draw(8), asked(10))
     assert results(found) == {"not tested"}
-    assert found.settings.untested == "8 planned runs have not been carried out yet"
+    assert found.settings.untested == "8 planned runs have not been carried out to the end yet"
 
 
 def test_a_failed_run_was_carried_out(tmp_path):
@@ -177,3 +177,17 @@ def test_plans_read_back_are_checked_as_new_ones_are(tmp_path):
     path.write_bytes(plan.to_json(wrong))
     with pytest.raises(UsageError, match="an exploratory plan tests nothing"):
         plan.from_json(path)
+
+
+def test_single_runs_beside_a_planned_study_are_not_used(tmp_path):
+    singles = [replace(r, spec=replace(r.spec, block=0)) for r in draw(12, seed=3)]
+    named = [replace(r, run_id=r.spec.run_id, started_utc="2026-02-01T10:00:00Z") for r in singles]
+    found = compared(tmp_path, [*draw(8), *named], asked())
+    assert (found.effects[0].n, found.settings.untested) == (8, "")
+    assert "48 runs that are of no plan are not used." in found.notes
+
+
+def test_an_interrupted_run_was_not_carried_out(tmp_path):
+    records = changed(draw(8), lambda r: r.spec.block == 8, status="interrupted")
+    found = compared(tmp_path, records, asked())
+    assert found.settings.untested == "4 planned runs have not been carried out to the end yet"

@@ -171,7 +171,10 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     store_plan(made, folder)
     study = read_report_study(folder.parent, folder.name)
     caption = contrasts.build_contrasts(study).tables[0].caption
-    assert "no difference is concluded (6 planned runs have not been carried out yet)" in caption
+    assert (
+        "no difference is concluded (6 planned runs have not been carried out to the end yet)"
+        in caption
+    )
     assert "INCOMPLETE. 6 of 12 planned runs are finished." in tuple(iterate_banners(study))
     assert study.stamp == " Incomplete study: not every run finished."
 

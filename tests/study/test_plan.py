@@ -446,3 +446,26 @@ def test_a_pilot_that_failed_is_no_basis_for_a_forecast(cells: Path, tmp_path: P
     with pytest.raises(RunsFailedError):
         carry_out_pilot(made, tmp_path, Local(data=str(cells)), lambda _: None, launcher)
     assert forecast_cost(made.runs, pasts(made, tmp_path)).time_s is None
+
+
+def test_a_plan_that_comes_back_has_the_date_it_had(tmp_path: Path) -> None:
+    first, second = make_plan(experiment()), make_plan(experiment(order_seed=1))
+    path = tmp_path / "plan.json"
+    path.write_bytes(plans.to_json(first, "2026-01-01T00:00:00Z"))
+    plans.keep_plan(second, tmp_path)
+    plans.keep_plan(first, tmp_path)
+    assert json.loads(path.read_text())["stored_utc"] == "2026-01-01T00:00:00Z"
+
+
+def test_a_plan_without_a_date_gets_one_when_it_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "plan.json"
+    path.write_bytes(plans.to_json(make_plan(experiment())))
+    assert plans.keep_plan(make_plan(experiment()), tmp_path) is None
+    assert json.loads(path.read_text())["stored_utc"].endswith("Z")
+
+
+def test_a_factor_that_makes_no_configuration_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\ncooldown_c = [40, 50]')
+    with pytest.raises(UsageError, match="cooldown_c' makes no other configuration"):
+        plans.read_plan(file)

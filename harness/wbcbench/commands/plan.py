@@ -10,6 +10,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.extras import require_training
+from wbcbench.core.study_folder import PLAN
 
 if TYPE_CHECKING:
     from wbcbench.study.plan import Plan
@@ -39,7 +40,7 @@ def plan(
     """Show a study's runs in their order, what they will cost and what they can show."""
     from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import read_plan, to_json
+    from wbcbench.study.plan import read_plan, read_stored_utc, to_json
     from wbcbench.study.power import analyse_power
     from wbcbench.study.running import carry_out_pilot, pasts
     from wbcbench.study.text import build_plan_document, describe_plan
@@ -61,7 +62,9 @@ def plan(
     if out is None:
         print_progress(f"Nothing was written. Start: wbcbench sweep {file}")
         return
-    options.write_output(out, to_json(study))
+    # The plan of a study keeps its date.
+    stored_utc = read_stored_utc(out, study) if out.name == PLAN else None
+    options.write_output(out, to_json(study, stored_utc))
     print_progress(f"{out} written (sha256 {study.sha256[:12]}…). Start: wbcbench sweep {out}")
 
 

@@ -21,7 +21,7 @@ from wbcbench.compare.effects import (
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.notes import iterate_notes
 from wbcbench.compare.order import find_order
-from wbcbench.compare.planned import design_as_planned, why_untested
+from wbcbench.compare.planned import design_as_planned, select_planned, why_untested
 from wbcbench.compare.planned_claims import evaluate_planned_claims
 from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
@@ -65,6 +65,7 @@ def compare(
     # The first run names the machine: let that not depend on how the runs were read.
     order = {name: place for place, name in enumerate(studies)}
     runs = sorted(runs, key=lambda run: (order.get(run.study, 0), run.run_id))
+    runs, others = select_planned(runs, settings)
     chosen, excluded = _exclude_rare(configurations(runs))
     groups = configurations(chosen)
     done = [run for run in chosen if run.is_done]
@@ -105,7 +106,9 @@ def compare(
         order=find_order(design, blocks),
         notes=(),
     )
-    return replace(comparison, notes=tuple(iterate_notes(comparison, answers, differing, excluded)))
+    return replace(
+        comparison, notes=tuple(iterate_notes(comparison, answers, differing, others + excluded))
+    )
 
 
 def _require_distinct(runs: Sequence[Run]) -> None:

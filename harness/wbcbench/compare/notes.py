@@ -11,7 +11,7 @@ from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
 from wbcbench.compare.planned import describe_stages
 from wbcbench.compare.render import format_difference, format_p, name_contrast
-from wbcbench.compare.result import ClaimOutcome, Comparison, ContrastResult, Effect
+from wbcbench.compare.result import ClaimOutcome, Comparison, ContrastResult, Effect, count_tests
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.order import Balance
@@ -51,7 +51,7 @@ def iterate_notes(
     yield from excluded
     n = len(comparison.blocks.runs)
     yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
-    yield from _notes_on_disagreements(comparison.effects, settings.alpha)
+    yield from _notes_on_disagreements(comparison.effects, settings)
     yield from _notes_on_claims(comparison)
     yield from _notes_on_spreads(comparison)
     yield from _notes_on_order(comparison)
@@ -64,6 +64,8 @@ def _notes_on_order(comparison: Comparison) -> Iterator[str]:
     if order is None or order.balance.is_exact or comparison.energy.metric is None:
         return
     blocks = len(comparison.blocks.runs)
+    if blocks < LEAST_FOR_T:
+        return
     seen = [drift for drift in order.drifts if drift.is_seen]
     unbalanced = f"The order is unbalanced ({_name_place(order.balance, blocks)})"
     drifts = ", ".join(
@@ -101,7 +103,7 @@ def _notes_on_plan(comparison: Comparison) -> Iterator[str]:
     settings, energy = comparison.settings, comparison.energy
     if settings.plan_sha256:
         planned = f"Compared as in plan {settings.plan_sha256[:12]}"
-        if not settings.untested:
+        if any(effect.p is not None for effect in comparison.effects):
             planned = f"Compared as planned before the first run (plan {settings.plan_sha256[:12]})"
         # Limits and permissions are no part of a plan: naming them is no departure from it.
         departed = [_OPTIONS[name] for name in settings.departures if name in _OPTIONS]
@@ -138,7 +140,7 @@ def _notes_on_tests(
             f"{count_of(n, 'complete seed')}: estimates only. Intervals need {LEAST_FOR_T} "
             "seeds, and without one nothing is called a difference."
         )
-    tests = sum(effect.family == "primary" for effect in effects) if not settings.untested else 0
+    tests = 0 if settings.untested else count_tests(effects, settings)
     if tests and n >= 2 and p_floor(n) > (first_step := settings.alpha / tests):
         yield (
             f"With {n} seeds p cannot fall below {p_floor(n):.2g}, but the first of {tests} "
@@ -198,17 +200,17 @@ class _Disagreement(StrEnum):
     )
 
 
-def _notes_on_disagreements(effects: Sequence[Effect], alpha: float) -> Iterator[str]:
+def _notes_on_disagreements(effects: Sequence[Effect], settings: Settings) -> Iterator[str]:
     """One sentence for each kind, with the contrasts it concerns."""
     tested = [effect for effect in effects if effect.result is not ContrastResult.NOT_TESTED]
     for kind in _Disagreement:
-        found = [effect for effect in tested if kind in _find_disagreements(effect, alpha)]
+        found = [e for e in tested if kind in _find_disagreements(e, settings.alpha)]
         if found:
             why = kind.format(
                 n=found[0].n,
                 floor=format_p(found[0].p_floor),
-                tests=count_of(len(tested), "test"),
-                alpha=100 * alpha,
+                tests=count_of(count_tests(effects, settings), "test"),
+                alpha=100 * settings.alpha,
             )
             yield f"{_name_effects(found, kind)}: {why}."
 

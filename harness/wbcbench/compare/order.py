@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.metric import PRIMARY, TIME
-from wbcbench.stats.intervals import Floats, Interval, t_quantile
+from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Interval, Labels, t_quantile
 from wbcbench.stats.order import Balance, Drift, count_balance, fit_drift
 from wbcbench.table.view import Run
 
@@ -78,27 +79,33 @@ def find_order(design: ComparisonDesign, blocks: Blocks) -> RunOrder | None:
         [label for _, label in sorted(zip((starts[run] for run in block), labels, strict=True))]
         for block in blocks.runs
     ]
-    hours, sessions = _count_hours(blocks, starts)
+    hours, sessions, is_whole = _count_hours(blocks, starts)
     quantities: tuple[tuple[str, str, Callable[[Run], float | None]], ...] = (
         ("mean power", "W", _mean_power_w),
         ("energy", "J", lambda run: run.number(PRIMARY)),
     )
+    hours, sessions = hours[is_whole], sessions[is_whole]
+    if len(hours) < LEAST_FOR_T:
+        return RunOrder(count_balance(ordered), is_varied=False, drifts=())
     apart = _remove_means(hours)
     within = hours - hours.mean(axis=1, keepdims=True)
     is_varied = float((apart**2).sum()) > LEAST_VARIED * float((within**2).sum())
     values = ((*q[:2], _collect_values(blocks, q[2])) for q in quantities)
     found = (
-        _fit_hourly(quantity, unit, value, hours, sessions, is_varied=is_varied)
+        _fit_hourly(quantity, unit, value[is_whole], hours, sessions, is_varied=is_varied)
         for quantity, unit, value in values
         if value is not None
     )
     return RunOrder(count_balance(ordered), is_varied, tuple(drift for drift in found if drift))
 
 
-def _count_hours(blocks: Blocks, starts: Mapping[Run, datetime]) -> tuple[Floats, list[int]]:
+def _count_hours(
+    blocks: Blocks, starts: Mapping[Run, datetime]
+) -> tuple[Floats, Labels, NDArray[np.bool_]]:
     """``[blocks, configurations]`` hours from the start of the session, and each block's session.
 
-    A machine that rested is another machine: a drift goes on within a session only.
+    A machine that rested is another machine: a drift goes on within a session only. The third is
+    which blocks lie in one session.
     """
     ordered = sorted(starts, key=starts.__getitem__)
     gaps_s = [(starts[b] - starts[a]).total_seconds() for a, b in pairwise(ordered)]
@@ -110,7 +117,8 @@ def _count_hours(blocks: Blocks, starts: Mapping[Run, datetime]) -> tuple[Floats
             session, first = session + 1, starts[run]
         hours[run] = (starts[run] - first) / timedelta(hours=1), session
     table = np.array([[hours[run][0] for run in block] for block in blocks.runs])
-    return table, [hours[block[0]][1] for block in blocks.runs]
+    sessions = np.array([[hours[run][1] for run in block] for block in blocks.runs])
+    return table, sessions[:, 0], np.ptp(sessions, axis=1) == 0
 
 
 def _mean_power_w(run: Run) -> float | None:
@@ -132,7 +140,7 @@ def _remove_means(values: Floats) -> Floats:
 
 
 def _fit_hourly(
-    quantity: str, unit: str, values: Floats, hours: Floats, sessions: Sequence[int],
+    quantity: str, unit: str, values: Floats, hours: Floats, sessions: Labels,
     *, is_varied: bool,
 ) -> HourlyDrift | None:  # fmt: skip
     """A line through the logarithms, so that large and small configurations drift alike.
@@ -144,7 +152,7 @@ def _fit_hourly(
     drift = (
         _fit_within(hours, logs)
         if is_varied
-        else fit_drift(hours.mean(axis=1).tolist(), logs.mean(axis=1).tolist(), sessions)
+        else fit_drift(hours.mean(axis=1).tolist(), logs.mean(axis=1).tolist(), sessions.tolist())
     )
     if drift is None or drift.interval is None:
         return None

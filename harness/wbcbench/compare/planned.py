@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from wbcbench.compare.design import (
     TREATMENTS,
@@ -19,6 +19,19 @@ from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import Floats
 from wbcbench.stats.tests import count_stein_blocks
 from wbcbench.table.view import Run
+
+
+def select_planned(runs: Sequence[Run], settings: Settings) -> tuple[list[Run], list[str]]:
+    """The runs of the plan, and a sentence about others; all of them where none is of the plan.
+
+    Single runs that lie with a planned study were chosen by nobody beforehand.
+    """
+    planned = [run for run in runs if run.spec.block]
+    if settings.plan is None or not planned or len(planned) == len(runs):
+        return list(runs), []
+    others = count_of(len(runs) - len(planned), "run")
+    verb = "is" if len(runs) - len(planned) == 1 else "are"
+    return planned, [f"{others} that {verb} of no plan {verb} not used."]
 
 
 def design_as_planned(
@@ -78,26 +91,31 @@ def _iterate_reasons(
     for sha256 in _list_plans(runs):
         if sha256 != settings.plan_sha256:
             yield f"Runs were carried out under another plan ({sha256[:12]})"
-    first_utc = min((run.record.started_utc for run in runs), default="")
-    stored_utc = plan.stored_utc
-    if first_utc and (stored_utc is None or _parse(stored_utc) > _parse(first_utc)):
-        when = f"is of {stored_utc}" if stored_utc else "has no date, and may be of a time"
-        yield f"The plan {when}, after the first run began ({first_utc})"
+    if not is_before(plan.stored_utc, runs):
+        yield (
+            f"The plan is of {plan.stored_utc}, after the first run began"
+            if plan.stored_utc
+            else "The plan has no date, so it may be later than the first run"
+        )
     primary = {(c.name, c.against) for c in design.contrasts if c.family == "primary"}
     if not primary <= set(plan.contrasts):
         yield "The contrasts are not those of the plan, because not all of its variants have run"
     carried_out = {
         (run.spec.block, run.spec.variant, *(getattr(run.spec, name) for name in TREATMENTS))
         for run in runs
-        if 1 <= run.spec.block <= plan.blocks
+        if 1 <= run.spec.block <= plan.blocks and run.status != "interrupted"
     }
     if (missing := plan.runs - len(carried_out)) > 0:
         verb = "has" if missing == 1 else "have"
-        yield f"{count_of(missing, 'planned run')} {verb} not been carried out yet"
+        yield f"{count_of(missing, 'planned run')} {verb} not been carried out to the end yet"
 
 
-def _parse(utc: str) -> datetime:
-    return datetime.fromisoformat(utc)
+def is_before(stored_utc: str | None, runs: Sequence[Run]) -> bool:
+    """Whether a plan lay with its study before the first of its runs began."""
+    starts = [datetime.fromisoformat(r.record.started_utc) for r in runs if r.spec.block]
+    return stored_utc is not None and datetime.fromisoformat(stored_utc) <= min(
+        starts, default=datetime.max.replace(tzinfo=UTC)
+    )
 
 
 def _check_stages(

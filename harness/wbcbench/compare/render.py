@@ -18,6 +18,7 @@ from wbcbench.compare.result import (
     Split,
     Target,
     ThresholdResult,
+    count_tests,
 )
 from wbcbench.core.text import (
     UNKNOWN,
@@ -104,9 +105,9 @@ def _build_contrasts(comparison: Comparison) -> ComparisonTable:
     below: tuple[str, ...] = ()
     if primary and n > 1 and not settings.untested:
         below = (
-            f"Holm over {len(primary)} tests; inconclusive = the interval or the corrected p does "
-            f"not exclude zero. Smallest attainable p with {n} seeds: "
-            f"{format_p(primary[0].p_floor)}",
+            f"Holm over {count_of(count_tests(primary, settings), 'test')}; inconclusive = the "
+            "interval or the corrected p does not exclude zero. Smallest attainable p with "
+            f"{n} seeds: {format_p(primary[0].p_floor)}",
             f"equivalent = shown to lie within ±{settings.region_pct:g} % (joules, seconds) "
             f"or ±{settings.region_pp:g} pp (accuracies), two one-sided tests at 5 % after Holm's "
             "correction",

@@ -261,6 +261,12 @@ class Comparison:
     notes: tuple[str, ...]
 
 
+def count_tests(effects: Sequence[Effect], settings: Settings) -> int:
+    """The tests that Holm's correction counts: those made, and those planned that fell away."""
+    planned = settings.plan.tests if settings.plan else 0
+    return max(planned, sum(effect.family == "primary" for effect in effects))
+
+
 def build_contrast_row(effect: Effect) -> dict[str, Any]:
     """One line of ``contrasts.csv``; ``None`` is unknown."""
     interval, region = effect.interval, effect.region or (None, None)

@@ -31,11 +31,21 @@ class ReportStudy(Study):
 
     @cached_property
     def plan(self) -> Plan | None:
-        """The plan fixed before the first run; ``None`` for single runs."""
+        """The plan; ``None`` for single runs."""
         from wbcbench.study import plan
 
         path = self.folder / PLAN if self.folder else None
         return plan.from_json(path) if path and path.exists() else None
+
+    @property
+    def is_fixed_beforehand(self) -> bool:
+        """Whether the plan lay with the study before the first run began."""
+        from wbcbench.compare.planned import is_before
+        from wbcbench.study.plan import read_stored_utc
+
+        if self.plan is None or self.folder is None:
+            return False
+        return is_before(read_stored_utc(self.folder / PLAN, self.plan), self.runs)
 
     @property
     def planned(self) -> int:

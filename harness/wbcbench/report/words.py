@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from wbcbench.compare.effects import read_image_answers
 from wbcbench.compare.metric import Settings
 from wbcbench.compare.render import STATUS_WORDS, decimals, format_p, format_status
-from wbcbench.compare.result import Comparison
+from wbcbench.compare.result import Comparison, count_tests
 from wbcbench.core.text import (
     UNKNOWN,
     Error,
@@ -111,9 +111,10 @@ def _describe_family(comparison: Comparison) -> str:
     contrasts = dict.fromkeys(f"{e.contrast} ({e.against})" for e in primary)
     metrics = dict.fromkeys(format_metric(e.metric.name) for e in primary)
     untested = comparison.settings.untested
+    tests = count_of(count_tests(primary, comparison.settings), "test")
     return (
         f"{', '.join(contrasts)}; each on {' and '.join(metrics)}: "
-        f"{'nothing is tested' if untested else count_of(len(primary), 'test')}. "
+        f"{'nothing is tested' if untested else tests}. "
         "Other contrasts are secondary: estimates only."
     )
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
+from wbcbench.compare.design import TREATMENTS
 from wbcbench.compare.metric import PlannedClaim, PrimaryFamily
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import load_toml
@@ -355,6 +356,11 @@ def _check_factors(
     for name, levels in factors.items():
         if name in run:
             raise UsageError(f"{path}: key '{name}' is in both [run] and [factors]; keep one.")
+        if name not in ("variant", *TREATMENTS):
+            raise UsageError(
+                f"{path}: key 'factors.{name}' makes no other configuration, so nothing would be "
+                "compared. Set it in [run]."
+            )
         if len(set(levels)) != len(levels):
             raise UsageError(f"{path}: key 'factors.{name}' names a level twice: {list(levels)}.")
     if "variant" not in factors and not run.get("variant"):

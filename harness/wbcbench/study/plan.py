@@ -261,13 +261,23 @@ def keep_plan(plan: Plan, study_dir: Path) -> str | None:
     """
     path = study_dir / PLAN
     before = from_json(path).sha256 if path.exists() else None
-    if before == plan.sha256:
+    if before == plan.sha256 and read_stored_utc(path, plan) is not None:
         return None
     study_dir.mkdir(parents=True, exist_ok=True)
-    if before is not None:
-        write_atomically(study_dir / earlier_plan(before), path.read_bytes())
-    write_atomically(path, to_json(plan, utc_now()))
-    return before
+    if before not in {None, plan.sha256}:
+        write_atomically(study_dir / earlier_plan(str(before)), path.read_bytes())
+    # One that comes back after another has the date it had.
+    stored_utc = read_stored_utc(study_dir / earlier_plan(plan.sha256), plan)
+    write_atomically(path, to_json(plan, stored_utc or utc_now()))
+    return None if before == plan.sha256 else before
+
+
+def read_stored_utc(path: Path, plan: Plan) -> str | None:
+    """Since when this plan lies in a file; ``None`` if another or none does, or it has no date."""
+    if not path.exists() or from_json(path).sha256 != plan.sha256:
+        return None
+    stored_utc = parse_json(path.read_bytes()).get("stored_utc")
+    return None if stored_utc is None else str(stored_utc)
 
 
 def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> Settings:
@@ -287,12 +297,11 @@ def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> S
         exploratory = any(plan.analysis.exploratory for plan in plans)
         return Settings(**given, exploratory=exploratory)
     (plan,) = plans
-    document = parse_json((study_dirs[0] / PLAN).read_bytes())
     settings = replace(
         analysis_settings(plan),
         claims=plan.claims,
         plan_sha256=plan.sha256,
-        plan=_list_tests(plan, document.get("stored_utc")),
+        plan=_list_tests(plan, read_stored_utc(study_dirs[0] / PLAN, plan)),
     )
     departures = tuple(name for name in given if given[name] != getattr(settings, name))
     return replace(settings, departures=departures, **given)

@@ -116,6 +116,11 @@ class Sweep:
             before = keep_plan(self._plan, self._dir)
             if before is not None:
                 self._say(f"the plan has changed; the one before is plan-{before[:12]}.json")
+                if any(attempt.spec.block for attempt in self._progress):
+                    self._say(
+                        "runs belong to the plan before, so a comparison will test nothing; to go "
+                        f"on as planned: wbcbench sweep {self._dir / f'plan-{before[:12]}.json'}"
+                    )
             reached = self._run_blocks(interim)
             table.write_table(self._dir)
         return SweepOutcome(

@@ -128,7 +128,7 @@ def build_methods(study: ReportStudy) -> Block:
 
 def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
     if study.plan:
-        yield from _iterate_design(study.plan)
+        yield from _iterate_design(study, study.plan)
     else:
         yield "design", "This study has no plan: its runs were started one by one."
     images = _list_different(study, lambda s: s.dataset_id or "the cells that come with wbcbench")
@@ -156,7 +156,7 @@ def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
     yield "software", f"{', '.join(known)}." if known else "unknown"
 
 
-def _iterate_design(plan: Plan) -> Iterator[Line]:
+def _iterate_design(study: ReportStudy, plan: Plan) -> Iterator[Line]:
     levels = {
         name: ", ".join(dict.fromkeys(str(plan.levels(run)[name]) for run in plan.runs))
         for name in plan.factors
@@ -168,8 +168,8 @@ def _iterate_design(plan: Plan) -> Iterator[Line]:
         f"{'; '.join(f'{name}: {values}' for name, values in levels.items())}. "
         f"{count_of(plan.blocks, 'block')} of {count_of(len(plan.block(1)), 'run')}, every "
         f"combination once a block, in {'a balanced' if is_balanced else 'an unbalanced'} order "
-        f"drawn with seed {plan.order_seed}. Plan sha256 {plan.sha256[:12]}, fixed before the "
-        "first run.",
+        f"drawn with seed {plan.order_seed}. Plan sha256 {plan.sha256[:12]}"
+        f"{', fixed before the first run' if study.is_fixed_beforehand else ''}.",
     )
     seeds = [plan.block(number)[0].seed for number in range(1, plan.most_blocks + 1)]
     yield (

@@ -22,6 +22,7 @@ from wbcbench.compare.result import (
     ContrastResult,
     Effect,
     build_claim_row,
+    count_tests,
     format_claim_key,
     format_contrast_key,
 )
@@ -113,8 +114,9 @@ def _describe_tests(settings: Settings, primary: list[Effect]) -> str:
     )
     return (
         "p is from the exact sign-flip test: how often chance alone would give a difference as "
-        f"large.{floor} Holm p is corrected for the {len(primary)} primary tests. d_z is the mean "
-        "difference over its standard deviation. Win rate: the blocks in which the first side is "
+        f"large.{floor} Holm p is corrected for "
+        f"{count_of(count_tests(primary, settings), 'test')}. d_z is the mean difference over its "
+        "standard deviation. Win rate: the blocks in which the first side is "
         f"better. Equivalent: shown to lie within ±{settings.region_pct:g} % (joules, seconds) or "
         f"±{settings.region_pp:g} pp (accuracies) by two one-sided tests at 5 % after Holm's "
         "correction. A result that is neither different nor equivalent is inconclusive, never "
@@ -138,9 +140,10 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
                 folded=family == "secondary",
             )
     claims = build_claims_table(comparison)
+    fixed = ", fixed before the first run" if study.is_fixed_beforehand else ""
     if claims.rows:
         yield DataTable(
-            f"{claims.title}, fixed before the first run; {_CLAIMS}.{study.stamp}",
+            f"{claims.title}{fixed}; {_CLAIMS}.{study.stamp}",
             claims.headings,
             claims.rows,
             (0, 1, 2, 5),
