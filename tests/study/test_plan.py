@@ -469,3 +469,17 @@ def test_a_factor_that_makes_no_configuration_is_refused(tmp_path: Path) -> None
     file.write_text('[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\ncooldown_c = [40, 50]')
     with pytest.raises(UsageError, match="cooldown_c' makes no other configuration"):
         plans.read_plan(file)
+
+
+def test_a_plan_says_how_often_each_variant_stands_where(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[factors]\nvariant = {list(VARIANTS)}\n")
+    shown = wbcbench("plan", str(file)).out
+    assert "Williams squares: each variant 2 times at each place and 2 times right after" in shown
+    (row,) = (line for line in shown.splitlines() if line.startswith("A leaky-batchnorm"))
+    assert row.split()[2:] == ["2"] * 4 + ["–", "2", "2", "2"]
+    many = file.with_name("many.toml")
+    many.write_text(
+        '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\nepochs = [1,2,3,4,5]\n'
+    )
+    assert "each variant 1 time at each place" in wbcbench("plan", str(many)).out

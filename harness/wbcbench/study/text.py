@@ -88,7 +88,7 @@ def _format_counts(counts: Iterable[int]) -> str:
     """``2 times``, ``2 to 3 times``."""
     known = sorted(counts)
     least, most = known[0], known[-1]
-    return f"{least} times" if least == most else f"{least} to {most} times"
+    return count_of(least, "time") if least == most else f"{least} to {most} times"
 
 
 def _format_balance(power: PowerAnalysis) -> str:
