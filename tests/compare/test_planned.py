@@ -114,6 +114,10 @@ def test_tests_that_fall_away_still_count_in_the_correction(tmp_path):
 def test_asking_for_what_is_planned_is_no_departure(tmp_path):
     found = compared(tmp_path, draw(8), asked(), baseline="relu-dropout", family="baseline")
     assert (found.settings.departures, found.settings.untested) == ((), "")
+    same = again(tmp_path, "study", metrics=("balanced_accuracy", "energy_gpu_train_j"))
+    assert (same.settings.departures, same.settings.untested) == ((), "")
+    fewer = again(tmp_path, "study", metrics=("balanced_accuracy",))
+    assert fewer.settings.untested == "This is not what the plan tests"
     other = again(tmp_path, "study", baseline="leaky-dropout")
     assert other.settings.untested == "This is not what the plan tests"
 

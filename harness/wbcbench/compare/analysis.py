@@ -21,7 +21,12 @@ from wbcbench.compare.effects import (
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
 from wbcbench.compare.notes import iterate_notes
 from wbcbench.compare.order import find_order
-from wbcbench.compare.planned import design_as_planned, select_planned, why_untested
+from wbcbench.compare.planned import (
+    design_as_planned,
+    forget_restated,
+    select_planned,
+    why_untested,
+)
 from wbcbench.compare.planned_claims import evaluate_planned_claims
 from wbcbench.compare.result import Comparison, Energy
 from wbcbench.core.errors import CannotMeasureError, UsageError, unknown_name
@@ -70,7 +75,9 @@ def compare(
     groups = configurations(chosen)
     done = [run for run in chosen if run.is_done]
     energy = _choose_energy(done, settings.lowest_status)
-    names = settings.metrics or tuple(name for name in (energy.metric, ACCURACY) if name)
+    default = tuple(name for name in (energy.metric, ACCURACY) if name)
+    settings = forget_restated(settings, default)
+    names = settings.metrics or default
     metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
     needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
     compared = [*needed, *(find_metric(claim.metric) for claim in settings.claims.values())]

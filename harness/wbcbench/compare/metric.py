@@ -165,12 +165,14 @@ class PlannedTests:
     """What a plan tests, to see whether a comparison is the one that was planned.
 
     Attributes:
+        metrics: Columns; empty = energy of training and balanced accuracy.
         contrasts: Name and other side of each primary contrast.
         tests: Size of the primary family.
         blocks, runs: Carried out in any case.
         stored_utc: Since when the plan lies with its study; ``None`` if unknown.
     """
 
+    metrics: tuple[str, ...]
     contrasts: tuple[tuple[str, str], ...]
     tests: int
     blocks: int

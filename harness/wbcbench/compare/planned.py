@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from wbcbench.compare.design import (
@@ -32,6 +33,14 @@ def select_planned(runs: Sequence[Run], settings: Settings) -> tuple[list[Run], 
     others = count_of(len(runs) - len(planned), "run")
     verb = "is" if len(runs) - len(planned) == 1 else "are"
     return planned, [f"{others} that {verb} of no plan {verb} not used."]
+
+
+def forget_restated(settings: Settings, default: Sequence[str]) -> Settings:
+    """Naming just the planned metrics is no departure; ``default`` are those of a silent plan."""
+    if settings.plan and set(settings.metrics) == set(settings.plan.metrics or default):
+        others = tuple(name for name in settings.departures if name != "metrics")
+        return replace(settings, departures=others)
+    return settings
 
 
 def design_as_planned(

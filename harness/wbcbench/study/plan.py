@@ -310,6 +310,7 @@ def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> S
 def _list_tests(plan: Plan, stored_utc: str | None) -> PlannedTests:
     contrasts = check_contrasts(plan)
     return PlannedTests(
+        metrics=plan.analysis.metrics,
         contrasts=tuple((contrast.name, contrast.against) for contrast in contrasts),
         tests=len(contrasts) * plan.analysis.count_metrics(),
         blocks=plan.blocks,
