@@ -201,7 +201,8 @@ def test_the_trace_reaches_a_second_past_both_edges_of_the_command(slept: Monito
 
 def test_a_command_has_no_warnings_that_only_a_training_run_can_have(slept: Monitored) -> None:
     of_any_window = {"few-samples", "short-window", "wide-interval", "sensor-simulated"}
-    assert codes(slept) <= of_any_window
+    # On a machine that is busy with other work polls may come late, and are said to.
+    assert codes(slept) <= of_any_window | {"polls-missed"}
     assert "short-window" in codes(slept)
 
 
