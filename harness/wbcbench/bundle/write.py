@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,22 @@ from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Author, Redaction, Submission, write_json
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
+from wbcbench.bundle.verify.records import find_differences
 from wbcbench.compare.result import COLUMNS, format_contrasts_csv
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
+from wbcbench.core.record import attachment_to_json, to_json, with_attachment
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.core.version import __version__
+from wbcbench.energy.account import remake_attachment, remake_record
 from wbcbench.report.publish import ALL_FORMATS, publish_built
 from wbcbench.run.finalise import finalise_abandoned
+from wbcbench.table import derive
 
 _RUN_FILES = (
     run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
@@ -80,12 +85,15 @@ class Written:
         size_bytes: Of the zip, or of all files of the folder.
         files: In the payload.
         submission: Its document.
+        remade: Runs that another version had accounted for otherwise, with the fields of their
+            records that are others in the bundle.
     """
 
     path: Path
     size_bytes: int
     files: int
     submission: Submission
+    remade: Mapping[str, tuple[str, ...]]
 
 
 def submit(order: Order) -> Written:
@@ -135,6 +143,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     redactor = make_redactor(folders) if order.redact else None
     for folder in folders:
         _copy_study(folder, payload, redactor)
+    remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
     study = SubmittedStudy(payload, order.study)
     describe.refuse_synthetic(study, allowed=order.allow_synthetic)
     top = f"submission-{order.study}-{study.ended_utc[:10]}"
@@ -159,7 +168,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     if target.exists():
         target.rename(temporary / "before")
     bag.rename(target)
-    return Written(target, size_bytes, files, submission)
+    return Written(target, size_bytes, files, submission, remade)
 
 
 def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
@@ -177,6 +186,30 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
                     "the file itself there, or remove the link."
                 )
             copy_file(path, into, path.relative_to(folder).as_posix(), redactor)
+
+
+def _account_again(studies: Iterable[Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Write what today's rules make of the copied runs; yields those of which it is something else.
+
+    Where traces or marks were lost, the record says more than they do, and stays.
+    """
+    for run in (run for folder in studies for run in study_runs(folder.parent, folder.name)):
+        own = run.read_own_record()
+        if (own.channels and not run.has_traces) or (own.windows and not run.marks_path.is_file()):
+            continue
+        before = run.read_record()
+        remade = remake_record(run, own)
+        attachment = remake_attachment(run, remade)
+        after = with_attachment(remade, attachment) if attachment else remade
+        stated, again = (json.loads(to_json(record)) for record in (before, after))
+        changed = tuple(name for name in again if any(find_differences(stated[name], again[name])))
+        if changed:
+            write_atomically(run.record_path, to_json(remade))
+            if attachment:
+                write_atomically(run.attachment_path, attachment_to_json(attachment))
+            if run.epochs_path.exists():
+                write_atomically(run.epochs_path, derive.format_epochs_csv(remade))
+            yield run.run_id, changed
 
 
 def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | None) -> Submission:
@@ -260,6 +293,10 @@ def format_lines(written: Written) -> Iterator[str]:
     contents = ", ".join([count_of(runs.done + runs.spoiled, "run"), *energies])
     waste = f"; {count_of(runs.spoiled, 'spoiled run')} counted as waste" if runs.spoiled else ""
     yield f"{written.path}   {mb_from_bytes(written.size_bytes):.1f} MB   ({contents}{waste})"
+    if written.remade:
+        fields = ", ".join(sorted({name for names in written.remade.values() for name in names}))
+        count = count_of(len(written.remade), "run")
+        yield f"Note: {count} of another version, accounted again by today's rules: {fields}."
     if submission.git.note:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
@@ -275,6 +312,7 @@ def build_document(written: Written) -> dict[str, Any]:
         "path": str(written.path),
         "bytes": written.size_bytes,
         "files": written.files,
+        "remade": {run_id: list(names) for run_id, names in written.remade.items()},
         "claims": len(written.submission.claims),
         **{name: submission[name] for name in names},
     }
