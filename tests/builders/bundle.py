@@ -86,6 +86,7 @@ ENDS: Mapping[str, tuple[Status, Failure | None]] = {
     "early": ("failed", Failure("out-of-memory", "The GPU has no memory left.")),
     "never-began": ("interrupted", NEVER_BEGAN),
     "spoiled": ("done", None),
+    "diverged": ("done", None),
 }
 
 
@@ -190,9 +191,10 @@ class StudyDesign:
         planned: Whether a plan was written before the first run.
         gpu: A GPU with its sensors, or a bare machine with a model alone.
         published: The published TEST set (2,487 images), or a small set of its own (120).
-        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``;
-            ``early``: before training; ``never-began``; ``spoiled``: done, with a hole in what was
-            read; ``left``: its recorder was killed, and nobody has written its record yet.
+        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``; ``early``:
+            before training; ``never-began``; ``spoiled``: done, with a hole in what was read;
+            ``diverged``: done, with weights that are no numbers; ``left``: its recorder was
+            killed, and nobody has written its record yet.
         again: Blocks that were carried out twice, the first time with a failed run.
         retried: Whether a run that did not end well is carried out once more.
         factors: What varies beside the network.
@@ -201,6 +203,7 @@ class StudyDesign:
         at_once: Whether two runs of a block are carried out at the same time.
         replaced: Blocks that were carried out under an earlier plan, in another order.
         pilots: Runs that were made only to know the cost.
+        is_untidy: Whether logs hold what no text should, and files what a kill tore.
         machine: What each run is carried out on; by default a GPU, or none.
         wall_meter: What is attached to each run.
         joules: Variant → factor on the power of training.
@@ -228,6 +231,7 @@ class StudyDesign:
     at_once: bool = False
     replaced: int = 0
     pilots: int = 0
+    is_untidy: bool = False
     machine: Callable[[RunSpec], Machine] | None = None
     wall_meter: Callable[[RunSpec], WallMeter | None] = lambda _: None
     joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
@@ -407,6 +411,15 @@ def identity(*, published: bool) -> tuple[str, str]:
     return f"custom-{sha256[:8]}", sha256
 
 
+def write_images(folder: Path) -> Path:
+    """The set of its own as files: of each image the bytes that its digest is of."""
+    for image in listed(published=False):
+        path = folder / image.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"pixels of {image.name}".encode())
+    return folder
+
+
 def _split(name: str, design: StudyDesign) -> list[Listed]:
     return [i for i in listed(published=design.published) if i.name.startswith(f"{name}/")]
 
@@ -447,11 +460,14 @@ def _write_run(
     shared = np.random.default_rng([design.seed, spec.seed]).normal(0, 0.01)
     factor = design.joules.get(spec.variant, 1.0) * math.exp(shared + rng.normal(0, 0.004))
     epochs = _epochs(spec, design, start_s + 20.5, rng)
+    if end == "diverged":
+        epochs = tuple(replace(each, loss=math.nan, val_loss=math.nan) for each in epochs)
     windows = make_windows(epochs)
     # A trainer that fails has got through its first epoch; a kill leaves every window open.
     killed_s = {
         "done": math.inf,
         "spoiled": math.inf,
+        "diverged": math.inf,
         "early": windows[1].start_s + 4.0,
     }.get(end, epochs[0].evaluate_end_s + 2.0)
     end_s = min(windows[-1].end_s, killed_s + 1.0)
@@ -463,9 +479,12 @@ def _write_run(
     began = _at_start(start_s, design, machine, plan_sha256)
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
-    timed += _scores(run, design, windows, rng) if killed_s == math.inf else []
+    if killed_s == math.inf:
+        timed += _scores(run, design, windows, rng, is_diverged=end == "diverged")
     write_messages(run, timed, min(killed_s, end_s))
     run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")
+    if design.is_untidy:
+        _leave_untidy(run, is_killed=math.isfinite(killed_s))
     if end == "left":
         run.write_state(
             replace(run.read_state(), runner=_gone_process(), running_utc=_utc(start_s))
@@ -483,6 +502,16 @@ def _write_run(
         run.epochs_path.write_bytes(derive.format_epochs_csv(record))
     if (wall_meter := design.wall_meter(spec)) is not None:
         _attach(run, wall_meter, windows, start_s, end_s)
+
+
+def _leave_untidy(run: RunDir, *, is_killed: bool) -> None:
+    """What libraries print and a kill tears."""
+    with run.log_path.open("ab") as log:
+        log.write(b"\x1b[2Kstep 3\rstep 4 \xff\xfe\n\0\0 threading.local 10.0.0.7\n")
+    if is_killed:
+        with run.marks_path.open("ab") as marks, run.cpu_time_path.open("ab") as samples:
+            marks.write(b'{"epoch": {"ind')
+            samples.write(b"5101.2,1")
 
 
 def _attach(
@@ -553,7 +582,12 @@ def _results(
 
 
 def _scores(
-    run: RunDir, design: StudyDesign, windows: Sequence[Window], rng: np.random.Generator
+    run: RunDir,
+    design: StudyDesign,
+    windows: Sequence[Window],
+    rng: np.random.Generator,
+    *,
+    is_diverged: bool,
 ) -> Iterator[Timed]:
     """Predict TEST, write the predictions, score them as the trainer does."""
     [at_s] = [window.end_s for window in windows if window.name == "evaluate"]
@@ -563,6 +597,8 @@ def _scores(
     logits[:, 0] -= 4.0
     odds = np.exp(logits)
     probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    if is_diverged:
+        probabilities[:] = np.nan
     write_predictions(run.predictions_path, images, probabilities)
     for name, chosen in (
         ("test", np.ones(len(images), bool)),

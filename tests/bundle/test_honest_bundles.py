@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders.bundle import Board, Machine, StudyDesign, WallMeter, bundle_study
+from builders.bundle import Board, Machine, StudyDesign, WallMeter, bundle_study, write_images
 from builders.study import VARIANTS
 from tamperings.trials import FORMATS
 from wbcbench.bundle.document import Author
@@ -19,6 +19,7 @@ from wbcbench.bundle.verify import Status
 from wbcbench.bundle.verify.inspect import as_text, verify
 from wbcbench.bundle.write import Order, Written, format_lines, submit
 from wbcbench.compare.metric import PlannedClaim
+from wbcbench.core.provenance import lock_sha256, run_git, source_root
 from wbcbench.core.record import attachment_to_json, to_json
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.spec import RunSpec
@@ -31,6 +32,14 @@ OTHER = Board("Smaller GPU", "GPU-3b2c3d4e-5f60-7182-93a4-b5c6d7e8f903", 330.0, 
 COUNTER_ALONE = Board(readings=("counter",))
 ELSEWHERE = {"host_id": "0ther1", "cpu_model": "Other CPU 3.0 GHz"}
 ABROAD = {"host_id": "abr0ad", "driver_version": "560.1"}
+
+
+def head() -> str | None:
+    """The commit of this checkout."""
+    root = source_root()
+    found = root and run_git(root, "rev-parse", "HEAD")
+    return found.decode().strip() if found else None
+
 
 machines = st.builds(
     Machine,
@@ -57,7 +66,15 @@ wall_meters = st.builds(
     until=st.sampled_from([1.5, 1.5, 0.75]),
 )
 ends = st.sampled_from(
-    ["failed", "interrupted", "unwatched", "early", "never-began", "spoiled", "left"]
+    ["failed", "interrupted", "unwatched", "early", "never-began", "spoiled", "diverged", "left"]
+)
+commits = st.sampled_from(
+    [
+        {},
+        {"git_commit": head(), "git_dirty": False, "lock_sha256": lock_sha256()},
+        {"git_commit": head(), "git_dirty": True},
+        {"git_commit": "0" * 40, "git_dirty": True},
+    ]
 )
 names = st.sampled_from(["Ada Lovelace", "José Núñez", "李小龍", "Zoë O'Brien", "a <b> & c"])
 
@@ -119,7 +136,7 @@ def designs(
         seed=seed,
         epochs=draw(st.integers(1, 3)),
         planned=planned,
-        facts=facts or {},
+        facts={**(facts or {}), **draw(commits)},
         ends=end,
         again=(1,) if per_block > 1 and draw(st.booleans()) else (),
         retried=draw(st.booleans()),
@@ -133,6 +150,8 @@ def designs(
         machine=machine,
         wall_meter=wall_meter,
         claims=claims,
+        published=draw(st.sampled_from([False, False, False, True])),
+        is_untidy=draw(st.booleans()),
         changes={
             "target_value": draw(st.sampled_from([0.5, 0.99])),
             "country": draw(st.sampled_from(["DEU", None])),
@@ -157,6 +176,7 @@ def cases(draw: st.DrawFn) -> Case:
         "course": draw(st.sampled_from([None, "Máster, 2º año"])),
         "licence": draw(st.sampled_from(["MIT", "CC-BY-4.0", "GPL-3.0-only"])),
         "redact": draw(st.booleans()),
+        "data": draw(st.booleans()),
     }
     options["authors"] = tuple(map(Author, draw(st.lists(names, min_size=1, max_size=2))))
     return Case(tuple(made), merged, options, draw(st.sampled_from(["bag", "my bag", "b.zip"])))
@@ -193,8 +213,9 @@ def verify_study(study: Path, room: Path, **options: Any) -> Written:
 
 def check(case: Case, room: Path) -> None:
     study = carry_out(case, room)
-    out = room / case.out
-    verify_study(study, room, out=out, as_zip=out.suffix == ".zip", **case.options)
+    out, options = room / case.out, case.options
+    data = write_images(room / "images") if options["data"] else None
+    verify_study(study, room, **options | {"out": out, "as_zip": ".zip" in case.out, "data": data})
 
 
 TWO = VARIANTS[:2]
@@ -220,7 +241,7 @@ def test_records_of_another_version_are_accounted_again_and_the_study_stays(tmp_
     assert set(written.remade[other.run_id]) == {"energies", "budgets"}
     assert len(written.remade) == 2
     [note] = [line for line in format_lines(written) if "accounted again" in line]
-    assert note.startswith("Note: 2 runs of another version, accounted again by today's rules: ")
+    assert note.startswith("Note: 2 runs accounted again by today's rules, in the bundle alone: ")
     assert one.read_own_record() == record
 
 

@@ -85,8 +85,8 @@ class Written:
         size_bytes: Of the zip, or of all files of the folder.
         files: In the payload.
         submission: Its document.
-        remade: Runs that another version had accounted for otherwise, with the fields of their
-            records that are others in the bundle.
+        remade: Runs that were accounted for otherwise, mostly by another version, with the fields
+            of their records that are others in the bundle.
     """
 
     path: Path
@@ -296,7 +296,7 @@ def format_lines(written: Written) -> Iterator[str]:
     if written.remade:
         fields = ", ".join(sorted({name for names in written.remade.values() for name in names}))
         count = count_of(len(written.remade), "run")
-        yield f"Note: {count} of another version, accounted again by today's rules: {fields}."
+        yield f"Note: {count} accounted again by today's rules, in the bundle alone: {fields}."
     if submission.git.note:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:

