@@ -145,7 +145,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
         _copy_study(folder, payload, redactor)
     remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
     study = SubmittedStudy(payload, order.study)
-    describe.refuse_synthetic(study, allowed=order.allow_synthetic)
+    describe.refuse_unfit(study, allowed=order.allow_synthetic)
     top = f"submission-{order.study}-{study.ended_utc[:10]}"
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_existing(target, force=order.force)
