@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
 from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def verify(
     data: options.Data = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check a bundle offline and recompute its numbers; exit 6 if a check fails."""
+    """Check a bundle offline and recompute it; exit 6 if a check fails, 8 if one is left out."""
     from wbcbench.bundle.rerun import Sameness
     from wbcbench.bundle.verify import inspect
 
@@ -48,13 +48,17 @@ def verify(
     if as_json:
         more = {"rerun": [asdict(result) for result in again]} if rerun else {}
         options.print_json(inspect.as_document(report) | more)
-    if not report.verified:
+    if report.result is inspect.Result.NOT_VERIFIED:
         raise VerificationError(f"{bundle} is not verified: see the checks marked FAIL.")
     different = [
         run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
     ]
     if different:
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
+    if report.result is inspect.Result.IN_PART:
+        raise PartlyVerifiedError(
+            f"{bundle} is verified in part: see the checks marked [ ] for what is left, and why."
+        )
 
 
 def _train_again(

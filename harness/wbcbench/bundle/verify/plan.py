@@ -15,7 +15,7 @@ from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import group_values
-from wbcbench.bundle.verify.statements import list_changed_files
+from wbcbench.bundle.verify.statements import compare_descriptions
 from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
@@ -135,9 +135,9 @@ def check_machines(bundle: Bundle) -> Outcome:
         if locks and sha256 not in locks:
             wanted = min(locks)[:12]
             errors.append(f"{layout.LOCK} is not the runs' lock ({sha256[:12]}, not {wanted}).")
-    if bundle.is_same_source and why_not_rebuilt(bundle) is None:
-        names = list_changed_files(bundle, layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
-        errors += (f"{name} differs from the runs." for name in names)
+    if why_not_rebuilt(bundle) is None:
+        names = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST, layout.GIT)
+        errors += compare_descriptions(bundle, names)
     warnings = list(_find_differing(done, _EXPECTED_EQUAL))
     return report_outcome(
         f"{count_of(len(done), 'finished run')} on one machine with one lock file.",
@@ -155,19 +155,36 @@ def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> 
 
 
 def check_purity(bundle: Bundle) -> Outcome:
-    """No synthetic data: real sensors and images, and every uncommitted change included."""
-    errors = list[str]()
-    for record in bundle.records.values():
-        errors += _check_origins(record)
-        if any(channel.origin is Origin.SIMULATED for channel in record.channels):
-            errors.append(f"{record.run_id} used the simulated sensor, so its energy is not real.")
-        elif record.synthetic or (record.dataset is not None and record.dataset.synthetic):
-            errors.append(f"{record.run_id} used synthetic images, so its scores are not real.")
-        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF):
-            errors.append(f"{record.run_id} had uncommitted changes that are not in the bundle.")
-    unknown = sum(r.provenance.get("git_commit") is None for r in bundle.records.values())
+    """Synthetic data declared: else real sensors and images; uncommitted changes are included."""
+    records = bundle.records.values()
+    errors = [problem for record in records for problem in _check_origins(record)]
+    synthetic = [record for record in records if _is_synthetic(record)]
+    declared = bundle.document.synthetic
+    if synthetic and not declared:
+        errors.append(
+            f"{synthetic[0].run_id} used synthetic images or the simulated sensor, which the "
+            "bundle does not say."
+        )
+    real = [record for record in records if record.status == "done" and not _is_synthetic(record)]
+    if declared and real:
+        errors.append(f"Synthetic runs are mixed with {len(real)} real ones.")
+    errors += (
+        f"{record.run_id} had uncommitted changes that are not in the bundle."
+        for record in records
+        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF)
+    )
+    unknown = sum(r.provenance.get("git_commit") is None for r in records)
     warnings = [f"The commit of {unknown} runs is unknown."] if unknown else []
-    return report_outcome("No run is synthetic; the code of every run is known.", errors, warnings)
+    good = "No run is synthetic; the code of every run is known."
+    if declared:
+        good = "Every run is synthetic, as the bundle says: synthetic images or simulated sensor."
+    remark = "synthetic: practice, no result to quote" if declared else ""
+    return replace(report_outcome(good, errors, warnings), remark=remark)
+
+
+def _is_synthetic(record: RunRecord) -> bool:
+    is_simulated = any(channel.origin is Origin.SIMULATED for channel in record.channels)
+    return is_simulated or record.synthetic or bool(record.dataset and record.dataset.synthetic)
 
 
 def _check_origins(record: RunRecord) -> Iterator[str]:
