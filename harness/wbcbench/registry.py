@@ -113,6 +113,7 @@ VERIFICATIONS: Mapping[str, str] = {
     "V15": "bundle.verify.statements:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
+    "V21": "bundle.verify.files:check_signature",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {

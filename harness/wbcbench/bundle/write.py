@@ -107,7 +107,7 @@ def submit(order: Order) -> Written:
         with tempfile.TemporaryDirectory(dir=parent, prefix=".wbcbench-submit-") as temporary:
             return _make_bundle(order, source, Path(temporary))
     except OSError as error:
-        raise _explain_write_error(parent, error) from error
+        raise explain_write_error(parent, error) from error
 
 
 def _refuse_running(source: Path) -> None:
@@ -146,10 +146,15 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
         folder, bag = bag, temporary / "bag.zip"
         write_zip(folder, bag, top)
         size_bytes = bag.stat().st_size
+    replace_bundle(target, bag, temporary)
+    return Written(target, size_bytes, files, submission)
+
+
+def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
+    """Put a whole bundle into its place; what was there goes with the temporary folder."""
     if target.exists():
         target.rename(temporary / "before")
-    bag.rename(target)
-    return Written(target, size_bytes, files, submission)
+    new.rename(target)
 
 
 def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
@@ -215,7 +220,8 @@ def _refuse_existing(target: Path, *, force: bool) -> None:
         )
 
 
-def _explain_write_error(parent: Path, error: OSError) -> UsageError:
+def explain_write_error(parent: Path, error: OSError) -> UsageError:
+    """The error of a bundle that cannot be written, with the way out."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     reason = "the disk is full" if is_full else (error.strerror or str(error))
     if is_full and parent.exists():

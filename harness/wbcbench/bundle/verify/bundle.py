@@ -44,15 +44,24 @@ class Bundle:
     Attributes:
         root: The bag.
         digests: Every file's SHA-256, by its path in the bag.
+        allowed_signers: File of the keys of which one must have signed it.
+        plan_digest: How the digest of its plan was posted before its first run.
     """
 
     root: Path
     digests: Mapping[str, str] = field(repr=False)
+    allowed_signers: Path | None = None
+    plan_digest: str | None = None
 
     @property
     def data(self) -> Path:
         """The payload."""
         return self.root / layout.PAYLOAD
+
+    @property
+    def has_signature(self) -> bool:
+        """Whether somebody signed the bag."""
+        return layout.SIGNATURE in self.digests
 
     def has(self, name: str) -> bool:
         """Whether the payload holds this file."""

@@ -9,10 +9,10 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from wbcbench.bundle import describe, document, layout
+from wbcbench.bundle import describe, document, layout, signature
 from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.crate import format_bag_info, list_bag_info
-from wbcbench.bundle.verify import Outcome, report_outcome
+from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.energies import check_traces
 from wbcbench.core import run_folder
@@ -52,7 +52,8 @@ def check_bag(bundle: Bundle) -> Outcome:
     """Bag complete: no file is missing or extra, and each has its digest in the manifest."""
     payload = {name: d for name, d in bundle.digests.items() if name.startswith(layout.PAYLOAD)}
     tags = {name: d for name, d in bundle.digests.items() if name not in payload}
-    tags.pop(layout.TAG_MANIFEST, None)
+    for name in (layout.TAG_MANIFEST, layout.SIGNATURE):
+        tags.pop(name, None)
     size_bytes = sum((bundle.root / name).stat().st_size for name in payload)
     errors = list(_check_declaration(bundle, size_bytes, len(payload)))
     for manifest, digests in ((layout.MANIFEST, payload), (layout.TAG_MANIFEST, tags)):
@@ -72,8 +73,17 @@ def _check_declaration(bundle: Bundle, octets: int, files: int) -> Iterator[str]
         verb = "lacks" if line in expected else "should not say"
         yield f"{layout.BAG_INFO} {verb} {quote(line)}."
     tags = {name for name in bundle.digests if not name.startswith(f"{layout.PAYLOAD}/")}
-    for name in sorted(tags - {*layout.TAG_FILES, layout.TAG_MANIFEST}):
+    for name in sorted(tags - {*layout.TAG_FILES, layout.TAG_MANIFEST, layout.SIGNATURE}):
         yield f"{quote(name)} does not belong in a bundle."
+
+
+def list_changed_files(bundle: Bundle) -> list[str]:
+    """Files of the payload that are not as in the manifest, or are missing, or were added."""
+    listed = _read_manifest(bundle, layout.MANIFEST)
+    start = f"{layout.PAYLOAD}/"
+    actual = {name: d for name, d in bundle.digests.items() if name.startswith(start)}
+    names = sorted(listed.keys() | actual.keys())
+    return [n.removeprefix(start) for n in names if listed.get(n) != actual.get(n)]
 
 
 def _read_manifest(bundle: Bundle, name: str) -> Mapping[str, str]:
@@ -94,6 +104,22 @@ def _compare_digests(listed: Mapping[str, str], actual: Mapping[str, str]) -> It
             yield f"{quote(name)} is not in the manifest: it was added later."
         elif listed[name] != actual[name]:
             yield f"{quote(name)} was changed: its digest differs from the manifest's."
+
+
+def check_signature(bundle: Bundle) -> Outcome:
+    """Signature: the bag is signed by somebody who is allowed to, where that was asked for."""
+    if not bundle.has_signature:
+        if bundle.allowed_signers is None:
+            return report_outcome("The bundle is not signed.")
+        return report_outcome("", ["The bundle is not signed, and --allowed-signers wants it so."])
+    if not signature.has_program():
+        return report_not_checked("A signature cannot be checked without ssh-keygen of OpenSSH.")
+    signer = signature.find_signer(bundle.root, bundle.allowed_signers)
+    if signer is None:
+        by = " by anybody in --allowed-signers" if bundle.allowed_signers else ""
+        return report_outcome("", [f"{layout.SIGNATURE} is no valid signature of this bag{by}."])
+    whose = "" if bundle.allowed_signers else "; --allowed-signers FILE tells whose key that is"
+    return report_outcome(f"Signed by {signer}{whose}.")
 
 
 def check_required(bundle: Bundle) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -88,15 +88,29 @@ class Inspection:
         return [outcome.remark for outcome in self.outcomes.values() if outcome.remark]
 
 
-def verify(source: Path, *, strict: bool = False) -> Inspection:
+def verify(
+    source: Path,
+    *,
+    strict: bool = False,
+    allowed_signers: Path | None = None,
+    plan_digest: str | None = None,
+) -> Inspection:
     """Check a bundle, a folder or a zip, from its own files only.
+
+    Args:
+        source: The bundle.
+        strict: Whether warnings count as errors.
+        allowed_signers: File of OpenSSH with the keys of which one must have signed it.
+        plan_digest: That its plan must have, as posted before the first run.
 
     Raises:
         UsageError: There is no such bundle.
     """
     try:
         with opened(source) as root:
-            return Inspection(inspect(load_bundle(root)), strict)
+            bundle = load_bundle(root)
+            asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
+            return Inspection(inspect(asked), strict)
     except VerificationError as error:
         first, *others = registry.VERIFICATIONS
         rest = dict.fromkeys(others, report_not_checked("The bundle was refused unread."))

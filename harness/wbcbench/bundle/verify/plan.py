@@ -41,6 +41,8 @@ def check_plan(bundle: Bundle) -> Outcome:
     specs = [run.read_spec() for run in bundle.runs]
     records = sorted(bundle.records.values(), key=lambda r: (r.started_utc, r.run_id))
     errors = [*_find_missing_attempts(specs), *_check_dates(records)]
+    if bundle.plan_digest is not None:
+        errors += _compare_posted(bundle.plan_digest, the_plan)
     if the_plan is None:
         warning = "There is no plan, so the comparison was not fixed before the runs."
         return report_outcome("", errors, [warning])
@@ -58,6 +60,14 @@ def check_plan(bundle: Bundle) -> Outcome:
         warnings.append(f"The plan was replaced {count} time(s); the bundle holds the old ones.")
     good = f"Plan {the_plan.sha256[:12]} of {the_plan.blocks} blocks, made before the first run."
     return report_outcome(good, errors, warnings)
+
+
+def _compare_posted(digest: str, the_plan: Plan | None) -> Iterator[str]:
+    """Whether the plan is the one whose digest was made public before the first run."""
+    if the_plan is None:
+        yield f"There is no plan, and one with the digest {digest[:12]} was posted."
+    elif not the_plan.sha256.startswith(digest):
+        yield f"The plan has the digest {the_plan.sha256[:12]}, not {digest[:12]} as posted."
 
 
 def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
