@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wbcbench.bundle import describe, layout
+from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.crate import list_bag_info, make_crate, write_bag, write_zip
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Author, Redaction, Submission, to_json
+from wbcbench.bundle.document import Author, Redaction, Submission
 from wbcbench.bundle.documents import make_documents
 from wbcbench.bundle.inputs import make_images, write_code
 from wbcbench.bundle.make import (
@@ -25,15 +26,19 @@ from wbcbench.bundle.make import (
     make_tables,
 )
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
+from wbcbench.bundle.verify.likeness import find_differences
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
+from wbcbench.core.record import attachment_to_json, to_json, with_attachment
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
+from wbcbench.energy.account import remake_attachment, remake_record
 from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.run.finalise import finalise_abandoned
+from wbcbench.table import derive
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +83,15 @@ class Written:
         size_bytes: Of the zip, or of all files of the folder.
         files: In the payload.
         submission: Its document.
+        remade: Runs that another version had accounted for otherwise, with the fields of their
+            records that are others in the bundle.
     """
 
     path: Path
     size_bytes: int
     files: int
     submission: Submission
+    remade: Mapping[str, tuple[str, ...]]
 
 
 def submit(order: Order) -> Written:
@@ -133,6 +141,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     redactor = make_redactor(folders) if order.redact else None
     for folder in folders:
         _copy_study(folder, payload, redactor)
+    remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
     study = SubmittedStudy(payload, order.study)
     describe.refuse_synthetic(study, allowed=order.allow_synthetic)
     top = layout.bag_name(order.study, study.ended_utc)
@@ -147,7 +156,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
         write_zip(folder, bag, top)
         size_bytes = bag.stat().st_size
     replace_bundle(target, bag, temporary)
-    return Written(target, size_bytes, files, submission)
+    return Written(target, size_bytes, files, submission, remade)
 
 
 def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
@@ -174,6 +183,30 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
             copy_file(path, into, path.relative_to(folder).as_posix(), redactor)
 
 
+def _account_again(studies: Iterable[Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Write what today's rules make of the copied runs; yields those of which it is something else.
+
+    Where traces or marks were lost, the record says more than they do, and stays.
+    """
+    for run in (run for folder in studies for run in study_runs(folder.parent, folder.name)):
+        own = run.read_own_record()
+        if (own.channels and not run.has_traces) or (own.windows and not run.marks_path.is_file()):
+            continue
+        before = run.read_record()
+        remade = remake_record(run, own)
+        attachment = remake_attachment(run, remade)
+        after = with_attachment(remade, attachment) if attachment else remade
+        stated, again = (json.loads(to_json(record)) for record in (before, after))
+        changed = tuple(name for name in again if any(find_differences(stated[name], again[name])))
+        if changed:
+            write_atomically(run.record_path, to_json(remade))
+            if attachment:
+                write_atomically(run.attachment_path, attachment_to_json(attachment))
+            if run.epochs_path.exists():
+                write_atomically(run.epochs_path, derive.format_epochs_csv(remade))
+            yield run.run_id, changed
+
+
 def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | None) -> Submission:
     """Everything that is made from the copy, in the order in which one depends on another."""
     dataset, images = make_images(study, order.data)
@@ -191,7 +224,7 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
         redaction=redactor.summary(retained) if redactor else Redaction(applied=False),
     )
     documents = make_documents(study, submission)
-    _write_files(study.payload, documents | {layout.SUBMISSION: to_json(submission)})
+    _write_files(study.payload, documents | {layout.SUBMISSION: document.to_json(submission)})
     _write_files(study.payload, {layout.CRATE: make_crate(study, submission)})
     return submission
 
@@ -252,6 +285,10 @@ def format_lines(written: Written) -> Iterator[str]:
     contents = ", ".join([count_of(runs.done + runs.spoiled, "run"), *energies])
     waste = f"; {count_of(runs.spoiled, 'spoiled run')} counted as waste" if runs.spoiled else ""
     yield f"{written.path}   {mb_from_bytes(written.size_bytes):.1f} MB   ({contents}{waste})"
+    if written.remade:
+        fields = ", ".join(sorted({name for names in written.remade.values() for name in names}))
+        count = count_of(len(written.remade), "run")
+        yield f"Note: {count} of another version, accounted again by today's rules: {fields}."
     if submission.git.note:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
@@ -267,6 +304,7 @@ def build_document(written: Written) -> dict[str, Any]:
         "path": str(written.path),
         "bytes": written.size_bytes,
         "files": written.files,
+        "remade": {run_id: list(names) for run_id, names in written.remade.items()},
         "claims": len(written.submission.claims),
         **{name: submission[name] for name in names},
     }

@@ -6,7 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TypeVar
 
 from pydantic import JsonValue
@@ -22,7 +22,7 @@ from wbcbench.core.record import Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
-from wbcbench.energy.account import account
+from wbcbench.energy.account import remake_record
 from wbcbench.table import derive
 
 _AT_END = frozenset(
@@ -117,21 +117,6 @@ def compare_records(run: RunDir) -> tuple[str, ...]:
     return tuple(find_differences(stated, remade))
 
 
-def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
-    """The record that a run's folder gives; observations of the recorder only are taken from it.
-
-    Whether another harness was measuring is in no file except as a warning of the record.
-    """
-    codes = {warning.code for warning in record.warnings}
-    circumstances = Circumstances(
-        **{name: getattr(record, name) for name in _CIRCUMSTANCES},
-        shared=_SHARED in codes,
-        cpu_shared=_CPU_SHARED in codes,
-    )
-    remade = account(run, circumstances, record.status, record.error)
-    return replace(remade, ended_utc=record.ended_utc)
-
-
 def is_measured(difference: str) -> bool:
     """Whether a difference is one of the meters' readings."""
     return _get_field(difference) in _MEASURED
@@ -156,20 +141,28 @@ def check_seeds(bundle: Bundle) -> Outcome:
     for run_id, spec in specs.items():
         if spec.run_id != run_id:
             errors.append(f"{run_id} has the spec of {spec.run_id}: its spec was changed.")
-        if spec.study != bundle.document.study:
-            errors.append(f"{run_id} belongs to the study {spec.study}.")
-    pairs = [(spec.block, spec.seed) for spec in specs.values() if spec.block]
-    for block, seeds in sorted(group_values(pairs).items()):
+    # Runs of several plans may have been merged; each plan has seeds of its own.
+    plans = {run_id: r.provenance.get("plan_sha256") for run_id, r in bundle.records.items()}
+    pairs = {
+        (spec.study, plans.get(run_id), spec.block, spec.seed)
+        for run_id, spec in specs.items()
+        if spec.block
+    }
+    blocks = group_values(((study, sha256, block), seed) for study, sha256, block, seed in pairs)
+    for (_, _, block), seeds in sorted(blocks.items(), key=repr):
         if len(seeds) > 1:
             errors.append(f"Block {block} has the seeds {_join(seeds)}: its runs are not paired.")
-    for seed, blocks in sorted(group_values((seed, block) for block, seed in pairs).items()):
-        if len(blocks) > 1:
-            errors.append(f"Seed {seed} occurs in the blocks {_join(blocks)}.")
+    seeds_ = group_values(((study, sha256, seed), block) for study, sha256, block, seed in pairs)
+    for (_, _, seed), numbers in sorted(seeds_.items(), key=repr):
+        if len(numbers) > 1:
+            errors.append(f"Seed {seed} occurs in the blocks {_join(numbers)}.")
     errors += _find_copies(bundle)
     count = len({spec.seed for spec in specs.values()})
+    merged = sorted({spec.study for spec in specs.values()} - {bundle.document.study})
     return report_outcome(
         f"{count_of(len(specs), 'run')} with {count_of(count, 'seed')}; ids follow from specs.",
         errors,
+        [f"Runs were merged from the study {quote(name)}." for name in merged],
     )
 
 
