@@ -23,7 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from builders.folder import Timed, messages, write_measurements, write_messages, write_traces
+from builders.folder import (
+    Timed,
+    messages,
+    write_end,
+    write_measurements,
+    write_messages,
+    write_traces,
+)
 from builders.machine import COUNTER, CPU_MODEL, METERS, POWER, PROVENANCE
 from builders.run import make_model
 from builders.study import VARIANTS
@@ -34,6 +41,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
 from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.record import (
+    AFTER_RUN,
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -125,9 +133,11 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     folder.mkdir(parents=True)
     if design.planned:
         (folder / PLAN).write_bytes(plan.to_json(the_plan, _utc(PLANNED_S)))
-    plan_sha256 = the_plan.sha256 if design.planned else None
+    facts = {"plan_sha256": the_plan.sha256} if design.planned else {}
+    facts |= {AFTER_RUN: None}
     for place, (spec, end) in enumerate(_runs(design, the_plan)):
-        _write_run(results, spec, design, PLANNED_S + 60.0 + EVERY_S * place, end, plan_sha256)
+        _write_run(results, spec, design, PLANNED_S + 60.0 + EVERY_S * place, end, facts)
+        facts[AFTER_RUN] = spec.run_id
     table.write_table(folder)
     return folder
 
@@ -260,10 +270,10 @@ def _write_run(
     design: StudyDesign,
     start_s: float,
     end: str,
-    plan_sha256: str | None,
+    facts: Mapping[str, Any],
 ) -> None:
     run = RunDir(results / spec.study / spec.run_id)
-    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=plan_sha256))
+    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=facts.get("plan_sha256")))
     rng = np.random.default_rng([design.seed, spec.seed, VARIANTS.index(spec.variant)])
     shared = np.random.default_rng([design.seed, spec.seed]).normal(0, 0.01)
     factor = design.joules.get(spec.variant, 1.0) * math.exp(shared + rng.normal(0, 0.004))
@@ -274,16 +284,17 @@ def _write_run(
     end_s = min(windows[-1].end_s, killed_s + 1.0)
     traces = write_measurements(run, design.channels, windows, rng, factor=factor, until_s=end_s)
     write_traces(run, [design.bend(spec, trace) for trace in traces])
-    began = _at_start(start_s, design, plan_sha256)
+    began = _at_start(start_s, design, facts)
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, windows)]
     timed += _scores(run, design, windows, rng) if end == "done" else []
     write_messages(run, timed, min(killed_s, end_s))
     run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")
     status, error = ENDS[end]
-    circumstances = (
-        began if end == "unwatched" else _at_end(began, design.channels, end_s - start_s)
-    )
+    circumstances = began
+    if end != "unwatched":
+        circumstances = _at_end(began, design.channels, end_s - start_s)
+        write_end(run, circumstances)
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
     if record.epochs:
@@ -319,6 +330,14 @@ def _results(spec: RunSpec, design: StudyDesign, windows: Sequence[Window]) -> I
         n_test_leaky=sum(image.also_in_train for image in test),
     )
     model = make_model() if design.gpu else replace(make_model(), device="CPU:0")
+    # Of one seed, activation by activation: equal layers draw equal weights.
+    network = f"{spec.variant.partition('-')[2]} {spec.seed} {spec.image_size}"
+    order = f"{spec.seed} {spec.dataset_sha256} {spec.batch_size} {spec.validation}"
+    model = replace(
+        model,
+        first_weights_sha256=hashlib.sha256(network.encode()).hexdigest(),
+        image_order_sha256=hashlib.sha256(order.encode()).hexdigest(),
+    )
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
     yield at["startup"].end_s - 0.3, {"model": asdict(model)}
     for name, batch in (("infer-b1", 1), ("infer-b64", 64)):
@@ -353,7 +372,7 @@ def _utc(at_s: float) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _at_start(start_s: float, design: StudyDesign, plan_sha256: str | None) -> Circumstances:
+def _at_start(start_s: float, design: StudyDesign, facts: Mapping[str, Any]) -> Circumstances:
     utc_s = PLANNED_UTC.timestamp() + start_s - PLANNED_S
     provenance = PROVENANCE | {
         "command": ["wbcbench", "sweep", "plan.json", "--data", f"{HOME}/cells"],
@@ -365,7 +384,7 @@ def _at_start(start_s: float, design: StudyDesign, plan_sha256: str | None) -> C
         "loadavg_start": 0.01,
         "virtualised": False,
         "clock_pair": {"utc_s": utc_s, "monotonic_s": start_s},
-        **({"plan_sha256": plan_sha256} if plan_sha256 else {}),
+        **facts,
         **design.facts,
     }
     meters = {"codecarbon": CODECARBON} | ({"nvml/gpu0": NVML} if design.gpu else {})
