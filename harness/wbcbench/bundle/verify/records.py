@@ -167,7 +167,7 @@ def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
     )
     circumstances = replace(circumstances, **run.read_end())
     remade = account(run, circumstances, record.status, record.error)
-    return replace(remade, ended_utc=record.ended_utc)
+    return replace(remade, ended_utc=record.ended_utc, schema=record.schema)
 
 
 def is_measured(difference: str) -> bool:
