@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ _SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Sta
 # A third party's file can fail in any of these ways under a reader that expects an honest one.
 _READ_ERRORS = (
     WbcbenchError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    RecursionError, MemoryError, csv.Error,
+    RecursionError, csv.Error,
 )  # fmt: skip
 
 _RESULTS = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
@@ -65,23 +66,41 @@ class Inspection:
         return self.errors == 0
 
 
-def verify(source: Path, *, strict: bool = False) -> Inspection:
+def verify(
+    source: Path, *, strict: bool = False, on_open: Callable[[Path], object] = lambda _: None
+) -> Inspection:
     """Check a bundle, a folder or a zip, from its own files only.
+
+    Args:
+        source: The bundle.
+        strict: Whether warnings count as errors.
+        on_open: Called with the bag once its files are known to be plain, before any is read.
 
     Raises:
         UsageError: There is no such bundle.
     """
     try:
         with opened(source) as root:
+            on_open(root)
             return Inspection(inspect(load_bundle(root)), strict)
     except VerificationError as error:
-        first, *others = registry.VERIFICATIONS
-        rest = dict.fromkeys(others, report_not_checked("The bundle was refused unread."))
-        return Inspection({first: Outcome(Status.ERROR, str(error)), **rest}, strict)
+        return refuse(str(error), "The bundle was refused unread.", strict=strict)
+
+
+def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:
+    """The result for a bundle with a problem that is why nothing else was checked."""
+    first, *others = registry.VERIFICATIONS
+    rest = dict.fromkeys(others, report_not_checked(reason))
+    return Inspection({first: Outcome(Status.ERROR, problem), **rest}, strict)
 
 
 def inspect(bundle: Bundle) -> dict[str, Outcome]:
     """Every check of the registry on an opened bundle."""
+    with suppress(*_READ_ERRORS):  # which the checks will meet again, and tell
+        for run in bundle.finished_and_pilots:  # both at once, for they ask the same of the traces
+            bundle.record(run)
+            energies.check_traces(bundle, run)
+            records.compare_records(bundle, run)
     return {name: _run_check(name, bundle) for name in registry.VERIFICATIONS}
 
 

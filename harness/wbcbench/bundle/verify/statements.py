@@ -23,7 +23,7 @@ from wbcbench.bundle.verify.records import compare_rows, find_differences, is_cl
 from wbcbench.compare.result import ContrastResult, format_contrasts_csv
 from wbcbench.core.files import sha256_of
 from wbcbench.report.formats import figure_data
-from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish, read_manifest
+from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish_built, read_manifest
 from wbcbench.report.summaries import INTERVAL_COLUMNS
 
 _SOURCES = (f"{layout.RESULTS}/", "code/", layout.LOCK, layout.SUBMISSION)
@@ -36,7 +36,7 @@ _CORRECTED = "p_equivalence_holm"
 """A column that bundles of the first edition lack."""
 
 _TO_FILL = "[author]"
-_SIZE = re.compile(r"[\d.,]+ MB\b")
+_SIZE = re.compile(r"(?<![\d.,])[\d.,]+ MB\b")
 
 
 def check_statements(bundle: Bundle) -> Outcome:
@@ -221,8 +221,9 @@ def _compare_files(stated: Mapping[str, str], expected: Mapping[str, str]) -> It
 def _render(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Mapping[str, str]:
     """Every file that the report consists of → its SHA-256."""
     with tempfile.TemporaryDirectory(prefix="wbcbench-report-") as folder:
-        publish(data / layout.RESULTS, study, Path(folder), formats)
-        files = layout.list_files(Path(folder) / study)
+        made = _create_study(data, study, digest)
+        publish_built(made.report, made.reported, Path(folder), formats)
+        files = layout.list_files(Path(folder))
         return {name: sha256_of(path) for name, path in files.items() if name != MANIFEST_FILE}
 
 
