@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -294,7 +294,8 @@ def list_retained(study: SubmittedStudy) -> tuple[str, ...]:
     return ("GPU UUID in spec.gpus",) if has_uuid else ()
 
 
-def list_renderers() -> dict[str, str]:
+@cache
+def list_renderers() -> Mapping[str, str]:
     """The packages that render the report with their versions, and the digest of this source."""
     versions = {name: metadata.version(name) for name in RENDERERS}
     return {**versions, "source": program_sha256()[:12]}

@@ -46,13 +46,14 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a bundle offline and recompute it; exit 6 if a check fails, 8 if one is left out."""
-    from wbcbench.bundle.verify import inspect
+    from wbcbench.bundle.verify import Status, inspect
+    from wbcbench.bundle.verify.budget import verify_within_budget
 
     if rerun:
         require_training()
     elif block is not None or run is not None:
         raise UsageError("--block and --run choose what --rerun trains again; add --rerun.")
-    report = inspect.verify(
+    report = verify_within_budget(
         bundle,
         strict=strict,
         allowed_signers=allowed_signers,
@@ -60,7 +61,10 @@ def verify(
     )
     if not as_json:
         typer.echo(inspect.as_text(report))
-    again = _train_again(bundle, block, run, data, as_json=as_json) if rerun else []
+    # What is refused unread, or too much to read, is not trained from.
+    was_read = any(o.status is not Status.NOT_CHECKED for o in [*report.outcomes.values()][1:])
+    is_trained = rerun and was_read
+    again = _train_again(bundle, block, run, data, as_json=as_json) if is_trained else []
     if as_json:
         more = {"rerun": [asdict(result) for result in again]} if rerun else {}
         options.print_json(inspect.as_document(report) | more)

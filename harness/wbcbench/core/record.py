@@ -8,12 +8,14 @@ the run puts the two together; the run's quality stays the one that its own mete
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -277,6 +279,11 @@ def to_json(record: RunRecord) -> bytes:
     return (text + "\n").encode()
 
 
+# A check of a study reads each record a dozen times; equal bytes are one object for as long as
+# anybody holds it.
+_READ: WeakValueDictionary[bytes, RunRecord] = WeakValueDictionary()
+
+
 def from_json(data: bytes, source: str) -> RunRecord:
     """Read a record.
 
@@ -287,7 +294,11 @@ def from_json(data: bytes, source: str) -> RunRecord:
     Raises:
         UsageError: Another schema's, or not a record at all.
     """
-    return _validate(RunRecord, data, source, "a run record")
+    digest = hashlib.sha256(data).digest()
+    record = _READ.get(digest)
+    if record is None:
+        record = _READ[digest] = _validate(RunRecord, data, source, "a run record")
+    return record
 
 
 def _validate(kind: type[T], data: bytes, source: str, name: str) -> T:

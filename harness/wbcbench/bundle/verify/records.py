@@ -113,7 +113,10 @@ def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
 def compare_records(run: RunDir) -> tuple[str, ...]:
     """Where a run's record differs from its folder, as paths with both values."""
     record = run.read_own_record()
-    stated, remade = (json.loads(to_json(r)) for r in (record, remake_record(run, record)))
+    expected = remake_record(run, record)
+    if record == expected:
+        return ()
+    stated, remade = (json.loads(to_json(r)) for r in (record, expected))
     return tuple(find_differences(stated, remade))
 
 
@@ -177,12 +180,12 @@ def _find_copies(bundle: Bundle) -> Iterator[str]:
     """
     first = dict[str, RunDir]()
     for run in (*bundle.runs, *bundle.pilots):
-        start = f"{layout.PAYLOAD}/{bundle.name_of(run)}/"
+        start = f"{bundle.name_of(run)}/"
         measured = (
-            (digest, name.removeprefix(start))
-            for name, digest in bundle.digests.items()
+            (bundle.digests[f"{layout.PAYLOAD}/{name}"], name.removeprefix(start))
+            for name in bundle.list_names(start)
             if name.startswith(tuple(start + unique for unique in _UNIQUE))
-            and (bundle.root / name).stat().st_size
+            and (bundle.data / name).stat().st_size
         )
         for digest, name in sorted(measured):
             other = first.setdefault(digest, run)
