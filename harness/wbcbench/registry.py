@@ -110,9 +110,10 @@ VERIFICATIONS: Mapping[str, str] = {
     "V12": "bundle.verify.statements:check_rendering",
     "V13": "bundle.verify.plan:check_purity",
     "V14": "bundle.verify.files:check_secrets",
-    "V15": "bundle.verify.files:check_crate",
+    "V15": "bundle.verify.statements:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
+    "V21": "bundle.verify.files:check_signature",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {

@@ -56,9 +56,9 @@ def meter_of(channel: Channel) -> str:
     return f"{first}/{second}" if first == "nvml" else first
 
 
-def write_telemetry(run: RunDir, looks: Iterable[BoardSample]) -> None:
-    """The log of the board's state."""
-    path = run.telemetry_path(GPU)
+def write_telemetry(run: RunDir, looks: Iterable[BoardSample], device: str = GPU) -> None:
+    """The log of a board's state."""
+    path = run.telemetry_path(device)
     path.parent.mkdir(exist_ok=True)
     path.write_text(
         "\n".join([",".join(COLUMNS), *map(sample_to_line, looks), ""]), encoding="ascii"
@@ -100,8 +100,8 @@ def write_measurements(
     write_traces(run, traces)
     write_cpu_time(run, start_s, end_s)
     for channel, load in loads.items():
-        if channel.device == GPU:
-            write_telemetry(run, _looks(load, start_s, end_s))
+        if channel.device is not None:
+            write_telemetry(run, _looks(load, start_s, end_s), channel.device)
     return traces
 
 

@@ -96,22 +96,27 @@ def publish(
     return list(refresh(results, study, out, formats, force=True).files)
 
 
-def publish_built(
-    report: Report, study: ReportStudy, folder: Path, formats: Sequence[str] = PAGE_FORMATS
-) -> list[Path]:
-    """As :func:`publish`, of a report that its caller needs too: to build it takes long.
+def build_report_files(
+    report: Report, study: ReportStudy, formats: Sequence[str] = PAGE_FORMATS
+) -> dict[str, bytes]:
+    """The files of a report that is built already, and their list; nothing is written.
 
     Args:
         report: Built of ``study``.
         study: Read from a folder by :func:`read_report_study`.
-        folder: Where the files go.
         formats: Names in ``report.formats.FORMATS``.
 
     Raises:
-        UsageError: There is no such format, or ``folder`` cannot be written.
+        UsageError: There is no such format.
     """
+    from wbcbench.report.formats import build_files, known_formats
+
+    files = build_files(report, study, formats)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     inputs = _hash_inputs(study.folder) if study.folder else ""
-    return list(_write(report, study, folder, formats, inputs).files)
+    return files | {
+        MANIFEST_FILE: format_manifest(Manifest(inputs, known_formats(formats), digests))
+    }
 
 
 def refresh(
@@ -177,7 +182,7 @@ def _write(
             manifest = Manifest(inputs, names, {**digests, **last.files, **digests})
         elif last:
             removed = _remove_unchanged(folder, last.files, set(last.files) - set(files))
-        write_manifest(folder, manifest)
+        write_atomically(folder / MANIFEST_FILE, format_manifest(manifest))
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
@@ -240,10 +245,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if is_valid else None
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write it beside the files that it lists."""
-    text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
-    write_atomically(folder / MANIFEST_FILE, f"{text}\n".encode())
+def format_manifest(manifest: Manifest) -> bytes:
+    """The list as it stands beside the files that it names."""
+    return (json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _remove_unchanged(folder: Path, digests: Mapping[str, str], names: Iterable[str]) -> list[Path]:
