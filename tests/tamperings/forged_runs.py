@@ -14,8 +14,10 @@ from wbcbench.core.run_folder import TRACES, RunDir
 
 
 def scale(study: Forgery, run: RunDir, by: float, part: str = "") -> None:
-    """Multiply what the channels of one part say."""
-    study.edit_traces(run, lambda name, t_s, value: (t_s, value * by if part in name else value))
+    """Multiply what the channels of one part say, on the steps of its sensor."""
+    study.edit_traces(
+        run, lambda name, t_s, value: (t_s, (value * by).round(3) if part in name else value)
+    )
 
 
 def scale_counters(study: Forgery, run: RunDir, by: float) -> None:
@@ -24,7 +26,7 @@ def scale_counters(study: Forgery, run: RunDir, by: float) -> None:
     def change(name: str, t_s: Floats, value: Floats) -> tuple[Floats, Floats]:
         first = value[np.isfinite(value)][0]
         is_scaled = is_counter(study, run, name)
-        return t_s, first + by * (value - first) if is_scaled else value
+        return t_s, (first + by * (value - first)).round(3) if is_scaled else value
 
     study.edit_traces(run, change)
 
@@ -67,8 +69,8 @@ def reshape(
         inside = (t_s > start_s) & (t_s <= end_s)
         if is_counter(study, run, name):
             steps_j = np.diff(value, prepend=value[:1])
-            return t_s, value[0] + np.cumsum(np.where(inside, by, 1.0) * steps_j)
-        return t_s, value if only_counters else np.where(inside, by * value, value)
+            return t_s, (value[0] + np.cumsum(np.where(inside, by, 1.0) * steps_j)).round(3)
+        return t_s, value if only_counters else np.where(inside, by * value, value).round(3)
 
     study.edit_traces(run, change)
 
@@ -91,6 +93,12 @@ def require(study: Forgery, run: RunDir, part: str) -> None:
 def scaled_variant(study: Forgery, rng: random.Random) -> None:
     for run in study.runs(variant=study.variant(rng)):
         scale(study, run, 0.9)
+
+
+@forged("joules of a variant scaled, off the steps of its sensors")
+def scaled_off_steps(study: Forgery, rng: random.Random) -> None:
+    for run in study.runs(variant=study.variant(rng)):
+        study.edit_traces(run, lambda _, t_s, value: (t_s, 0.93 * value))
 
 
 @forged("joules of a variant scaled, while it is under load only")

@@ -10,28 +10,47 @@ from functools import cached_property
 from pathlib import Path
 from shutil import copytree, rmtree
 
-from builders.bundle import StudyDesign, bundle_study
+from builders.bundle import Board, Machine, StudyDesign, WallMeter, bundle_study
 from tamperings import BEYOND, KINDS
 from tamperings.bag import Bag
 from tamperings.made_again import FORMATS, Forgery, UnfitError, submit_study
 from wbcbench.bundle.verify.inspect import verify
+from wbcbench.study.experiment import Until
 
 __all__ = ["FORMATS"]
 TWO = ("leaky-dropout", "relu-batchnorm")
 THREE = (*TWO, "relu-dropout")
 
+SECOND = Board("Example GPU", "GPU-2b2c3d4e-5f60-7182-93a4-b5c6d7e8f902")
+
 BASES = {
-    "with a block that was repeated": StudyDesign(blocks=2, variants=THREE, epochs=2, again=(2,)),
-    "without a GPU": StudyDesign(
+    "with a block that was repeated, and a pilot": StudyDesign(
+        blocks=2, variants=THREE, epochs=2, again=(2,), pilots=1
+    ),
+    "without a GPU, until a rule says stop": StudyDesign(
         blocks=3,
         variants=TWO,
         epochs=3,
         gpu=False,
         seed=3,
         ends=lambda spec: "interrupted" if spec.order_global == 4 else "done",
+        until=Until(TWO[0], width=50.0, max_blocks=4),
     ),
     "on the published images": StudyDesign(
         blocks=2, variants=TWO, epochs=2, published=True, seed=2
+    ),
+    "with a wall meter, on two machines of two boards": StudyDesign(
+        blocks=2,
+        variants=TWO,
+        epochs=2,
+        seed=4,
+        wall_meter=lambda _: WallMeter(),
+        machine=lambda spec: Machine(
+            boards=(Board(), SECOND),
+            rapl=("package-0", "dram-0"),
+            codecarbon=("cpu", "ram"),
+            facts={"host_id": f"5f1e9{spec.block}"},
+        ),
     ),
 }
 """Unlike bundles to tamper with: each kind of tampering fits one of them."""
