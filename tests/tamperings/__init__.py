@@ -1,18 +1,35 @@
-"""Ways to tamper with a bundle: each a function that changes one thing, chosen by its seed."""
+"""Ways to tamper with a study: each a function that changes one thing, chosen by its seed.
+
+What is here knows the formats and what the program's commands do, and nothing of its verifier.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from tamperings import measurement, runs, statements, studies, surroundings
+from tamperings import (
+    documents,
+    forged_results,
+    forged_runs,
+    forged_studies,
+    measurement,
+    runs,
+    statements,
+    studies,
+    surroundings,
+)
 from tamperings.kinds import KINDS
+from tamperings.known import BEYOND
 
-__all__ = ["KINDS", "UNCAUGHT", "measurement", "runs", "statements", "studies", "surroundings"]
+__all__ = [
+    "BEYOND",
+    "KINDS",
+    "documents",
+    "forged_results",
+    "forged_runs",
+    "forged_studies",
+    "measurement",
+    "runs",
+    "statements",
+    "studies",
+    "surroundings",
+]
 # Importing the modules enters their kinds.
-
-UNCAUGHT: Mapping[str, str] = {
-    "a line of the log edited": (
-        "The log is what libraries printed. No number is taken from it, and nothing else knows it."
-    ),
-}
-"""Tamperings that need not be found, and why, as ``harness/VERIFICATION.md`` says, too."""

@@ -1,7 +1,7 @@
 """A bundle that can be tampered with and put back, as somebody would who knows the program.
 
-``rehash`` makes the manifests fit again, as everybody can; ``retable`` makes ``runs.csv`` from the
-records again, as somebody with this program can.
+``rehash`` makes the manifests fit again, as everybody can; ``retable``, ``rederive`` and
+``reaccount`` make table, run and record fit again, as somebody with this program can.
 """
 
 from __future__ import annotations
@@ -13,10 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tamperings.made_again import UnfitError, remake
 from wbcbench import table
 from wbcbench.bundle import layout
+from wbcbench.bundle.crate import format_phases
 from wbcbench.core.files import sha256_of
+from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.table import derive
 
 
 class Bag:
@@ -72,7 +76,8 @@ class Bag:
     def write(self, path: Path, data: bytes | str) -> None:
         """Write a file; something must change."""
         data = data.encode() if isinstance(data, str) else data
-        assert not path.exists() or path.read_bytes() != data, f"{path} would stay as it is"
+        if path.exists() and path.read_bytes() == data:
+            raise UnfitError(f"{path} would stay as it is")
         self._touched = True
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -89,7 +94,8 @@ class Bag:
     def edit_text(self, path: Path, old: str, new: str) -> None:
         """Change the first place where a text stands."""
         text = path.read_text(encoding="utf-8")
-        assert old in text, f"{path.name} has no {old!r}"
+        if old not in text:
+            raise UnfitError(f"{path.name} has no {old!r}")
         self.write(path, text.replace(old, new, 1))
 
     def edit_lines(self, path: Path, change: Callable[[list[str]], list[str]]) -> None:
@@ -119,6 +125,19 @@ class Bag:
     def retable(self) -> None:
         """Make the results table fit the records."""
         table.write_table(self.results)
+
+    def rederive(self, run: RunDir) -> None:
+        """Make everything of one run fit its record again: epochs, phases, row."""
+        record = from_json(run.record_path.read_bytes(), "record")
+        if record.epochs:
+            run.epochs_path.write_bytes(derive.format_epochs_csv(record))
+        (run.path / layout.PHASES).write_bytes(format_phases(record))
+        self.retable()
+
+    def reaccount(self, run: RunDir) -> None:
+        """Make the record fit the folder again, and everything of the run fit the record."""
+        remake(run)
+        self.rederive(run)
 
     def rehash(self) -> None:
         """Make manifests and size fit what is there."""

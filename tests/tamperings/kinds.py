@@ -1,52 +1,48 @@
-"""The kinds of tampering by what they do, and what several of them need."""
+"""The kinds of tampering, by what they do.
+
+Of two sorts: a bundle is edited and its manifests made to fit (``edited``), or the evidence of the
+study is edited and everything else made again from it by the program itself (``forged``).
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from tamperings.bag import Bag
-from wbcbench.bundle import layout
-from wbcbench.bundle.crate import format_phases
-from wbcbench.core.record import from_json
-from wbcbench.core.run_folder import RunDir
-from wbcbench.energy.account import remake_record
-from wbcbench.table import derive
+from tamperings.made_again import Forgery
 
-Tampering = Callable[[Bag, random.Random], None]
-KINDS: dict[str, Tampering] = {}
+Tampering = Callable[[Any, random.Random], None]
 
 
-def kind(words: str) -> Callable[[Tampering], Tampering]:
-    """Enter a tampering under what it does."""
+@dataclass(frozen=True)
+class Kind:
+    """One kind of tampering; ``is_forged``: everything else is made again, not the manifests alone.
 
-    def enter(tampering: Tampering) -> Tampering:
-        KINDS[words] = tampering
-        return tampering
+    ``tamper`` raises ``UnfitError`` where a study or a bundle has nothing of the kind.
+    """
 
-    return enter
-
-
-def rederive(bag: Bag, run: RunDir) -> None:
-    """Make everything of one run fit its record again: epochs, phases, row."""
-    record = from_json(run.record_path.read_bytes(), "record")
-    if record.epochs:
-        run.epochs_path.write_bytes(derive.format_epochs_csv(record))
-    (run.path / layout.PHASES).write_bytes(format_phases(record))
-    bag.retable()
+    words: str
+    tamper: Tampering
+    is_forged: bool
 
 
-def reaccount(bag: Bag, run: RunDir) -> None:
-    """Make the record fit the folder again, as the program itself would."""
-    from wbcbench.core.record import to_json
-
-    record = from_json(run.record_path.read_bytes(), "record")
-    run.record_path.write_bytes(to_json(remake_record(run, record)))
-    rederive(bag, run)
+KINDS: dict[str, Kind] = {}
 
 
-def known(record: Any, rng: random.Random) -> Any:
-    """Any energy of a record that is known, of training if there is one."""
-    found = [each for each in record["energies"] if each["energy_j"]]
-    return rng.choice([e for e in found if e["window"] == "train"] or found)
+def edited(words: str) -> Callable[[Callable[[Bag, random.Random], None]], Tampering]:
+    """Enter what is done to a bundle whose manifests are made to fit afterwards."""
+    return lambda tamper: _enter(Kind(words, tamper, is_forged=False))
+
+
+def forged(words: str) -> Callable[[Callable[[Forgery, random.Random], None]], Tampering]:
+    """Enter what is done to a study from which everything is made again afterwards."""
+    return lambda tamper: _enter(Kind(words, tamper, is_forged=True))
+
+
+def _enter(kind: Kind) -> Tampering:
+    assert kind.words not in KINDS, f"{kind.words} twice"
+    KINDS[kind.words] = kind
+    return kind.tamper

@@ -7,12 +7,18 @@ from collections.abc import Callable
 from typing import Any
 
 from tamperings.bag import Bag
-from tamperings.kinds import kind, known, reaccount, rederive
+from tamperings.kinds import edited
 from wbcbench.core.run_folder import TRACES
 from wbcbench.core.trace_file import parquet_from_polls, read_parquet_polls
 
 
-@kind("joules of a window edited in the record")
+def known(record: Any, rng: random.Random) -> Any:
+    """Any energy of a record that is known, of training if there is one."""
+    found = [each for each in record["energies"] if each["energy_j"]]
+    return rng.choice([e for e in found if e["window"] == "train"] or found)
+
+
+@edited("joules of a window edited in the record")
 def edited_joules(bag: Bag, rng: random.Random) -> None:
     def change(record: Any) -> None:
         known(record, rng)["energy_j"] *= rng.choice([0.9, 0.97, 0.995, 1.02])
@@ -20,7 +26,7 @@ def edited_joules(bag: Bag, rng: random.Random) -> None:
     bag.edit_record(bag.run(rng), change)
 
 
-@kind("joules edited, and table, epochs and phases made to fit")
+@edited("joules edited, and table, epochs and phases made to fit")
 def fitted_joules(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -31,10 +37,10 @@ def fitted_joules(bag: Bag, rng: random.Random) -> None:
                 each[name] = each[name] and each[name] * factor
 
     bag.edit_record(run, change)
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("uncertainty of joules narrowed")
+@edited("uncertainty of joules narrowed")
 def narrowed(bag: Bag, rng: random.Random) -> None:
     def change(record: Any) -> None:
         for each in record["energies"]:
@@ -44,12 +50,12 @@ def narrowed(bag: Bag, rng: random.Random) -> None:
     bag.edit_record(bag.run(rng), change)
 
 
-@kind("samples of a window made more")
+@edited("samples of a window made more")
 def more_samples(bag: Bag, rng: random.Random) -> None:
     bag.edit_record(bag.run(rng), lambda record: known(record, rng).update(samples=5000))
 
 
-@kind("estimated re-labelled as measured in the record")
+@edited("estimated re-labelled as measured in the record")
 def relabelled(bag: Bag, rng: random.Random) -> None:
     def change(record: Any) -> None:
         for channel in record["channels"]:
@@ -57,10 +63,10 @@ def relabelled(bag: Bag, rng: random.Random) -> None:
 
     run = bag.run(rng)
     bag.edit_record(run, change)
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("estimated re-labelled as measured everywhere, and the run accounted again")
+@edited("estimated re-labelled as measured everywhere, and the run accounted again")
 def relabelled_whole(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -69,10 +75,10 @@ def relabelled_whole(bag: Bag, rng: random.Random) -> None:
             channel["origin"] = "measured"
 
     bag.edit_json(run.path / "channels.json", change)
-    reaccount(bag, run)
+    bag.reaccount(run)
 
 
-@kind("meter's pace changed in channels.json")
+@edited("meter's pace changed in channels.json")
 def other_pace(bag: Bag, rng: random.Random) -> None:
     def change(channels: Any) -> None:
         rng.choice(channels)["update_s"] = 3.0
@@ -94,19 +100,19 @@ def edit_trace(bag: Bag, rng: random.Random, change: Callable[[list[Poll]], list
     bag.write(path, parquet_from_polls(traces))
 
 
-@kind("trace shifted in time")
+@edited("trace shifted in time")
 def shifted(bag: Bag, rng: random.Random) -> None:
     by_s = rng.choice([-2.0, 0.7, 3.0])
     edit_trace(bag, rng, lambda polls: [(t_s + by_s, value) for t_s, value in polls])
 
 
-@kind("trace scaled")
+@edited("trace scaled")
 def scaled(bag: Bag, rng: random.Random) -> None:
     by = rng.choice([0.5, 0.95, 0.99, 1.1])
     edit_trace(bag, rng, lambda polls: [(t_s, value and by * value) for t_s, value in polls])
 
 
-@kind("hole cut into a trace")
+@edited("hole cut into a trace")
 def holed(bag: Bag, rng: random.Random) -> None:
     def change(polls: list[Poll]) -> list[Poll]:
         at = rng.randrange(len(polls) // 3, len(polls) // 2)
@@ -115,7 +121,7 @@ def holed(bag: Bag, rng: random.Random) -> None:
     edit_trace(bag, rng, change)
 
 
-@kind("polls of a trace in another order")
+@edited("polls of a trace in another order")
 def disordered(bag: Bag, rng: random.Random) -> None:
     def change(polls: list[Poll]) -> list[Poll]:
         at = len(polls) // 2
@@ -124,13 +130,13 @@ def disordered(bag: Bag, rng: random.Random) -> None:
     edit_trace(bag, rng, change)
 
 
-@kind("traces of another run put in their place")
+@edited("traces of another run put in their place")
 def borrowed_trace(bag: Bag, rng: random.Random) -> None:
     run, other = bag.two(rng)
     bag.write(run.path / TRACES, (other.path / TRACES).read_bytes())
 
 
-@kind("trace removed")
+@edited("trace removed")
 def no_trace(bag: Bag, rng: random.Random) -> None:
     path = bag.run(rng).path / TRACES
     traces = read_parquet_polls(path)
@@ -138,12 +144,12 @@ def no_trace(bag: Bag, rng: random.Random) -> None:
     bag.write(path, parquet_from_polls(traces))
 
 
-@kind("file of traces removed")
+@edited("file of traces removed")
 def no_traces(bag: Bag, rng: random.Random) -> None:
     bag.remove(bag.run(rng).path / TRACES)
 
 
-@kind("edge of a window moved")
+@edited("edge of a window moved")
 def moved_edge(bag: Bag, rng: random.Random) -> None:
     moved = False
 
@@ -156,11 +162,8 @@ def moved_edge(bag: Bag, rng: random.Random) -> None:
     bag.edit_messages(bag.run(rng), change)
 
 
-@kind("telemetry of the board edited")
+@edited("telemetry of the board edited")
 def cooled(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
     found = sorted((run.path / "telemetry").glob("*.csv"))
-    if not found:
-        return edited_joules(bag, rng)
     bag.edit_lines(found[0], lambda lines: [lines[0], *lines[len(lines) // 3 :]])
-    return None

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tamperings.bag import Bag
-from tamperings.kinds import kind, reaccount, rederive
+from tamperings.kinds import edited
 from wbcbench.core.run_folder import RunDir
 
 
-@kind("quality changed")
+@edited("quality changed")
 def other_quality(bag: Bag, rng: random.Random) -> None:
     worse = rng.choice(["suspect", "invalid"])
     bag.edit_record(
@@ -23,24 +23,24 @@ def other_quality(bag: Bag, rng: random.Random) -> None:
     )
 
 
-@kind("warnings removed")
+@edited("warnings removed")
 def no_warnings(bag: Bag, rng: random.Random) -> None:
     run = rng.choice([r for r in bag.runs() if bag.json(r.record_path)["warnings"]])
     bag.edit_record(run, lambda r: r["warnings"].pop(rng.randrange(len(r["warnings"]))))
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("status of a failed run made done")
+@edited("status of a failed run made done")
 def made_done(bag: Bag, rng: random.Random) -> None:
     every = bag.runs(done=False)
     failed = [r for r in every if bag.json(r.record_path)["status"] != "done"]
     run = rng.choice(failed or every)
     status = "done" if failed else "failed"
     bag.edit_record(run, lambda r: r.update(status=status, error=None))
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("metric of an epoch edited in the record")
+@edited("metric of an epoch edited in the record")
 def other_epoch(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -48,10 +48,10 @@ def other_epoch(bag: Bag, rng: random.Random) -> None:
         rng.choice(record["epochs"])["val_balanced_accuracy"] = 0.99
 
     bag.edit_record(run, change)
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("metric of an epoch edited in marks, record and table")
+@edited("metric of an epoch edited in marks, record and table")
 def other_epoch_everywhere(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -60,10 +60,10 @@ def other_epoch_everywhere(bag: Bag, rng: random.Random) -> None:
             message["epoch"]["val_balanced_accuracy"] = 0.93
 
     bag.edit_messages(run, change)
-    reaccount(bag, run)
+    bag.reaccount(run)
 
 
-@kind("images seen made more, in marks, record and table")
+@edited("images seen made more, in marks, record and table")
 def more_images(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -72,17 +72,17 @@ def more_images(bag: Bag, rng: random.Random) -> None:
             message["epoch"]["images_seen"] *= 2
 
     bag.edit_messages(run, change)
-    reaccount(bag, run)
+    bag.reaccount(run)
 
 
-@kind("circumstances of a run edited (began.json)")
+@edited("circumstances of a run edited (began.json)")
 def other_circumstances(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(
         bag.run(rng).path / "began.json", lambda b: b["provenance"].update(loadavg_start=9.0)
     )
 
 
-@kind("one run given another driver, everywhere")
+@edited("one run given another driver, everywhere")
 def other_driver(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -91,10 +91,10 @@ def other_driver(bag: Bag, rng: random.Random) -> None:
 
     bag.edit_json(run.path / "began.json", change)
     bag.edit_record(run, change)
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("one run given another lock, everywhere")
+@edited("one run given another lock, everywhere")
 def other_lock(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -103,7 +103,7 @@ def other_lock(bag: Bag, rng: random.Random) -> None:
 
     bag.edit_json(run.path / "began.json", change)
     bag.edit_record(run, change)
-    rederive(bag, run)
+    bag.rederive(run)
 
 
 def edit_predictions(bag: Bag, run: RunDir, change: Callable[[dict[str, list[Any]]], None]) -> None:
@@ -115,7 +115,7 @@ def edit_predictions(bag: Bag, run: RunDir, change: Callable[[dict[str, list[Any
     bag.write(run.predictions_path, out.getvalue())
 
 
-@kind("prediction of an image altered")
+@edited("prediction of an image altered")
 def altered_prediction(bag: Bag, rng: random.Random) -> None:
     def change(columns: dict[str, list[Any]]) -> None:
         wrong = [i for i, said in enumerate(columns["y_pred"]) if said != columns["y_true"][i]]
@@ -125,7 +125,7 @@ def altered_prediction(bag: Bag, rng: random.Random) -> None:
     edit_predictions(bag, bag.run(rng), change)
 
 
-@kind("probability of an image altered")
+@edited("probability of an image altered")
 def altered_probability(bag: Bag, rng: random.Random) -> None:
     def change(columns: dict[str, list[Any]]) -> None:
         at = rng.randrange(len(columns["file"]))
@@ -134,7 +134,7 @@ def altered_probability(bag: Bag, rng: random.Random) -> None:
     edit_predictions(bag, bag.run(rng), change)
 
 
-@kind("true class of images altered")
+@edited("true class of images altered")
 def altered_truth(bag: Bag, rng: random.Random) -> None:
     def change(columns: dict[str, list[Any]]) -> None:
         for at in rng.sample(range(len(columns["file"])), 3):
@@ -143,7 +143,7 @@ def altered_truth(bag: Bag, rng: random.Random) -> None:
     edit_predictions(bag, bag.run(rng), change)
 
 
-@kind("images dropped from the predictions")
+@edited("images dropped from the predictions")
 def dropped_images(bag: Bag, rng: random.Random) -> None:
     def change(columns: dict[str, list[Any]]) -> None:
         for cells in columns.values():
@@ -152,7 +152,7 @@ def dropped_images(bag: Bag, rng: random.Random) -> None:
     edit_predictions(bag, bag.run(rng), change)
 
 
-@kind("accuracy edited in record, marks and table")
+@edited("accuracy edited in record, marks and table")
 def other_accuracy(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
 
@@ -167,10 +167,10 @@ def other_accuracy(bag: Bag, rng: random.Random) -> None:
             record[name]["balanced_accuracy"] += 0.02
 
     bag.edit_record(run, changed)
-    rederive(bag, run)
+    bag.rederive(run)
 
 
-@kind("interval over photographs narrowed")
+@edited("interval over photographs narrowed")
 def other_interval(bag: Bag, rng: random.Random) -> None:
     def change(record: Any) -> None:
         low, high = record["test"]["interval"]

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tamperings.bag import Bag
-from tamperings.kinds import kind
+from tamperings.kinds import edited
+from tamperings.made_again import UnfitError
 from wbcbench.bundle import layout
 
 
@@ -16,27 +17,30 @@ def edit_number(bag: Bag, path: Path, rng: random.Random, pattern: str = r"\d+\.
     """Change one of the numbers of a text a little."""
     text = path.read_text(encoding="utf-8")
     hits = list(re.finditer(pattern, text))
+    if not hits:
+        raise UnfitError(f"{path.name} has no such number")
     hit = rng.choice(hits)
     new = f"{float(hit[0]) * 1.1 + 0.01:.{len(hit[0].split('.')[1])}f}"
     bag.write(path, text[: hit.start()] + new + text[hit.end() :])
 
 
-@kind("contrast edited")
+@edited("contrast edited")
 def other_contrast(bag: Bag, rng: random.Random) -> None:
     edit_number(bag, bag.results / layout.CONTRASTS, rng)
 
 
-@kind("finding of a contrast edited")
+@edited("finding of a contrast edited")
 def other_finding(bag: Bag, rng: random.Random) -> None:
     path = bag.results / layout.CONTRASTS
     text = path.read_text()
-    word = rng.choice(
-        [w for w in ("inconclusive", "less", "more", "equivalent") if f",{w}," in text]
-    )
+    said = [w for w in ("inconclusive", "less", "more", "equivalent") if f",{w}," in text]
+    if not said:
+        raise UnfitError("nothing was found")
+    word = rng.choice(said)
     bag.write(path, text.replace(f",{word},", ",equivalent," if word != "equivalent" else ",less,"))
 
 
-@kind("count of failed runs edited in submission.json")
+@edited("count of failed runs edited in submission.json")
 def other_counts(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(
         bag.data / layout.SUBMISSION,
@@ -44,7 +48,7 @@ def other_counts(bag: Bag, rng: random.Random) -> None:
     )
 
 
-@kind("total of joules edited in submission.json")
+@edited("total of joules edited in submission.json")
 def other_total(bag: Bag, rng: random.Random) -> None:
     def change(document: Any) -> None:
         for status in document["energy_total_j"]["study"]:
@@ -53,14 +57,14 @@ def other_total(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.SUBMISSION, change)
 
 
-@kind("status of the meter edited in submission.json")
+@edited("status of the meter edited in submission.json")
 def other_meter(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(
         bag.data / layout.SUBMISSION, lambda d: d["meter"]["cpu"].update(status="measured")
     )
 
 
-@kind("a claim's sentence edited")
+@edited("a claim's sentence edited")
 def other_claim(bag: Bag, rng: random.Random) -> None:
     def change(document: Any) -> None:
         claim = rng.choice(document["claims"])
@@ -69,7 +73,7 @@ def other_claim(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.SUBMISSION, change)
 
 
-@kind("a claim's number edited")
+@edited("a claim's number edited")
 def other_value(bag: Bag, rng: random.Random) -> None:
     def change(document: Any) -> None:
         numbered = [
@@ -84,7 +88,7 @@ def other_value(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.SUBMISSION, change)
 
 
-@kind("a claim removed")
+@edited("a claim removed")
 def no_claim(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(
         bag.data / layout.SUBMISSION,
@@ -92,35 +96,35 @@ def no_claim(bag: Bag, rng: random.Random) -> None:
     )
 
 
-@kind("a number of the report's page edited")
+@edited("a number of the report's page edited")
 def other_page(bag: Bag, rng: random.Random) -> None:
     edit_number(bag, bag.report / layout.REPORT_PAGE, rng)
 
 
-@kind("a sentence of the report's text edited")
+@edited("a sentence of the report's text edited")
 def other_text(bag: Bag, rng: random.Random) -> None:
     edit_number(bag, bag.report / layout.REPORT_TEXT, rng)
 
 
-@kind("a figure edited")
+@edited("a figure edited")
 def other_figure(bag: Bag, rng: random.Random) -> None:
     figures = sorted((bag.report / layout.FIGURES).glob("*.svg"))
     edit_number(bag, rng.choice(figures), rng, r"\d+\.\d{3,}")
 
 
-@kind("numbers behind a figure edited")
+@edited("numbers behind a figure edited")
 def other_figure_data(bag: Bag, rng: random.Random) -> None:
     tables = sorted((bag.report / layout.FIGURE_DATA).glob("*.csv"))
     path = rng.choice([t for t in tables if re.search(r"\d+\.\d", t.read_text())])
     edit_number(bag, path, rng, r"\d+\.\d+")
 
 
-@kind("a figure removed")
+@edited("a figure removed")
 def no_figure(bag: Bag, rng: random.Random) -> None:
     bag.remove(rng.choice(sorted((bag.report / layout.FIGURE_DATA).glob("*.csv"))))
 
 
-@kind("grams in the model card multiplied")
+@edited("grams in the model card multiplied")
 def other_grams(bag: Bag, rng: random.Random) -> None:
     path = bag.data / layout.MODEL_CARD
     hit = re.search(r"emissions: ([\d.]+)", path.read_text())
@@ -128,13 +132,13 @@ def other_grams(bag: Bag, rng: random.Random) -> None:
     bag.edit_text(path, hit[0], f"emissions: {float(hit[1]) / 1000:.6f}")
 
 
-@kind("a number of README, IMPACT or the appendix edited")
+@edited("a number of README or IMPACT edited")
 def other_document(bag: Bag, rng: random.Random) -> None:
-    name = rng.choice([layout.README, layout.IMPACT, layout.APPENDIX])
+    name = rng.choice([layout.README, layout.IMPACT])
     edit_number(bag, bag.data / name, rng, r"\b\d+\.\d+(?= kWh| kJ| J| g)")
 
 
-@kind("authors of the citation edited")
+@edited("authors of the citation edited")
 def other_author(bag: Bag, rng: random.Random) -> None:
     path = bag.data / layout.CITATION
     bag.edit_text(path, "Doe", "Roe")

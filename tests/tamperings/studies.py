@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from tamperings.bag import Bag
-from tamperings.kinds import kind, reaccount, rederive
+from tamperings.kinds import edited
 from wbcbench.bundle import layout
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
@@ -30,27 +30,27 @@ def respec(bag: Bag, run: RunDir, **changes: Any) -> RunDir:
     bag.edit_record(run, lambda record: record.update(run_id=new.run_id))
     moved = RunDir(run.path.parent / new.run_id)
     bag.move(run.path, moved.path)
-    rederive(bag, moved)
+    bag.rederive(moved)
     return moved
 
 
-@kind("seed changed in the spec")
+@edited("seed changed in the spec")
 def other_seed(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
     bag.edit_json(run.path / "spec.json", lambda spec: spec.update(seed=7))
 
 
-@kind("seed changed everywhere, the run renamed")
+@edited("seed changed everywhere, the run renamed")
 def other_seed_everywhere(bag: Bag, rng: random.Random) -> None:
     respec(bag, bag.run(rng), seed=rng.randrange(10_000))
 
 
-@kind("learning rate changed everywhere, the run renamed")
+@edited("learning rate changed everywhere, the run renamed")
 def other_rate(bag: Bag, rng: random.Random) -> None:
     respec(bag, bag.run(rng), learning_rate=0.001)
 
 
-@kind("two variants exchanged, everywhere")
+@edited("two variants exchanged, everywhere")
 def swapped_variants(bag: Bag, rng: random.Random) -> None:
     block = rng.choice([run.read_spec().block for run in bag.runs()])
     inside = [run for run in bag.runs() if run.read_spec().block == block]
@@ -59,7 +59,7 @@ def swapped_variants(bag: Bag, rng: random.Random) -> None:
     _exchange(bag, one, other, a, b)
 
 
-@kind("two runs exchanged: folders under each other's names")
+@edited("two runs exchanged: folders under each other's names")
 def swapped_runs(bag: Bag, rng: random.Random) -> None:
     one, other = bag.two(rng)
     spare = bag.results / "spare"
@@ -82,10 +82,10 @@ def _exchange(bag: Bag, one: RunDir, other: RunDir, a: RunSpec, b: RunSpec) -> N
         bag.edit_record(
             run, lambda r, spec=spec, plain=plain: r.update(run_id=spec.run_id, spec=plain)
         )
-        reaccount(bag, run)
+        bag.reaccount(run)
 
 
-@kind("failed run dropped, table made to fit")
+@edited("failed run dropped, table made to fit")
 def dropped_failed(bag: Bag, rng: random.Random) -> None:
     every = bag.runs(done=False)
     failed = [r for r in every if bag.json(r.record_path)["status"] != "done"]
@@ -93,13 +93,13 @@ def dropped_failed(bag: Bag, rng: random.Random) -> None:
     bag.retable()
 
 
-@kind("done run dropped, table made to fit")
+@edited("done run dropped, table made to fit")
 def dropped_done(bag: Bag, rng: random.Random) -> None:
     bag.remove(bag.run(rng).path)
     bag.retable()
 
 
-@kind("last block dropped, table made to fit")
+@edited("last block dropped, table made to fit")
 def dropped_block(bag: Bag, rng: random.Random) -> None:
     last = max(run.read_spec().block for run in bag.runs(done=False))
     for run in bag.runs(done=False):
@@ -108,7 +108,7 @@ def dropped_block(bag: Bag, rng: random.Random) -> None:
     bag.retable()
 
 
-@kind("block duplicated under another seed")
+@edited("block duplicated under another seed")
 def duplicated_block(bag: Bag, rng: random.Random) -> None:
     block = rng.choice([run.read_spec().block for run in bag.runs()])
     for run in bag.runs():
@@ -118,7 +118,7 @@ def duplicated_block(bag: Bag, rng: random.Random) -> None:
             respec(bag, extra, seed=4242, block=99)
 
 
-@kind("row of the table edited")
+@edited("row of the table edited")
 def other_cell(bag: Bag, rng: random.Random) -> None:
     column = rng.choice(["primary_energy_train_j", "balanced_accuracy", "time_train_s", "seed"])
     path = bag.results / layout.RUNS_TABLE
@@ -132,13 +132,13 @@ def other_cell(bag: Bag, rng: random.Random) -> None:
     bag.write(path, out.getvalue())
 
 
-@kind("row of the table removed")
+@edited("row of the table removed")
 def no_row(bag: Bag, rng: random.Random) -> None:
     path = bag.results / layout.RUNS_TABLE
     bag.edit_lines(path, lambda lines: [*lines[:2], *lines[3:]])
 
 
-@kind("epochs.csv, phases.csv or boamps.json edited")
+@edited("epochs.csv, phases.csv or boamps.json edited")
 def other_side_file(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
     name = rng.choice(["epochs.csv", layout.PHASES, layout.BOAMPS])
@@ -147,7 +147,7 @@ def other_side_file(bag: Bag, rng: random.Random) -> None:
     bag.edit_text(path, number, f"{float(number) * 0.9 + 1:.4f}")
 
 
-@kind("plan dated after the first run")
+@edited("plan dated after the first run")
 def late_plan(bag: Bag, rng: random.Random) -> None:
     def change(document: Any) -> None:
         document["stored_utc"] = "2026-12-24T18:00:00Z"
@@ -155,7 +155,7 @@ def late_plan(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.results / layout.PLAN, change)
 
 
-@kind("plan edited under its old digest")
+@edited("plan edited under its old digest")
 def edited_plan(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(
         bag.results / layout.PLAN,
@@ -163,7 +163,7 @@ def edited_plan(bag: Bag, rng: random.Random) -> None:
     )
 
 
-@kind("plan edited, with a new digest")
+@edited("plan edited, with a new digest")
 def replanned(bag: Bag, rng: random.Random) -> None:
     path = bag.results / layout.PLAN
     made = plan.from_json(path)
@@ -172,6 +172,6 @@ def replanned(bag: Bag, rng: random.Random) -> None:
     bag.write(path, plan.to_json(replace(made, analysis=region), kept))
 
 
-@kind("plan removed")
+@edited("plan removed")
 def unplanned(bag: Bag, rng: random.Random) -> None:
     bag.remove(bag.results / layout.PLAN)

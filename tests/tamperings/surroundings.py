@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tamperings.bag import Bag
-from tamperings.kinds import kind
+from tamperings.kinds import edited
 from wbcbench.bundle import layout
 
 
@@ -24,7 +24,7 @@ def edit_images(bag: Bag, change: Callable[[list[dict[str, str]]], None]) -> Non
     bag.write(path, out.getvalue())
 
 
-@kind("image of TEST leaked into TRAIN")
+@edited("image of TEST leaked into TRAIN")
 def leaked(bag: Bag, rng: random.Random) -> None:
     def change(rows: list[dict[str, str]]) -> None:
         row = rng.choice([r for r in rows if r["split"].lower() == "test"])
@@ -34,7 +34,7 @@ def leaked(bag: Bag, rng: random.Random) -> None:
     edit_images(bag, change)
 
 
-@kind("label of an image edited in the list")
+@edited("label of an image edited in the list")
 def other_label(bag: Bag, rng: random.Random) -> None:
     def change(rows: list[dict[str, str]]) -> None:
         row = rng.choice([r for r in rows if r["split"].lower() == "test"])
@@ -43,7 +43,7 @@ def other_label(bag: Bag, rng: random.Random) -> None:
     edit_images(bag, change)
 
 
-@kind("photograph of an image edited in the list")
+@edited("photograph of an image edited in the list")
 def other_photograph(bag: Bag, rng: random.Random) -> None:
     def change(rows: list[dict[str, str]]) -> None:
         row = rng.choice([r for r in rows if r["split"].lower() == "test"])
@@ -52,23 +52,23 @@ def other_photograph(bag: Bag, rng: random.Random) -> None:
     edit_images(bag, change)
 
 
-@kind("data set edited in its document")
+@edited("data set edited in its document")
 def other_dataset(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.DATASET, lambda d: d.update(licence="CC0", n_images=99))
 
 
-@kind("setting or machine edited in config/ or env/")
+@edited("setting or machine edited in config/ or env/")
 def other_environment(bag: Bag, rng: random.Random) -> None:
     name = rng.choice([layout.RESOLVED, layout.ENVIRONMENT, layout.HOST])
     bag.edit_json(bag.data / name, lambda d: d.update(tensorflow_version="9.9"))
 
 
-@kind("commit edited in code/git.json")
+@edited("commit edited in code/git.json")
 def other_commit(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.GIT, lambda d: d.update(commits=["0" * 40]))
 
 
-@kind("time of an action edited in the crate")
+@edited("time of an action edited in the crate")
 def other_action(bag: Bag, rng: random.Random) -> None:
     def change(crate: Any) -> None:
         actions = [e for e in crate["@graph"] if e["@type"] == "CreateAction"]
@@ -77,7 +77,7 @@ def other_action(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.CRATE, change)
 
 
-@kind("an action removed from the crate")
+@edited("an action removed from the crate")
 def no_action(bag: Bag, rng: random.Random) -> None:
     def change(crate: Any) -> None:
         action = next(e for e in crate["@graph"] if e["@type"] == "CreateAction")
@@ -86,24 +86,24 @@ def no_action(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / layout.CRATE, change)
 
 
-@kind("a document removed")
+@edited("a document removed")
 def no_document(bag: Bag, rng: random.Random) -> None:
     bag.remove(bag.data / rng.choice([layout.README, layout.CITATION, layout.CHECKLIST]))
 
 
-@kind("a token or a home folder put into the log")
+@edited("a token or a home folder put into the log")
 def leaked_secret(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
     line = rng.choice(["key: hf_" + "a1B2" * 9, "read /home/mallory/cells", "AKIA" + "A1B2" * 4])
     bag.write(run.log_path, run.log_path.read_text() + line + "\n")
 
 
-@kind("another study put beside")
+@edited("another study put beside")
 def another_study(bag: Bag, rng: random.Random) -> None:
     bag.copy(bag.results, bag.results.parent / "better")
 
 
-@kind("a line of the log edited")
+@edited("a line of the log edited")
 def other_log(bag: Bag, rng: random.Random) -> None:
     run = bag.run(rng)
     bag.write(run.log_path, run.log_path.read_text() + "epoch 3: loss 0.01\n")

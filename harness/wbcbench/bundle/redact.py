@@ -50,6 +50,7 @@ SERIAL_KEYS = frozenset({"serial", "serial_number", "board_serial", "board_id"})
 COORDINATE_KEYS = frozenset({"latitude", "longitude", "lat", "lon", "lng"})
 COORDINATE = re.compile(r"(?i)\b(lat(?:itude)?|lon(?:gitude)?|lng)\b([^\w-]{1,4})-?\d{1,3}\.\d+")
 AT_HOST = re.compile(r"\b(?!git@)([A-Za-z_][\w.+-]*)@([A-Za-z][\w-]*(?:\.[\w-]+)*)")
+OWN_NET = re.compile(r"\b[\w-]{1,63}\.(?:local|lan|internal|localdomain)\b")
 MAC = re.compile(r"(?i)\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
 SECRETS = (
     re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{20,})"),
@@ -70,6 +71,7 @@ IDENTITIES: Mapping[str, tuple[Kind, str]] = {
     "the name of a machine": ("host name", "<host>"),
     "a place": ("coordinate", "<coordinate>"),
 }
+# Each begins with what few texts hold, never with a repetition: a line of 30 MB is read once.
 LEAKS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(rule)
     for name, rule in {
@@ -78,11 +80,12 @@ LEAKS: Mapping[str, re.Pattern[str]] = {
         "a token": r"\b(?:ghp_|gho_|github_pat_|glpat-|hf_|xox[abpr]-|sk-|npm_|pypi-)[\w-]{20,}",
         "a password": r"(?i)\b(?:password|passwd|api[_-]?key|secret|token)\b[\"']?\s*[=:]\s*[\"']?"
         r"(?!null\b|none\b|true\b|false\b|<)[^\s\"',;]{8,}",
-        "a password in an address": r"\b[a-z][a-z0-9+.-]{1,10}://[^\s/@:]+:[^\s/@]+@",
+        "a password in an address": r"://(?<=[a-z0-9+.-]://)[^\s/@:]+:[^\s/@]+@",
         "a home folder": r"(?:/home/|/Users/)[\w.-]+|/root/[\w.-]|[A-Za-z]:\\\\?Users\\\\?[\w.-]+",
         "an address of a machine": r"\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))"
         r"\.\d{1,3}\.\d{1,3}\b",
-        "the name of a machine": r"\b[\w-]+@[\w-]+:|\b[\w-]+\.(?:local|lan|internal|localdomain)\b",
+        "the name of a machine": r"@(?<=\w@)[\w-]+:"
+        r"|\.(?<=\w\.)(?:local|lan|internal|localdomain)\b",
         "a place": r"(?i)\"?\b(?:latitude|longitude|lat|lon)\b\"?\s*[=:]\s*-?\d{1,3}\.\d{2,}",
     }.items()
 }
@@ -195,6 +198,7 @@ def _load_rules(known: Known, salt: str) -> tuple[_Replacement, ...]:
         _Replacement(MAC, "address", _always("<address>")),
         _Replacement(users, "user name", _always("<user>")),
         _Replacement(hosts, "host name", _always("<host>")),
+        _Replacement(OWN_NET, "host name", _always("<host>")),
         _Replacement(AT_HOST, "user name", _always("<user>@<host>")),
         *(
             _Replacement(rule, kind, _always(placeholder))

@@ -12,15 +12,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wbcbench import table
-from wbcbench.bundle import describe, documents, inputs, layout
-from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write_crate, write_zip
+from wbcbench.bundle import describe, document, layout
+from wbcbench.bundle.crate import list_bag_info, make_crate, write_bag, write_zip
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Author, Redaction, Submission, write_json
+from wbcbench.bundle.document import Author, Redaction, Submission
+from wbcbench.bundle.documents import make_documents
+from wbcbench.bundle.inputs import make_images, write_code
+from wbcbench.bundle.make import (
+    Files,
+    make_contrasts,
+    make_descriptions,
+    make_report,
+    make_tables,
+)
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
-from wbcbench.bundle.verify.records import find_differences
-from wbcbench.compare.result import COLUMNS, format_contrasts_csv
-from wbcbench.core import run_folder, study_folder
+from wbcbench.bundle.verify.likeness import find_differences
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import attachment_to_json, to_json, with_attachment
@@ -29,18 +35,10 @@ from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
-from wbcbench.core.version import __version__
 from wbcbench.energy.account import remake_attachment, remake_record
-from wbcbench.report.publish import ALL_FORMATS, publish_built
+from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.run.finalise import finalise_abandoned
 from wbcbench.table import derive
-
-_RUN_FILES = (
-    run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
-    run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
-    run_folder.TRACES, run_folder.ATTACHED_TRACE, f"{run_folder.TELEMETRY}/*.csv",
-)  # fmt: skip
-_STUDY_FILES = (study_folder.PLAN, study_folder.EARLIER_PLANS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def submit(order: Order) -> Written:
         with tempfile.TemporaryDirectory(dir=parent, prefix=".wbcbench-submit-") as temporary:
             return _make_bundle(order, source, Path(temporary))
     except OSError as error:
-        raise _explain_write_error(parent, error) from error
+        raise explain_write_error(parent, error) from error
 
 
 def _refuse_running(source: Path) -> None:
@@ -146,29 +144,26 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
     study = SubmittedStudy(payload, order.study)
     describe.refuse_unfit(study, allowed=order.allow_synthetic)
-    top = f"submission-{order.study}-{study.ended_utc[:10]}"
+    top = layout.bag_name(order.study, study.ended_utc)
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_existing(target, force=order.force)
     submission = _write_contents(order, study, redactor)
-    info = {
-        "Bagging-Date": submission.created_utc[:10],
-        "Bag-Software-Agent": f"wbcbench {__version__}",
-        "Contact-Name": ", ".join(author.name for author in submission.authors),
-        "External-Description": submission.title,
-        "External-Identifier": top,
-        "Bag-Group-Identifier": layout.SCHEMA,
-    }
-    write_bag(bag, info)
+    write_bag(bag, list_bag_info(submission))
     files = len(layout.list_files(payload))
     size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
     if order.as_zip:
         folder, bag = bag, temporary / "bag.zip"
         write_zip(folder, bag, top)
         size_bytes = bag.stat().st_size
+    replace_bundle(target, bag, temporary)
+    return Written(target, size_bytes, files, submission, remade)
+
+
+def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
+    """Put a whole bundle into its place; what was there goes with the temporary folder."""
     if target.exists():
         target.rename(temporary / "before")
-    bag.rename(target)
-    return Written(target, size_bytes, files, submission, remade)
+    new.rename(target)
 
 
 def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
@@ -177,8 +172,8 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
     runs = study_runs(source.parent, source.name)
     for run in runs:
         run.pack_traces()
-    folders = [(run.path, target / run.run_id, _RUN_FILES) for run in runs]
-    for folder, into, patterns in (*folders, (source, target, _STUDY_FILES)):
+    folders = [(run.path, target / run.run_id, layout.RUN_FILES) for run in runs]
+    for folder, into, patterns in (*folders, (source, target, layout.STUDY_FILES)):
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             if path.is_symlink() or path.parent.is_symlink():
                 raise UsageError(
@@ -214,21 +209,10 @@ def _account_again(studies: Iterable[Path]) -> Iterator[tuple[str, tuple[str, ..
 
 def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | None) -> Submission:
     """Everything that is made from the copy, in the order in which one depends on another."""
-    table.write_table(study.folder)
-    comparison = study.comparison
-    contrasts = format_contrasts_csv(comparison) if comparison else ",".join(COLUMNS) + "\n"
-    write_atomically(study.folder / layout.CONTRASTS, contrasts.encode())
-    for run in study.runs:
-        folder = study.folder / run.run_id
-        write_atomically(folder / layout.PHASES, format_phases(run.record))
-        if (boamps := format_boamps(run, order.licence)) is not None:
-            write_atomically(folder / layout.BOAMPS, boamps)
-    dataset = inputs.write_images(study, order.data)
-    describe.write_settings(study)
-    inputs.write_code(study, redactor)
-    describe.write_schemas(study)
-    folder = study.payload / layout.report_dir(study.name)
-    publish_built(study.report, study.reported, folder, order.formats)
+    dataset, images = make_images(study, order.data)
+    write_code(study, redactor)
+    _write_files(study.payload, images | make_tables(study, order.licence) | make_contrasts(study))
+    _write_files(study.payload, make_descriptions(study) | make_report(study, order.formats))
     retained = describe.list_retained(study)
     submission = describe.build_submission(
         study,
@@ -239,10 +223,17 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
         dataset=dataset,
         redaction=redactor.summary(retained) if redactor else Redaction(applied=False),
     )
-    documents.write_documents(study, submission)
-    write_json(study.payload / layout.SUBMISSION, submission)
-    write_crate(study, submission)
+    documents = make_documents(study, submission)
+    _write_files(study.payload, documents | {layout.SUBMISSION: document.to_json(submission)})
+    _write_files(study.payload, {layout.CRATE: make_crate(study, submission)})
     return submission
+
+
+def _write_files(payload: Path, files: Files) -> None:
+    for name, data in files.items():
+        path = payload / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
 
 
 def _refuse_existing(target: Path, *, force: bool) -> None:
@@ -262,7 +253,8 @@ def _refuse_existing(target: Path, *, force: bool) -> None:
         )
 
 
-def _explain_write_error(parent: Path, error: OSError) -> UsageError:
+def explain_write_error(parent: Path, error: OSError) -> UsageError:
+    """The error of a bundle that cannot be written, with the way out."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     reason = "the disk is full" if is_full else (error.strerror or str(error))
     if is_full and parent.exists():

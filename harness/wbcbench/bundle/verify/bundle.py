@@ -7,6 +7,8 @@ again after a change computes only what the change affects.
 from __future__ import annotations
 
 import hashlib
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -15,6 +17,7 @@ from typing import TypeVar
 
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.bounds import BOUNDS, Bounds, quote, require_readable
+from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import (
     Predictions,
@@ -32,6 +35,7 @@ from wbcbench.study.plan import Plan
 from wbcbench.table.view import Run
 
 _CACHED = 4096
+_LAST = chr(sys.maxunicode)
 
 T = TypeVar("T")
 
@@ -43,15 +47,24 @@ class Bundle:
     Attributes:
         root: The bag.
         digests: Every file's SHA-256, by its path in the bag.
+        allowed_signers: File of the keys of which one must have signed it.
+        plan_digest: How the digest of its plan was posted before its first run.
     """
 
     root: Path
     digests: Mapping[str, str] = field(repr=False)
+    allowed_signers: Path | None = None
+    plan_digest: str | None = None
 
     @property
     def data(self) -> Path:
         """The payload."""
         return self.root / layout.PAYLOAD
+
+    @property
+    def has_signature(self) -> bool:
+        """Whether somebody signed the bag."""
+        return layout.SIGNATURE in self.digests
 
     def has(self, name: str) -> bool:
         """Whether the payload holds this file."""
@@ -59,8 +72,13 @@ class Bundle:
 
     def list_names(self, folder: str = "") -> list[str]:
         """Every file of the payload below a folder, by its path in the payload."""
+        first = bisect_left(self._names, folder)
+        return self._names[first : bisect_left(self._names, f"{folder}{_LAST}", first)]
+
+    @cached_property
+    def _names(self) -> list[str]:
         start = f"{layout.PAYLOAD}/"
-        return [n.removeprefix(start) for n in self.digests if n.startswith(start + folder)]
+        return sorted(n.removeprefix(start) for n in self.digests if n.startswith(start))
 
     def compute_digest(self, *folders: str) -> str:
         """One digest of the payload's files below these folders; logs are left out."""
@@ -91,9 +109,9 @@ class Bundle:
 
     @cached_property
     def version_differences(self) -> str:
-        """The renderers that have another version here than where the bundle was made.
+        """The renderers that have another version here than the bundle says of itself.
 
-        Figures may then differ byte by byte, which is not an error of the bundle.
+        How a page or a drawing looks may then differ; what it says may not.
         """
         stated, here = self.document.renderer, describe.list_renderers()
         return ", ".join(
@@ -103,9 +121,14 @@ class Bundle:
         )
 
     @property
-    def is_same_source(self) -> bool:
-        """Whether this very source made the bundle, so that it must make every word again."""
-        return self.document.renderer.get("source") == describe.list_renderers()["source"]
+    def study(self) -> SubmittedStudy:
+        """The study as ``submit`` saw it; read once while the results stay the same."""
+        return create_study(self.data, self.document.study, self.results_digest)
+
+    @cached_property
+    def results_digest(self) -> str:
+        """Of everything that the study is read from."""
+        return self.compute_digest(f"{layout.RESULTS}/")
 
     @cached_property
     def study_dir(self) -> Path:
@@ -162,7 +185,15 @@ class Bundle:
 
     def predictions(self, run: RunDir) -> Predictions | None:
         """The network's output for the test images; ``None`` if there are no predictions."""
-        return _read_predictions(self, run)
+        path = run.predictions_path
+        digest = self.digests.get(path.relative_to(self.root).as_posix())
+        return _read_predictions(path, digest) if digest else None
+
+
+@lru_cache(maxsize=16)
+def create_study(data: Path, name: str, digest: str) -> SubmittedStudy:
+    """A study of these files; its comparison and its report are computed once."""
+    return SubmittedStudy(data, name)
 
 
 def cache_by_files(compute: Callable[[RunDir], T]) -> Callable[[Bundle, RunDir], T]:
@@ -185,10 +216,9 @@ def _load_run(run: RunDir) -> Run:
     return Run(run.read_record(), run)
 
 
-@cache_by_files
-def _read_predictions(run: RunDir) -> Predictions | None:
-    path = run.predictions_path
-    return read_predictions(path) if path.is_file() else None
+@lru_cache(maxsize=2)  # those of a large study are larger than memory
+def _read_predictions(path: Path, digest: str) -> Predictions:
+    return read_predictions(path)
 
 
 def load_bundle(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
@@ -205,8 +235,7 @@ def load_bundle(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
     bundle = Bundle(root, digests)
     if bundle.has(layout.SUBMISSION):
         plain = parse_json(bundle.read(layout.SUBMISSION))
-        schema = plain.get("schema") if isinstance(plain, dict) else None
-        if isinstance(schema, str) and (problem := document.describe_format_problem(schema)):
+        if isinstance(plain, dict) and (problem := document.describe_format_problem(plain)):
             raise VerificationError(problem)
     return bundle
 

@@ -11,7 +11,8 @@ import numpy as np
 from wbcbench.bundle.document import to_plain
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
-from wbcbench.bundle.verify.records import compare_records, find_differences, is_measured
+from wbcbench.bundle.verify.likeness import find_differences
+from wbcbench.bundle.verify.records import compare_records, is_measured
 from wbcbench.core import run_folder
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
@@ -76,7 +77,7 @@ def check_energies(bundle: Bundle) -> Outcome:
         windows += len(record.energies)
         faults += check_traces(bundle, run).faults
         changed = [f"{run.run_id}: {d}." for d in compare_records(bundle, run) if is_measured(d)]
-        (errors if bundle.is_same_source else warnings).extend(changed)
+        errors += changed
         errors += check_traces(bundle, run).differences
         errors += [*_check_plausible(record), *_check_attachment(run, record)]
         warnings += _check_agreement(record)

@@ -16,7 +16,7 @@ from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import group_values
-from wbcbench.bundle.verify.statements import list_changed_files
+from wbcbench.bundle.verify.statements import compare_descriptions
 from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
@@ -45,6 +45,8 @@ def check_plan(bundle: Bundle) -> Outcome:
     specs = [run.read_spec() for run in bundle.runs]
     records = sorted(bundle.records.values(), key=lambda r: (r.started_utc, r.run_id))
     errors = [*_find_missing_attempts(specs), *_check_dates(records)]
+    if bundle.plan_digest is not None:
+        errors += _compare_posted(bundle.plan_digest, the_plan)
     if the_plan is None:
         warning = "There is no plan, so the comparison was not fixed before the runs."
         return report_outcome("", errors, [warning])
@@ -71,6 +73,14 @@ def check_plan(bundle: Bundle) -> Outcome:
         warnings.append(f"{count_of(len(foreign), 'run')} of a plan that is not in the bundle.")
     good = f"Plan {the_plan.sha256[:12]} of {the_plan.blocks} blocks, made before the first run."
     return report_outcome(good, errors, warnings)
+
+
+def _compare_posted(digest: str, the_plan: Plan | None) -> Iterator[str]:
+    """Whether the plan is the one whose digest was made public before the first run."""
+    if the_plan is None:
+        yield f"There is no plan, and one with the digest {digest[:12]} was posted."
+    elif not the_plan.sha256.startswith(digest):
+        yield f"The plan has the digest {the_plan.sha256[:12]}, not {digest[:12]} as posted."
 
 
 def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
@@ -181,9 +191,9 @@ def check_machines(bundle: Bundle) -> Outcome:
         if locks and sha256 not in locks:
             wanted = min(locks)[:12]
             errors.append(f"{layout.LOCK} is not the runs' lock ({sha256[:12]}, not {wanted}).")
-    if bundle.is_same_source and why_not_rebuilt(bundle) is None:
-        names = list_changed_files(bundle, layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
-        errors += (f"{name} differs from the runs." for name in names)
+    if why_not_rebuilt(bundle) is None:
+        names = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST, layout.GIT)
+        errors += compare_descriptions(bundle, names)
     # Runs of two machines are honest: `compare` refuses them together, or the report says it.
     warnings = list(_find_differing(done, _EXPECTED_EQUAL))
     return report_outcome(
@@ -202,20 +212,36 @@ def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> 
 
 
 def check_purity(bundle: Bundle) -> Outcome:
-    """No synthetic data: real sensors and images, and every uncommitted change included."""
-    errors, warnings = list[str](), list[str]()
-    for record in bundle.records.values():
-        errors += _check_origins(record)
-        if any(channel.origin is Origin.SIMULATED for channel in record.channels):
-            errors.append(f"{record.run_id} used the simulated sensor, so its energy is not real.")
-        elif record.synthetic or (record.dataset is not None and record.dataset.synthetic):
-            errors.append(f"{record.run_id} used synthetic images, so its scores are not real.")
-        # Committed or undone since: no longer available, as `code/git.json` says.
-        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF):
-            warnings.append(f"{record.run_id} had uncommitted changes that are not in the bundle.")
-    unknown = sum(r.provenance.get("git_commit") is None for r in bundle.records.values())
+    """Synthetic data declared: else real sensors and images; uncommitted changes are included."""
+    records = bundle.records.values()
+    errors = [problem for record in records for problem in _check_origins(record)]
+    synthetic = [record for record in records if _is_synthetic(record)]
+    declared = bundle.document.synthetic
+    if synthetic and not declared:
+        errors.append(
+            f"{synthetic[0].run_id} used synthetic images or the simulated sensor, which the "
+            "bundle does not say."
+        )
+    real = [record for record in records if record.status == "done" and not _is_synthetic(record)]
+    if declared and real:
+        errors.append(f"Synthetic runs are mixed with {len(real)} real ones.")
+    warnings = [  # committed or undone since, as `code/git.json` says
+        f"{record.run_id} had uncommitted changes that are not in the bundle."
+        for record in records
+        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF)
+    ]
+    unknown = sum(r.provenance.get("git_commit") is None for r in records)
     warnings += [f"The commit of {unknown} runs is unknown."] if unknown else []
-    return report_outcome("No run is synthetic; the code of every run is known.", errors, warnings)
+    good = "No run is synthetic; the code of every run is known."
+    if declared:
+        good = "Every run is synthetic, as the bundle says: synthetic images or simulated sensor."
+    remark = "synthetic: practice, no result to quote" if declared else ""
+    return replace(report_outcome(good, errors, warnings), remark=remark)
+
+
+def _is_synthetic(record: RunRecord) -> bool:
+    is_simulated = any(channel.origin is Origin.SIMULATED for channel in record.channels)
+    return is_simulated or record.synthetic or bool(record.dataset and record.dataset.synthetic)
 
 
 def _check_origins(record: RunRecord) -> Iterator[str]:
