@@ -113,6 +113,8 @@ VERIFICATIONS: Mapping[str, str] = {
     "V15": "bundle.verify.files:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
+    "V18": "bundle.verify.plausible:check_runs",
+    "V19": "bundle.verify.neighbours:check_neighbours",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {
