@@ -41,6 +41,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "reproduce": ("reproduce:reproduce", "Set a bundle's study up again in an empty folder."),
     "merge": ("merge:merge", "Join studies from several machines into one."),
     "verify": ("verify:verify", "Check a bundle from itself alone."),
+    "seal": ("seal:seal", "Close a bundle again after you wrote into it; sign it."),
     "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
     "doctor": ("doctor:doctor", "Show what can be measured here, why not, and the fix."),
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),
@@ -57,7 +58,8 @@ HIDDEN: Mapping[str, tuple[str, str]] = {
 ABOUT = "What training a neural network costs in joules, and what accuracy those joules buy."
 EXIT_CODES = (
     "Exit codes: 0 ok, 1 bug, 2 bad input, 3 cannot measure here or not comparable, 4 threshold "
-    "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 130 interrupted."
+    "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 8 verified in part, 130 "
+    "interrupted."
 )
 _COMPLETING = "_WBCBENCH_COMPLETE"
 

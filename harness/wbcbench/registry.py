@@ -110,11 +110,15 @@ VERIFICATIONS: Mapping[str, str] = {
     "V12": "bundle.verify.statements:check_rendering",
     "V13": "bundle.verify.plan:check_purity",
     "V14": "bundle.verify.files:check_secrets",
-    "V15": "bundle.verify.files:check_crate",
+    "V15": "bundle.verify.statements:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
     "V18": "bundle.verify.plausible:check_runs",
     "V19": "bundle.verify.neighbours:check_neighbours",
+    "V20": "bundle.verify.history:check_history",
+    "V21": "bundle.verify.identity:check_identity",
+    "V22": "bundle.verify.code:check_code",
+    "V23": "bundle.verify.files:check_signature",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {

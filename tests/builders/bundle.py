@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,8 +24,16 @@ from typing import Any
 
 import numpy as np
 
-from builders.folder import Timed, messages, write_measurements, write_messages, write_traces
-from builders.machine import COUNTER, CPU_MODEL, METERS, POWER, PROVENANCE
+from builders.evidence import without
+from builders.folder import (
+    Timed,
+    messages,
+    write_end,
+    write_measurements,
+    write_messages,
+    write_traces,
+)
+from builders.machine import COUNTER, CPU_MODEL, GPU, METERS, POWER, PROVENANCE, RAM_MODEL, Load
 from builders.run import make_model
 from builders.study import VARIANTS
 from builders.timeline import make_epochs, make_windows
@@ -34,6 +43,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
 from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.record import (
+    AFTER_RUN,
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -43,18 +53,27 @@ from wbcbench.core.record import (
     Status,
 )
 from wbcbench.core.run_folder import Local, RunDir
+from wbcbench.core.run_state import ProcessIdentity, identify
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.study_folder import PLAN
-from wbcbench.core.trace import Channel, Trace
+from wbcbench.core.study_folder import PLAN, earlier_plan, pilot_study
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.data.dataset import CLASSES, ImageSet
 from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.splits import published_images
 from wbcbench.energy.account import account
+from wbcbench.energy.attach import attach_wall_meter
 from wbcbench.registry import load_part
-from wbcbench.run.finalise import RECORDER_DIED
+from wbcbench.run.finalise import NEVER_BEGAN, RECORDER_DIED
 from wbcbench.study import plan
-from wbcbench.study.experiment import Experiment, Pauses, SubmissionDetails
+from wbcbench.study.experiment import (
+    Experiment,
+    Pauses,
+    PlannedAnalysis,
+    SubmissionDetails,
+    Until,
+)
+from wbcbench.study.progress import InterimAnalyses
 from wbcbench.table import derive
 from wbcbench.train.scores import score, write_predictions
 from wbcbench.train.variants import ModelSettings, count_network
@@ -74,7 +93,102 @@ ENDS: Mapping[str, tuple[Status, Failure | None]] = {
     "failed": ("failed", Failure("killed", "The trainer was ended by signal 9 (SIGKILL).", -9)),
     "interrupted": ("interrupted", Failure("interrupted", "Stopped by the user.")),
     "unwatched": ("interrupted", RECORDER_DIED),
+    "early": ("failed", Failure("out-of-memory", "The GPU has no memory left.")),
+    "never-began": ("interrupted", NEVER_BEGAN),
+    "spoiled": ("done", None),
 }
+
+
+@dataclass(frozen=True)
+class Board:
+    """A GPU and what is read of it: its counter, its power, or both."""
+
+    name: str = "Example GPU"
+    uuid: str = GPU
+    limit_w: float = 400.0
+    readings: Sequence[str] = ("counter", "power")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What runs are carried out on.
+
+    Attributes:
+        boards: Its GPUs.
+        rapl: Zones that may be read, such as ``package-0``, ``dram-0`` and ``psys-0``.
+        codecarbon: CodeCarbon's parts: ``cpu`` and ``ram``, models without a sensor.
+        facts: What else stands in the provenance of its runs.
+    """
+
+    boards: Sequence[Board] = (Board(),)
+    rapl: Sequence[str] = ()
+    codecarbon: Sequence[str] = ("cpu",)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """What is read in its runs."""
+        power = replace(POWER, update_s=0.1, averaging_s=0.1)
+        read = {"counter": COUNTER, "power": power}
+        boards = (
+            replace(
+                read[reading],
+                name=f"nvml/gpu{i}/{reading}",
+                limit_w=board.limit_w,
+                device=board.uuid,
+            )
+            for i, board in enumerate(self.boards)
+            for reading in board.readings
+        )
+        models = {"cpu": CPU_MODEL, "ram": RAM_MODEL}
+        return (*boards, *map(_zone, self.rapl), *(models[part] for part in self.codecarbon))
+
+    @property
+    def meters(self) -> dict[str, dict[str, Any]]:
+        """What the meters say of themselves."""
+        boards = {
+            f"nvml/gpu{i}": NVML
+            | {
+                "index": i,
+                "name": board.name,
+                "uuid": board.uuid,
+                "power_limit_enforced_w": board.limit_w,
+            }
+            for i, board in enumerate(self.boards)
+        }
+        return (
+            ({"codecarbon": CODECARBON} if self.codecarbon else {})
+            | boards
+            | ({"rapl": {"zones": list(self.rapl)}} if self.rapl else {})
+        )
+
+
+def _zone(name: str) -> Channel:
+    domain = {"package": Domain.CPU, "dram": Domain.DRAM, "psys": Domain.SYSTEM}[
+        name.partition("-")[0]
+    ]
+    # A processor's counter starts again at 262 kJ, the memory's sooner.
+    return Channel(
+        f"rapl/{name}/counter", Kind.COUNTER, Origin.MEASURED, domain, f"rapl_{name[:-2]}",
+        wrap_j=65_712.0 if domain is Domain.DRAM else 262_143.328, update_s=0.001,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class WallMeter:
+    """A meter of the whole machine, with a log of its own.
+
+    Attributes:
+        energy: Whether it counts watt-hours instead of watts.
+        step_s: Between two of its readings.
+        offset_s: By how much its clock is slow.
+        until: Share of the run that its log covers.
+    """
+
+    energy: bool = False
+    step_s: float = 0.937
+    offset_s: float = 0.0
+    until: float = 1.5
 
 
 @dataclass(frozen=True)
@@ -86,8 +200,19 @@ class StudyDesign:
         planned: Whether a plan was written before the first run.
         gpu: A GPU with its sensors, or a bare machine with a model alone.
         published: The published TEST set (2,487 images), or a small set of its own (120).
-        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``.
+        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``;
+            ``early``: before training; ``never-began``; ``spoiled``: done, with a hole in what was
+            read; ``left``: its recorder was killed, and nobody has written its record yet.
         again: Blocks that were carried out twice, the first time with a failed run.
+        retried: Whether a run that did not end well is carried out once more.
+        factors: What varies beside the network.
+        analysis, until: Of the plan.
+        singles: Runs of no plan beside it.
+        at_once: Whether two runs of a block are carried out at the same time.
+        replaced: Blocks that were carried out under an earlier plan, in another order.
+        pilots: Runs that were made only to know the cost.
+        machine: What each run is carried out on; by default a GPU, or none.
+        wall_meter: What is attached to each run.
         joules: Variant → factor on the power of training.
         changes: Fields of every spec.
         facts: What else stands in the provenance of every run.
@@ -105,6 +230,16 @@ class StudyDesign:
     published: bool = False
     ends: Callable[[RunSpec], str] = lambda _: "done"
     again: Sequence[int] = ()
+    retried: bool = False
+    factors: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    analysis: PlannedAnalysis = field(default_factory=PlannedAnalysis)
+    until: Until | None = None
+    singles: int = 0
+    at_once: bool = False
+    replaced: int = 0
+    pilots: int = 0
+    machine: Callable[[RunSpec], Machine] | None = None
+    wall_meter: Callable[[RunSpec], WallMeter | None] = lambda _: None
     joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
     changes: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -114,9 +249,12 @@ class StudyDesign:
 
     @property
     def channels(self) -> tuple[Channel, ...]:
-        """What is read in its runs."""
-        power = replace(POWER, update_s=0.1, averaging_s=0.1)
-        return (COUNTER, power, CPU_MODEL) if self.gpu else (CPU_MODEL,)
+        """What is read in its runs, unless their machine has more."""
+        return Machine(boards=(Board(),) if self.gpu else ()).channels
+
+    def machine_of(self, spec: RunSpec) -> Machine:
+        """What a run is carried out on."""
+        return self.machine(spec) if self.machine else Machine((Board(),) if self.gpu else ())
 
 
 def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
@@ -125,13 +263,53 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     the_plan = plan.make_plan(_experiment(design))
     folder = results / design.study
     folder.mkdir(parents=True)
-    if design.planned:
-        (folder / PLAN).write_bytes(plan.to_json(the_plan, _utc(PLANNED_S)))
-    plan_sha256 = the_plan.sha256 if design.planned else None
-    for place, (spec, end) in enumerate(_runs(design, the_plan)):
-        _write_run(results, spec, design, PLANNED_S + 60.0 + EVERY_S * place, end, plan_sha256)
+    before = plan.make_plan(replace(_experiment(design), order_seed=7))
+    plans = dict.fromkeys(range(1, design.replaced + 1), before)
+    clock = _Clock(PLANNED_S)
+    for number in range(design.pilots):
+        first = plan.make_plan(_experiment(design)).runs[0].identity
+        pilot = replace(
+            first, study=pilot_study(design.study), epochs=1, block=0, repeat=number + 1
+        )
+        start_s = PLANNED_S - EVERY_S * (design.pilots - number)
+        _write_run(results, _with_images(pilot, design), design, start_s, "done", {})
+    kept, last = None, dict[str, str]()  # the last run by its machine
+    for number in range(1, the_plan.most_blocks + 1):
+        if design.planned and plans.get(number, the_plan) is not kept:
+            if kept:
+                (folder / PLAN).rename(folder / earlier_plan(kept.sha256))
+            kept = plans.get(number, the_plan)
+            (folder / PLAN).write_bytes(plan.to_json(kept, _utc(clock.now_s)))
+        for spec, end in _runs(design, (kept or the_plan).block(number)):
+            host = str(design.machine_of(spec).facts.get("host_id"))
+            facts = {AFTER_RUN: last.get(host)} | ({"plan_sha256": kept.sha256} if kept else {})
+            _write_run(results, spec, design, clock.start_run(design, spec), end, facts)
+            last[host] = spec.run_id
+        if (
+            design.until
+            and number >= the_plan.blocks
+            and InterimAnalyses(folder, the_plan).check(number).stops
+        ):
+            break
+    for number in range(design.singles):
+        single = replace(the_plan.runs[0].identity, block=0, seed=number + 1)
+        start_s = clock.start_run(design, single)
+        _write_run(results, _with_images(single, design), design, start_s, "done", {})
     table.write_table(folder)
     return folder
+
+
+@dataclass
+class _Clock:
+    """When runs begin: one after the other, or two at once."""
+
+    now_s: float
+
+    def start_run(self, design: StudyDesign, spec: RunSpec) -> float:
+        """The moment at which the next one begins."""
+        is_beside = design.at_once and spec.order_in_block % 2 == 0
+        self.now_s += 5.0 if is_beside else EVERY_S
+        return self.now_s - EVERY_S + 60.0
 
 
 def write_reference_bundle(target: Path) -> Path:
@@ -159,33 +337,39 @@ def write_reference_bundle(target: Path) -> Path:
 
 
 def _experiment(design: StudyDesign) -> Experiment:
+    most_blocks = design.until.max_blocks if design.until else design.blocks
     return Experiment(
         study=design.study,
-        seeds=tuple(1000 + design.seed * 100 + i for i in range(1, design.blocks + 1)),
+        seeds=tuple(1000 + design.seed * 100 + i for i in range(1, most_blocks + 1)),
         blocks=design.blocks,
-        factors={"variant": tuple(design.variants)},
+        factors={"variant": tuple(design.variants), **design.factors},
         run={"epochs": design.epochs, "target_value": 0.6, "country": "DEU", **design.changes},
         about="Made for a test.",
         pauses=Pauses(rest_s=1.0),
+        analysis=design.analysis,
+        until=design.until,
         claims=design.claims,
         submission=design.submission,
     )
 
 
-def _runs(design: StudyDesign, the_plan: plan.Plan) -> Iterator[tuple[RunSpec, str]]:
-    """Every run in its order, with the images' identity; a spoiled block comes twice."""
+def _with_images(spec: RunSpec, design: StudyDesign) -> RunSpec:
     dataset_id, sha256 = identity(published=design.published)
-    for number in range(1, the_plan.most_blocks + 1):
-        specs = [
-            replace(spec, dataset_id=dataset_id, dataset_sha256=sha256)
-            for spec in the_plan.block(number)
-        ]
-        if number in design.again:
-            yield specs[0], "done"
-            yield specs[1], "failed"
-            specs = [replace(spec, block_attempt=2) for spec in specs]
-        for spec in specs:
-            yield spec, design.ends(spec)
+    return replace(spec, dataset_id=dataset_id, dataset_sha256=sha256)
+
+
+def _runs(design: StudyDesign, block: Sequence[RunSpec]) -> Iterator[tuple[RunSpec, str]]:
+    """Every run of a block in its order; a spoiled block comes twice."""
+    specs = [_with_images(spec, design) for spec in block]
+    if block[0].block in design.again:
+        yield specs[0], "done"
+        yield specs[1], "failed"
+        specs = [replace(spec, block_attempt=2) for spec in specs]
+    for spec in specs:
+        end = design.ends(spec)
+        yield spec, end
+        if design.retried and end in ENDS and ENDS[end][0] != "done":
+            yield replace(spec, repeat=2), "done"
 
 
 # --- images ------------------------------------------------------------------------------------
@@ -262,34 +446,83 @@ def _write_run(
     design: StudyDesign,
     start_s: float,
     end: str,
-    plan_sha256: str | None,
+    facts: Mapping[str, Any],
 ) -> None:
     run = RunDir(results / spec.study / spec.run_id)
-    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=plan_sha256))
+    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=facts.get("plan_sha256")))
+    if end == "never-began":
+        record = account(run, Circumstances(_utc(start_s), {}), *ENDS[end])
+        run.write_record(replace(record, ended_utc=_utc(start_s + 2.0)))
+        return
+    machine = design.machine_of(spec)
     rng = np.random.default_rng([design.seed, spec.seed, int(spec.digest[:8], 16)])
     shared = np.random.default_rng([design.seed, spec.seed]).normal(0, 0.01)
     factor = design.joules.get(spec.variant, 1.0) * math.exp(shared + rng.normal(0, 0.004))
     epochs = _epochs(spec, design, start_s + 20.5, rng)
     windows = make_windows(epochs)
     # A trainer that fails has got through its first epoch; a kill leaves every window open.
-    killed_s = math.inf if end == "done" else epochs[0].evaluate_end_s + 2.0
+    killed_s = {
+        "done": math.inf,
+        "spoiled": math.inf,
+        "early": windows[1].start_s + 4.0,
+    }.get(end, epochs[0].evaluate_end_s + 2.0)
     end_s = min(windows[-1].end_s, killed_s + 1.0)
-    traces = write_measurements(run, design.channels, windows, rng, factor=factor, until_s=end_s)
+    traces = write_measurements(run, machine.channels, windows, rng, factor=factor, until_s=end_s)
+    if end == "spoiled":
+        hole_s = (epochs[0].start_s + 1.0, epochs[-1].end_s - 1.0)
+        traces = [without(trace, *hole_s) for trace in traces]
     write_traces(run, [design.bend(spec, trace) for trace in traces])
-    began = _at_start(start_s, design, plan_sha256)
+    began = _at_start(start_s, design, machine, facts)
     run.write_began(began)
-    timed = [*messages(windows, epochs), *_results(spec, design, windows)]
-    timed += _scores(run, design, windows) if end == "done" else []
+    timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
+    timed += _scores(run, design, windows) if killed_s == math.inf else []
     write_messages(run, timed, min(killed_s, end_s))
     run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")
+    if end == "left":
+        run.write_state(
+            replace(run.read_state(), runner=_gone_process(), running_utc=_utc(start_s))
+        )
+        return
     status, error = ENDS[end]
-    circumstances = (
-        began if end == "unwatched" else _at_end(began, design.channels, end_s - start_s)
-    )
+    circumstances = began
+    if end != "unwatched":
+        circumstances = _at_end(began, machine.channels, end_s - start_s)
+        circumstances = replace(circumstances, cpu_shared=design.at_once)
+        write_end(run, circumstances)
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
     if record.epochs:
         run.epochs_path.write_bytes(derive.format_epochs_csv(record))
+    if (wall_meter := design.wall_meter(spec)) is not None:
+        _attach(run, wall_meter, windows, start_s, end_s)
+
+
+def _attach(
+    run: RunDir, meter: WallMeter, windows: Sequence[Window], start_s: float, end_s: float
+) -> None:
+    """Attach a log of 500 W at rest and 1,200 W under load."""
+    step_s, shift_s = meter.step_s, PLANNED_UTC.timestamp() - PLANNED_S - meter.offset_s
+    times = np.arange(start_s - 30.0, start_s + meter.until * (end_s - start_s), step_s)
+    load = Load(500.0, 1200.0, windows[3].start_s, end_s - 3.0, times[0])
+    values = load.energy_j(times) / 3600 if meter.energy else load.power_w(times)
+    name = "energy_wh" if meter.energy else "power_w"
+    lines = [
+        f"{datetime.fromtimestamp(t_s + shift_s, UTC).isoformat()},{value:.4f}"
+        for t_s, value in zip(times.tolist(), values.tolist(), strict=True)
+    ]
+    with tempfile.TemporaryDirectory() as room:
+        log = Path(room) / "wall meter.csv"
+        log.write_text("\n".join([f"time,{name}", *lines, ""]))
+        attach_wall_meter(run, log, offset_s=meter.offset_s)
+
+
+@cache
+def _gone_process() -> ProcessIdentity:
+    """A process of this machine that has ended."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        identity_ = identify(process.pid)
+        process.kill()
+    return identity_
 
 
 def _epochs(
@@ -319,7 +552,9 @@ def _epochs(
     )
 
 
-def _results(spec: RunSpec, design: StudyDesign, windows: Sequence[Window]) -> Iterator[Timed]:
+def _results(
+    spec: RunSpec, design: StudyDesign, machine: Machine, windows: Sequence[Window]
+) -> Iterator[Timed]:
     """What the trainer says beside its windows and epochs, but for scores."""
     at = {window.name: window for window in windows}
     test = _split("TEST", design)
@@ -333,11 +568,19 @@ def _results(spec: RunSpec, design: StudyDesign, windows: Sequence[Window]) -> I
         n_test=len(test),
         n_test_leaky=sum(image.also_in_train for image in test),
     )
-    model = make_model() if design.gpu else replace(make_model(), device="CPU:0")
+    model = make_model(has_gpu=bool(machine.boards))
+    # Of one seed, activation by activation: equal layers draw equal weights.
+    network = f"{spec.variant.partition('-')[2]} {spec.seed} {spec.image_size}"
+    order = f"{spec.seed} {spec.dataset_sha256} {spec.batch_size} {spec.validation}"
     size = count_network(load_part("variant", spec.variant), ModelSettings(spec.image_size))
     names = ("params_total", "params_trainable", "flops_per_image")
-    steps = math.ceil(dataset.n_train / spec.batch_size)
-    model = replace(model, steps_per_epoch=steps, **dict(zip(names, size, strict=True)))
+    model = replace(
+        model,
+        steps_per_epoch=math.ceil(dataset.n_train / spec.batch_size),
+        **dict(zip(names, size, strict=True)),
+        first_weights_sha256=hashlib.sha256(network.encode()).hexdigest(),
+        image_order_sha256=hashlib.sha256(order.encode()).hexdigest(),
+    )
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
     yield at["startup"].end_s - 0.3, {"model": asdict(model)}
     for name, batch in (("infer-b1", 1), ("infer-b64", 64)):
@@ -378,7 +621,9 @@ def _utc(at_s: float) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _at_start(start_s: float, design: StudyDesign, plan_sha256: str | None) -> Circumstances:
+def _at_start(
+    start_s: float, design: StudyDesign, machine: Machine, facts: Mapping[str, Any]
+) -> Circumstances:
     utc_s = PLANNED_UTC.timestamp() + start_s - PLANNED_S
     provenance = PROVENANCE | {
         "command": ["wbcbench", "sweep", "plan.json", "--data", f"{HOME}/cells"],
@@ -390,12 +635,13 @@ def _at_start(start_s: float, design: StudyDesign, plan_sha256: str | None) -> C
         "loadavg_start": 0.01,
         "virtualised": False,
         "clock_pair": {"utc_s": utc_s, "monotonic_s": start_s},
-        **({"plan_sha256": plan_sha256} if plan_sha256 else {}),
+        **facts,
         **design.facts,
+        **machine.facts,
     }
-    meters = {"codecarbon": CODECARBON} | ({"nvml/gpu0": NVML} if design.gpu else {})
     absent = AbsentMeter("rapl", "There is no /sys/class/powercap, so CPU energy cannot be read.")
-    return Circumstances(_utc(start_s), provenance, meters, (absent,))
+    absents = () if machine.rapl else (absent,)
+    return Circumstances(_utc(start_s), provenance, machine.meters, absents)
 
 
 def _at_end(began: Circumstances, channels: Sequence[Channel], length_s: float) -> Circumstances:

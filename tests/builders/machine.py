@@ -53,6 +53,8 @@ WATTS = {
 
 PROVENANCE = {
     "host_id": "5f1e9c",
+    "boot_id": "7a10b2",
+    "program_sha256": "ab" * 32,
     "wbcbench_version": "0.1.0",
     "git_commit": "0123456789abcdef",
     "git_dirty": False,
@@ -137,6 +139,8 @@ class Load:
         seen_s = self.since_s + np.floor((t_s - self.since_s) / update_s) * update_s
         if channel.kind is Kind.COUNTER:
             values = self.energy_j(seen_s)
+            if channel.wrap_j:  # in the middle of a run
+                values = (values + 0.995 * channel.wrap_j) % channel.wrap_j
         else:  # real readings are never quite still
             values = self.power_w(seen_s) + 0.8 * rng.normal(size=len(t_s))
         return Trace(channel, t_s.tolist(), values.round(3).tolist())

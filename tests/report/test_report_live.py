@@ -19,7 +19,7 @@ from builders.run import make_record, save
 from program import command
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
-from wbcbench.report.publish import Manifest, publish, read_manifest, write_manifest
+from wbcbench.report.publish import MANIFEST_FILE, Manifest, format_manifest, publish, read_manifest
 from wbcbench.report.serve import LOOPBACK, LiveReport, keep_up_to_date, listen
 
 SECRET = b"not for readers"
@@ -147,11 +147,13 @@ def test_a_link_is_not_followed_even_if_the_report_lists_it(server, folder):
     link = folder / "tables" / "link.csv"
     link.symlink_to(folder.parent / "secret.txt")
     files = {**listed.files, "tables/link.csv": "0"}
-    write_manifest(folder, Manifest(listed.inputs, listed.formats, files))
+    (folder / MANIFEST_FILE).write_bytes(
+        format_manifest(Manifest(listed.inputs, listed.formats, files))
+    )
     try:
         assert ask(server, "/tables/link.csv")[0].status == 404
     finally:
-        write_manifest(folder, listed)
+        (folder / MANIFEST_FILE).write_bytes(format_manifest(listed))
         link.unlink()
 
 

@@ -9,9 +9,9 @@ from typing import Any
 from tamperings.bag import Bag
 from wbcbench.bundle import layout
 from wbcbench.bundle.crate import format_phases
-from wbcbench.bundle.verify.records import remake_record
 from wbcbench.core.record import from_json
 from wbcbench.core.run_folder import RunDir
+from wbcbench.energy.account import remake_record
 from wbcbench.table import derive
 
 Tampering = Callable[[Bag, random.Random], None]

@@ -31,7 +31,7 @@ _TABLES = frozenset((".csv", ".jsonl"))
 _TEXT = frozenset(
     (
         "", ".md", ".txt", ".cff", ".html", ".svg", ".tex", ".bib", ".lock", ".toml", ".yaml",
-        ".yml", ".diff", ".patch", ".log", ".typ", ".css",
+        ".yml", ".diff", ".patch", ".log", ".typ", ".css", ".sig",
     )
 )  # fmt: skip
 _BINARY = frozenset((".tar", ".pdf", ".png", ".parquet"))

@@ -10,13 +10,14 @@ import csv
 import io
 import shutil
 import zipfile
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Submission, to_json, write_json
+from wbcbench.bundle.document import Submission, to_json
 from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.units import billions, kwh_from_j, share_from_pct
@@ -44,18 +45,21 @@ _ZIP_MODE = 0o100644 << 16
 _ZIP_UNIX = 3
 
 
-def write_crate(study: SubmittedStudy, submission: Submission) -> None:
-    """Write ``ro-crate-metadata.json`` over everything that is in the bundle so far."""
+def make_crate(study: SubmittedStudy, submission: Submission) -> bytes:
+    """``ro-crate-metadata.json`` of everything else that lies in the bundle."""
     crate = _create_crate(submission)
     files = _add_files(crate, study)
     people = _add_people(crate, submission)
+    files_by_folder = defaultdict[str, list[str]](list)
+    for name in files:
+        files_by_folder["/".join(name.split("/")[:3])].append(name)
     crate.root_dataset["author"] = people
     crate.root_dataset["mentions"] = [
-        _add_action(crate, study, run, files, people) for run in study.runs
+        _add_action(crate, study, run, files, files_by_folder, people) for run in study.runs
     ]
     document = crate.metadata.generate()
     document["@graph"] = sorted(document["@graph"], key=lambda entity: entity["@id"])
-    write_json(study.payload / layout.CRATE, document)
+    return to_json(document)
 
 
 def _create_crate(submission: Submission) -> ROCrate:
@@ -99,7 +103,12 @@ def _add_people(crate: ROCrate, submission: Submission) -> list[Any]:
 
 
 def _add_action(
-    crate: ROCrate, study: SubmittedStudy, run: Run, files: Mapping[str, Any], people: list[Any]
+    crate: ROCrate,
+    study: SubmittedStudy,
+    run: Run,
+    files: Mapping[str, Any],
+    files_by_folder: Mapping[str, list[str]],
+    people: list[Any],
 ) -> Any:
     record, spec = run.record, run.spec
     command = record.provenance.get("command")
@@ -121,9 +130,9 @@ def _add_action(
         identifier=f"#{record.run_id}",
         object=[files[path] for path in inputs if path in files],
         result=[
-            entity
-            for path, entity in files.items()
-            if path.startswith(f"{folder}/{record.run_id}/") and path != spec_path
+            files[path]
+            for path in files_by_folder[f"{folder}/{record.run_id}"]
+            if path != spec_path
         ],
         properties=properties,
     )
@@ -141,6 +150,18 @@ def _add_instrument(crate: ROCrate, version: str) -> Any:
     )
 
 
+def list_bag_info(submission: Submission) -> dict[str, str]:
+    """What ``bag-info.txt`` says of a bundle, by label."""
+    return {
+        "Bagging-Date": submission.created_utc[:10],
+        "Bag-Software-Agent": f"wbcbench {submission.renderer['wbcbench']}",
+        "Contact-Name": ", ".join(author.name for author in submission.authors),
+        "External-Description": submission.title,
+        "External-Identifier": layout.bag_name(submission.study, submission.created_utc),
+        "Bag-Group-Identifier": layout.SCHEMA,
+    }
+
+
 # BagIt 1.0: four small text files, written here because the usual package writes version 0.97.
 def write_bag(bag: Path, info: Mapping[str, str]) -> None:
     """Write the bag's own files around ``data/``.
@@ -152,18 +173,21 @@ def write_bag(bag: Path, info: Mapping[str, str]) -> None:
     files = layout.list_files(bag / layout.PAYLOAD)
     digests = [(f"{layout.PAYLOAD}/{name}", sha256_of(path)) for name, path in files.items()]
     octets = sum(path.stat().st_size for path in files.values())
-    # A value has no line breaks, which would begin another label.
-    lines = {label: " ".join(value.split()) for label, value in info.items()}
-    lines["Payload-Oxum"] = f"{octets}.{len(files)}"
     texts = {
         layout.BAGIT: layout.BAGIT_TEXT,
-        layout.BAG_INFO: "".join(f"{label}: {value}\n" for label, value in sorted(lines.items())),
+        layout.BAG_INFO: format_bag_info(info, octets, len(files)),
         layout.MANIFEST: layout.format_manifest(digests),
     }
     for name, text in texts.items():
         write_atomically(bag / name, text.encode())
     tags = [(name, sha256_of(bag / name)) for name in layout.TAG_FILES]
     write_atomically(bag / layout.TAG_MANIFEST, layout.format_manifest(tags).encode())
+
+
+def format_bag_info(info: Mapping[str, str], octets: int, files: int) -> str:
+    """``bag-info.txt``; a value has no line breaks, which would begin another label."""
+    lines = {**info, "Payload-Oxum": f"{octets}.{files}"}
+    return "".join(f"{label}: {' '.join(text.split())}\n" for label, text in sorted(lines.items()))
 
 
 def write_zip(bag: Path, target: Path, top: str) -> None:

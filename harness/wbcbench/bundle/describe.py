@@ -19,15 +19,16 @@ from pydantic import TypeAdapter
 
 from wbcbench import table
 from wbcbench.bundle import document, layout
-from wbcbench.bundle.document import Submission, write_json
+from wbcbench.bundle.document import Submission, to_json
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of
+from wbcbench.core.provenance import program_sha256
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
 from wbcbench.core.version import __version__
-from wbcbench.report.publish import program_sha256, read_report_study
+from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
     from wbcbench.report import Report
 
-RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst")
+RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst", "rocrate")
 _METERS = {"primary": "primary", "gpu": "gpu_energy", "cpu": "cpu_energy", "dram": "dram_energy"}
 """``primary`` or a part of the machine → how its columns begin."""
 
@@ -156,7 +157,7 @@ def refuse_synthetic(study: SubmittedStudy, *, allowed: bool) -> None:
         UsageError: It is synthetic without ``allowed``, or it is mixed.
     """
     synthetic = [run.run_id for run in study.runs if run.record.synthetic]
-    real = len(study.runs) - len(synthetic)
+    real = sum(run.is_done and not run.record.synthetic for run in study.runs)
     if synthetic and real:
         raise UsageError(
             f"{study.name} mixes {len(synthetic)} synthetic with {real} real runs (synthetic: "
@@ -166,8 +167,8 @@ def refuse_synthetic(study: SubmittedStudy, *, allowed: bool) -> None:
     if synthetic and not allowed:
         raise UsageError(
             f"Every run of {study.name} is synthetic (synthetic images or the simulated sensor), "
-            "so `wbcbench verify` will refuse the bundle (V13). To practise, add "
-            "--allow-synthetic."
+            "so the bundle would say so in every document, and `wbcbench verify` in its last "
+            "line. To practise, add --allow-synthetic."
         )
 
 
@@ -299,8 +300,8 @@ def list_renderers() -> dict[str, str]:
     return {**versions, "source": program_sha256()[:12]}
 
 
-def write_settings(study: SubmittedStudy) -> None:
-    """Write ``config/resolved.json``, ``env/environment.json`` and ``env/host.json``."""
+def make_settings(study: SubmittedStudy) -> dict[str, bytes]:
+    """``config/resolved.json``, ``env/environment.json`` and ``env/host.json``."""
     specs = [asdict(record.spec) for record in study.records]
     shared = {
         name: _merge_values([spec[name] for spec in specs])
@@ -309,7 +310,7 @@ def write_settings(study: SubmittedStudy) -> None:
     }
     plan = asdict(study.plan) if study.plan else {}
     planned = {name: value for name, value in plan.items() if name not in {"runs", "submission"}}
-    write_json(study.payload / layout.RESOLVED, {"run": shared, "plan": planned or None})
+    files = {layout.RESOLVED: to_json({"run": shared, "plan": planned or None})}
     record = study.first.record
     absent = {meter.meter: f"absent: {meter.reason}" for meter in record.absent}
     packages = record.provenance.get("packages")
@@ -318,7 +319,8 @@ def write_settings(study: SubmittedStudy) -> None:
         (layout.HOST, HOST, {"meters": {**record.meters, **absent}}),
     ):
         cells = {name: _merge_values([run.row[name] for run in study.runs]) for name in columns}
-        write_json(study.payload / path, cells | more)
+        files[path] = to_json(cells | more)
+    return files
 
 
 def _merge_values(values: Sequence[Any]) -> Any:
@@ -327,11 +329,13 @@ def _merge_values(values: Sequence[Any]) -> Any:
     return different[0] if len(different) == 1 else different
 
 
-def write_schemas(study: SubmittedStudy) -> None:
-    """Write the schemas of ``submission.json``, of records and of the results table."""
-    write_json(study.payload / layout.SUBMISSION_SCHEMA, submission_schema())
-    write_json(study.payload / layout.RECORD_SCHEMA, record_schema())
-    write_json(study.folder / layout.RUNS_SCHEMA, runs_schema())
+def make_schemas(study: str) -> dict[str, bytes]:
+    """The schemas of ``submission.json``, of records and of the results table."""
+    return {
+        layout.SUBMISSION_SCHEMA: to_json(submission_schema()),
+        layout.RECORD_SCHEMA: to_json(record_schema()),
+        f"{layout.study_dir(study)}/{layout.RUNS_SCHEMA}": to_json(runs_schema()),
+    }
 
 
 def submission_schema() -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from pydantic import JsonValue, TypeAdapter
 
-from wbcbench.bundle.layout import SCHEMA
+from wbcbench.bundle.bounds import quote
+from wbcbench.bundle.layout import RELEASES, RULES, SCHEMA
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.strict_json import parse_json
@@ -202,6 +203,7 @@ class Submission:
         results_sha256: Of ``results/<study>/runs.csv``.
         report_sha256: File of the report, relative to ``reports/<study>/`` → its SHA-256.
         renderer: Package that renders the report → its version.
+        rules: By which everything in the bundle follows from its evidence.
         meter: ``primary`` or part of the machine → how its joules were obtained, from the first
             done run.
     """
@@ -230,6 +232,7 @@ class Submission:
     redaction: Redaction
     course: str | None = None
     pilot_study: str | None = None
+    rules: int = RULES
     schema: str = SCHEMA
 
 
@@ -263,7 +266,7 @@ def from_json(data: bytes, source: str) -> Submission:
     """
     try:
         plain = parse_json(data)
-        if problem := describe_format_problem(str(plain["schema"])):
+        if problem := describe_format_problem(plain):
             raise UsageError(f"{source}: {problem}")
         return TypeAdapter(Submission).validate_python(plain)
     except (ValueError, KeyError, TypeError) as error:
@@ -282,17 +285,29 @@ def find_licence(name: str) -> str | None:
     return None if " " in licence or licence.startswith("LicenseRef-") else licence
 
 
-def describe_format_problem(schema: str) -> str:
-    """Why this version cannot read a format, and the way out; empty if it can."""
-    if schema == SCHEMA:
-        return ""
-    (name, number), (own_name, own_number) = (s.rpartition("/")[::2] for s in (schema, SCHEMA))
-    if name == own_name and number.isdigit() and int(number) < int(own_number):
+def describe_format_problem(plain: Mapping[str, JsonValue]) -> str:
+    """Why this version cannot judge a bundle's document, and the way out; empty if it can."""
+    schema, rules = plain.get("schema"), plain.get("rules")
+    (name, number), (own_name, own_number) = (str(s).rpartition("/")[::2] for s in (schema, SCHEMA))
+    is_older = number.isdecimal() and len(number) < 5 and int(number) < int(own_number)
+    if (name == own_name and is_older) or (schema == SCHEMA and rules is None):
         return (
-            f"Format {number} was written by a development version only; this wbcbench reads "
-            f"format {own_number}. Make the bundle again with `wbcbench submit`."
+            "The bundle was written by a development version, before rules had numbers. Make it "
+            "again with `wbcbench submit`."
         )
-    return (
-        f"The format {schema} is unknown; this wbcbench reads {SCHEMA}. Use the wbcbench that "
-        "wrote the bundle, or a newer one."
+    if schema != SCHEMA:
+        return (
+            f"The format {quote(str(schema))} is unknown; this wbcbench reads {SCHEMA}. Use the "
+            "wbcbench that wrote the bundle, or a newer one."
+        )
+    if rules == RULES and not isinstance(rules, bool):
+        return ""
+    release = RELEASES.get(rules) if isinstance(rules, int) else None
+    renderer = plain.get("renderer")
+    wrote = renderer.get("wbcbench") if isinstance(renderer, dict) else None
+    way_out = (
+        f"wbcbench {release} has them: `pip install wbcbench=={release}`."
+        if release
+        else f"Use a release that has them: wbcbench {quote(str(wrote))} wrote the bundle."
     )
+    return f"The bundle follows rules {quote(str(rules))}, this wbcbench rules {RULES}. {way_out}"

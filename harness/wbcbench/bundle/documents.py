@@ -1,7 +1,7 @@
 """The documents of a bundle, and the impact of its study in energy and emissions.
 
-Each document is a template of ``templates/`` filled from ``submission.json`` and the study; answers
-that only a person can give are ``[author]``.
+Each document is a template of ``templates/`` filled from ``submission.json`` and the study. Answers
+that only a person can give are ``[author]``; the author may put one line in the place of each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
 from wbcbench.compare.render import build_comparison_tables
-from wbcbench.core.files import write_atomically
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
@@ -32,12 +31,11 @@ DOCUMENTS = (
 _PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "DRAM", "system": "whole machine"}
 
 
-def write_documents(study: SubmittedStudy, submission: Submission) -> None:
-    """Write every document."""
+def make_documents(study: SubmittedStudy, submission: Submission) -> dict[str, bytes]:
+    """Every document, by its path in the payload."""
     values = _list_values(study, submission)
-    for name in DOCUMENTS:
-        text = _load_environment().get_template(f"{name}.j2").render(values)
-        write_atomically(study.payload / name, text.encode())
+    get_template = _load_environment().get_template
+    return {name: get_template(f"{name}.j2").render(values).encode() for name in DOCUMENTS}
 
 
 @cache
@@ -68,7 +66,8 @@ def _load_environment() -> Environment:
 
 
 def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
-    files = layout.list_files(study.payload).values()
+    made_later = {*DOCUMENTS, layout.SUBMISSION, layout.CRATE}
+    files = layout.list_files(study.payload).items()
     times = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
     tables = build_comparison_tables(study.comparison) if study.comparison else ()
     return {
@@ -81,7 +80,7 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
             for table in tables
         },
         "wall_s": sum(times) if times else None,
-        "payload_bytes": sum(path.stat().st_size for path in files),
+        "payload_bytes": sum(path.stat().st_size for name, path in files if name not in made_later),
         "date": submission.created_utc[:10],
         "has_lock": (study.payload / layout.LOCK).exists(),
         "results_folder": layout.study_dir(study.name).as_posix(),

@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from wbcbench.bundle import layout
-from wbcbench.bundle.describe import SubmittedStudy, describe_git
-from wbcbench.bundle.document import DatasetState, write_json
+from wbcbench.bundle.describe import SubmittedStudy
+from wbcbench.bundle.document import DatasetState, to_json
 from wbcbench.bundle.open import read_predictions
 from wbcbench.bundle.redact import Redactor, write_text
 from wbcbench.core.errors import UsageError
@@ -68,34 +68,58 @@ class Image:
         return self.path, self.sha256, self.bytes, self.label, split, *photograph
 
 
-def write_images(study: SubmittedStudy, data: Path | None) -> DatasetState | None:
-    """Write ``data-manifest/``; ``None`` where no run got as far as reading images.
+def make_images(
+    study: SubmittedStudy, data: Path | None = None, listed: bytes = b""
+) -> tuple[DatasetState | None, dict[str, bytes]]:
+    """The state of the data set and ``data-manifest/``; ``None`` where no run read its images.
 
     Args:
         study: In the bundle.
         data: The data folder, if it is available.
+        listed: ``files.csv`` as it was made from a folder that is not here. It counts if it gives
+            the digest that the runs have.
     """
     records = (*(run.record for run in study.done), *study.records)
     facts = next((record.dataset for record in records if record.dataset), None)
-    images, source = _list_images(study, facts, data) if facts else ([], PREDICTIONS)
+    images, source = _list_images(study, facts, data, listed) if facts else ([], PREDICTIONS)
     images = sorted(images, key=lambda image: image.path)
     out = io.StringIO()
     rows = (layout.IMAGE_COLUMNS, *(image.cells for image in images))
     csv.writer(out, lineterminator="\n").writerows(rows)
-    path = study.payload / layout.IMAGES
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, out.getvalue().encode(errors="surrogateescape"))
     state = _describe_dataset(study, facts, images, source) if facts else None
     document = asdict(state) | {"facts": asdict(facts)} if state and facts else {}
-    write_json(study.payload / layout.DATASET, document)
-    return state
+    return state, {
+        layout.IMAGES: out.getvalue().encode(errors="surrogateescape"),
+        layout.DATASET: to_json(document),
+    }
+
+
+def _parse_images(listed: bytes) -> list[Image]:
+    """The images of a ``files.csv`` that was made from a folder; none of any other."""
+    rows = csv.DictReader(io.StringIO(listed.decode("utf-8"), newline=""))
+    if tuple(rows.fieldnames or ()) != layout.IMAGE_COLUMNS:
+        return []
+    lines = list(rows)
+    if not all((line["bytes"] or "").isdecimal() for line in lines):
+        return []
+    return [
+        Image(
+            line["path"],
+            line["sha256"],
+            int(line["bytes"]),
+            int(line["original_id"] or UNKNOWN_PHOTOGRAPH),
+            int(line["group_id"] or UNKNOWN_PHOTOGRAPH),
+        )
+        for line in lines
+    ]
 
 
 def _list_images(
-    study: SubmittedStudy, facts: DatasetFacts, data: Path | None
+    study: SubmittedStudy, facts: DatasetFacts, data: Path | None, listed: bytes
 ) -> tuple[list[Image], str]:
     """Every known image of the data set, and where it was listed from."""
-    if data is not None and (images := _list_folder(data, facts)):
+    images = _parse_images(listed) if data is None else _list_folder(data, facts)
+    if images and _compute_sha256(images) == facts.sha256:
         return images, FOLDER
     if facts.sha256 == PUBLISHED_SHA256:
         known = published_images().items()
@@ -116,7 +140,7 @@ def _list_images(
 
 
 def _list_folder(data: Path, facts: DatasetFacts) -> list[Image]:
-    """The images in the folder; none unless they are those of the runs."""
+    """The images in the folder that can be read; none without a data set there."""
     try:
         root = find_root(data)
         files = list_files(root)
@@ -129,7 +153,7 @@ def _list_folder(data: Path, facts: DatasetFacts) -> list[Image]:
             sha256 = sha256_of(Path(file.path))
             origin = known.get(sha256, UNKNOWN)
             images.append(Image(file.name, sha256, file.size, origin.original_id, origin.group_id))
-    return images if _compute_sha256(images) == facts.sha256 else []
+    return images
 
 
 def _compute_sha256(images: Sequence[Image]) -> str:
@@ -154,9 +178,9 @@ def _describe_dataset(
 
 
 def write_code(study: SubmittedStudy, redactor: Redactor | None) -> None:
-    """Write ``code/``, and the lock of the runs, as far as this checkout has them."""
+    """Write source, changes and the lock of the runs, as far as this checkout has them."""
     root = source_root()
-    (study.payload / layout.GIT).parent.mkdir(parents=True, exist_ok=True)
+    (study.payload / layout.SOURCE).parent.mkdir(parents=True, exist_ok=True)
     if root is not None and (root / ".git").exists() and shutil.which("git"):
         for commit in study.commits:
             archive = run_git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
@@ -172,7 +196,6 @@ def write_code(study: SubmittedStudy, redactor: Redactor | None) -> None:
                 (study.payload / layout.LOCK).parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(study.payload / layout.LOCK, lock)
                 break
-    write_json(study.payload / layout.GIT, describe_git(study))
 
 
 def _find_locks(root: Path, commits: Sequence[str]) -> Iterator[bytes]:

@@ -28,6 +28,14 @@ from wbcbench.core.provenance import LOCK_FILE
 SCHEMA = "wbcbench.submission/2"
 """Of the bundle; the number rises when what an older verifier checks would mean something else."""
 
+RULES = 1
+"""Of how a bundle follows from its evidence: accounting, statistics, sentences, documents.
+
+The number rises with every change of what the same evidence gives, once a release has it.
+"""
+RELEASES = {1: "0.1.0"}
+"""Rules → the last release that has them."""
+
 # The bag; relative to the bag's own folder.
 PAYLOAD = "data"
 BAGIT = "bagit.txt"
@@ -35,6 +43,7 @@ BAG_INFO = "bag-info.txt"
 MANIFEST = "manifest-sha256.txt"
 TAG_MANIFEST = "tagmanifest-sha256.txt"
 TAG_FILES = (BAGIT, BAG_INFO, MANIFEST)
+SIGNATURE = f"{TAG_MANIFEST}.sig"
 BAGIT_TEXT = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 ZIP_SUFFIX = ".zip"
 
@@ -89,6 +98,16 @@ IMAGE_COLUMNS = ("path", "sha256", "bytes", "label", "split", "original_id", "gr
 PHASE_COLUMNS = ("phase", "start_s", "end_s", "duration_s")
 """Of ``phases.csv``: the record's windows, on the run's monotonic clock."""
 
+RUN_FILES: tuple[str, ...] = (
+    run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
+    run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
+    run_folder.TRACES, run_folder.ATTACHED_TRACE, f"{run_folder.TELEMETRY}/*.csv",
+)  # fmt: skip
+"""What is copied of a run, as patterns; ``PHASES`` and ``BOAMPS`` are made."""
+
+STUDY_FILES: tuple[str, ...] = (study_folder.PLAN, study_folder.EARLIER_PLANS)
+"""What is copied of a study beside its runs, as patterns."""
+
 REQUIRED = (
     README, SUBMISSION, CRATE, CITATION, LICENCE, MODEL_CARD, IMPACT, APPENDIX, CHECKLIST,
     RESOLVED, ENVIRONMENT, HOST, DATASET, IMAGES, GIT, SUBMISSION_SCHEMA, RECORD_SCHEMA,
@@ -116,6 +135,11 @@ def required_files(study: str) -> list[str]:
 def source_archive(commit: str, commits: Sequence[str]) -> str:
     """The archive of one commit's source; those before the last have the commit in the name."""
     return SOURCE if commit == commits[-1] else f"code/source-{commit[:12]}.tar"
+
+
+def bag_name(study: str, ended_utc: str) -> str:
+    """What a bundle is called unless its author says otherwise."""
+    return f"submission-{study}-{ended_utc[:10]}"
 
 
 def list_files(folder: Path) -> dict[str, Path]:

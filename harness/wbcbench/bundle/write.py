@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from wbcbench import table
-from wbcbench.bundle import describe, documents, inputs, layout
-from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write_crate, write_zip
+from wbcbench.bundle import describe, document, layout
+from wbcbench.bundle.crate import list_bag_info, make_crate, write_bag, write_zip
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Author, Redaction, Submission, write_json
+from wbcbench.bundle.document import Author, Redaction, Submission
+from wbcbench.bundle.documents import make_documents
+from wbcbench.bundle.inputs import make_images, write_code
+from wbcbench.bundle.make import (
+    Files,
+    make_contrasts,
+    make_descriptions,
+    make_report,
+    make_tables,
+)
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
-from wbcbench.compare.result import COLUMNS, format_contrasts_csv
-from wbcbench.core import run_folder, study_folder
+from wbcbench.bundle.verify.likeness import find_differences
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
+from wbcbench.core.record import attachment_to_json, to_json, with_attachment
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
-from wbcbench.core.version import __version__
-from wbcbench.report.publish import ALL_FORMATS, publish_built
+from wbcbench.energy.account import remake_attachment, remake_record
+from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.run.finalise import finalise_abandoned
-
-_RUN_FILES = (
-    run_folder.SPEC, run_folder.BEGAN, run_folder.CHANNELS, run_folder.RECORD, run_folder.MARKS,
-    run_folder.EPOCHS, run_folder.PREDICTIONS, run_folder.ATTACHMENT, run_folder.LOG,
-    run_folder.TRACES, run_folder.ATTACHED_TRACE, f"{run_folder.TELEMETRY}/*.csv",
-)  # fmt: skip
-_STUDY_FILES = (study_folder.PLAN, study_folder.EARLIER_PLANS)
+from wbcbench.table import derive
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +83,15 @@ class Written:
         size_bytes: Of the zip, or of all files of the folder.
         files: In the payload.
         submission: Its document.
+        remade: Runs that another version had accounted for otherwise, with the fields of their
+            records that are others in the bundle.
     """
 
     path: Path
     size_bytes: int
     files: int
     submission: Submission
+    remade: Mapping[str, tuple[str, ...]]
 
 
 def submit(order: Order) -> Written:
@@ -109,7 +115,7 @@ def submit(order: Order) -> Written:
         with tempfile.TemporaryDirectory(dir=parent, prefix=".wbcbench-submit-") as temporary:
             return _make_bundle(order, source, Path(temporary))
     except OSError as error:
-        raise _explain_write_error(parent, error) from error
+        raise explain_write_error(parent, error) from error
 
 
 def _refuse_running(source: Path) -> None:
@@ -135,31 +141,29 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     redactor = make_redactor(folders) if order.redact else None
     for folder in folders:
         _copy_study(folder, payload, redactor)
+    remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
     study = SubmittedStudy(payload, order.study)
     describe.refuse_synthetic(study, allowed=order.allow_synthetic)
-    top = f"submission-{order.study}-{study.ended_utc[:10]}"
+    top = layout.bag_name(order.study, study.ended_utc)
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_existing(target, force=order.force)
     submission = _write_contents(order, study, redactor)
-    info = {
-        "Bagging-Date": submission.created_utc[:10],
-        "Bag-Software-Agent": f"wbcbench {__version__}",
-        "Contact-Name": ", ".join(author.name for author in submission.authors),
-        "External-Description": submission.title,
-        "External-Identifier": top,
-        "Bag-Group-Identifier": layout.SCHEMA,
-    }
-    write_bag(bag, info)
+    write_bag(bag, list_bag_info(submission))
     files = len(layout.list_files(payload))
     size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
     if order.as_zip:
         folder, bag = bag, temporary / "bag.zip"
         write_zip(folder, bag, top)
         size_bytes = bag.stat().st_size
+    replace_bundle(target, bag, temporary)
+    return Written(target, size_bytes, files, submission, remade)
+
+
+def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
+    """Put a whole bundle into its place; what was there goes with the temporary folder."""
     if target.exists():
         target.rename(temporary / "before")
-    bag.rename(target)
-    return Written(target, size_bytes, files, submission)
+    new.rename(target)
 
 
 def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
@@ -168,8 +172,8 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
     runs = study_runs(source.parent, source.name)
     for run in runs:
         run.pack_traces()
-    folders = [(run.path, target / run.run_id, _RUN_FILES) for run in runs]
-    for folder, into, patterns in (*folders, (source, target, _STUDY_FILES)):
+    folders = [(run.path, target / run.run_id, layout.RUN_FILES) for run in runs]
+    for folder, into, patterns in (*folders, (source, target, layout.STUDY_FILES)):
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             if path.is_symlink() or path.parent.is_symlink():
                 raise UsageError(
@@ -179,23 +183,36 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
             copy_file(path, into, path.relative_to(folder).as_posix(), redactor)
 
 
+def _account_again(studies: Iterable[Path]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Write what today's rules make of the copied runs; yields those of which it is something else.
+
+    Where traces or marks were lost, the record says more than they do, and stays.
+    """
+    for run in (run for folder in studies for run in study_runs(folder.parent, folder.name)):
+        own = run.read_own_record()
+        if (own.channels and not run.has_traces) or (own.windows and not run.marks_path.is_file()):
+            continue
+        before = run.read_record()
+        remade = remake_record(run, own)
+        attachment = remake_attachment(run, remade)
+        after = with_attachment(remade, attachment) if attachment else remade
+        stated, again = (json.loads(to_json(record)) for record in (before, after))
+        changed = tuple(name for name in again if any(find_differences(stated[name], again[name])))
+        if changed:
+            write_atomically(run.record_path, to_json(remade))
+            if attachment:
+                write_atomically(run.attachment_path, attachment_to_json(attachment))
+            if run.epochs_path.exists():
+                write_atomically(run.epochs_path, derive.format_epochs_csv(remade))
+            yield run.run_id, changed
+
+
 def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | None) -> Submission:
     """Everything that is made from the copy, in the order in which one depends on another."""
-    table.write_table(study.folder)
-    comparison = study.comparison
-    contrasts = format_contrasts_csv(comparison) if comparison else ",".join(COLUMNS) + "\n"
-    write_atomically(study.folder / layout.CONTRASTS, contrasts.encode())
-    for run in study.runs:
-        folder = study.folder / run.run_id
-        write_atomically(folder / layout.PHASES, format_phases(run.record))
-        if (boamps := format_boamps(run, order.licence)) is not None:
-            write_atomically(folder / layout.BOAMPS, boamps)
-    dataset = inputs.write_images(study, order.data)
-    describe.write_settings(study)
-    inputs.write_code(study, redactor)
-    describe.write_schemas(study)
-    folder = study.payload / layout.report_dir(study.name)
-    publish_built(study.report, study.reported, folder, order.formats)
+    dataset, images = make_images(study, order.data)
+    write_code(study, redactor)
+    _write_files(study.payload, images | make_tables(study, order.licence) | make_contrasts(study))
+    _write_files(study.payload, make_descriptions(study) | make_report(study, order.formats))
     retained = describe.list_retained(study)
     submission = describe.build_submission(
         study,
@@ -206,10 +223,17 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
         dataset=dataset,
         redaction=redactor.summary(retained) if redactor else Redaction(applied=False),
     )
-    documents.write_documents(study, submission)
-    write_json(study.payload / layout.SUBMISSION, submission)
-    write_crate(study, submission)
+    documents = make_documents(study, submission)
+    _write_files(study.payload, documents | {layout.SUBMISSION: document.to_json(submission)})
+    _write_files(study.payload, {layout.CRATE: make_crate(study, submission)})
     return submission
+
+
+def _write_files(payload: Path, files: Files) -> None:
+    for name, data in files.items():
+        path = payload / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
 
 
 def _refuse_existing(target: Path, *, force: bool) -> None:
@@ -229,7 +253,8 @@ def _refuse_existing(target: Path, *, force: bool) -> None:
         )
 
 
-def _explain_write_error(parent: Path, error: OSError) -> UsageError:
+def explain_write_error(parent: Path, error: OSError) -> UsageError:
+    """The error of a bundle that cannot be written, with the way out."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     reason = "the disk is full" if is_full else (error.strerror or str(error))
     if is_full and parent.exists():
@@ -260,6 +285,10 @@ def format_lines(written: Written) -> Iterator[str]:
     contents = ", ".join([count_of(runs.done + runs.spoiled, "run"), *energies])
     waste = f"; {count_of(runs.spoiled, 'spoiled run')} counted as waste" if runs.spoiled else ""
     yield f"{written.path}   {mb_from_bytes(written.size_bytes):.1f} MB   ({contents}{waste})"
+    if written.remade:
+        fields = ", ".join(sorted({name for names in written.remade.values() for name in names}))
+        count = count_of(len(written.remade), "run")
+        yield f"Note: {count} of another version, accounted again by today's rules: {fields}."
     if submission.git.note:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
@@ -275,6 +304,7 @@ def build_document(written: Written) -> dict[str, Any]:
         "path": str(written.path),
         "bytes": written.size_bytes,
         "files": written.files,
+        "remade": {run_id: list(names) for run_id, names in written.remade.items()},
         "claims": len(written.submission.claims),
         **{name: submission[name] for name in names},
     }

@@ -65,7 +65,10 @@ def plan(
     # The plan of a study keeps its date.
     stored_utc = read_stored_utc(out, study) if out.name == PLAN else None
     options.write_output(out, to_json(study, stored_utc))
-    print_progress(f"{out} written (sha256 {study.sha256[:12]}…). Start: wbcbench sweep {out}")
+    print_progress(f"{out} written. Start: wbcbench sweep {out}")
+    print_progress(
+        f"Post its digest before the first run, for `wbcbench verify --plan-digest`: {study.sha256}"
+    )
 
 
 def print_runs(study: Plan, states: Sequence[str] = ()) -> None:

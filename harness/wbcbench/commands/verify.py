@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
 from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
@@ -21,40 +22,66 @@ Rerun = Annotated[
     bool, typer.Option("--rerun", help="Train a block again and compare; takes as long as it did.")
 ]
 Block = Annotated[int | None, typer.Option(min=0, help="Which block. [default: the first]")]
+Signers = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", exists=True, dir_okay=False, help="Require a signature by a key in FILE."
+    ),
+]
+Digest = Annotated[
+    str | None, typer.Option(metavar="SHA256", help="Require the plan that was posted so.")
+]
 RunId = Annotated[str | None, typer.Option(help="One run instead of a block.")]
 
 
 def verify(
     bundle: options.Bundle,
     strict: Strict = False,
+    allowed_signers: Signers = None,
+    plan_digest: Digest = None,
     rerun: Rerun = False,
     block: Block = None,
     run: RunId = None,
     data: options.Data = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Check a bundle offline and recompute its numbers; exit 6 if a check fails."""
-    from wbcbench.bundle.rerun import Sameness
+    """Check a bundle offline and recompute it; exit 6 if a check fails, 8 if one is left out."""
     from wbcbench.bundle.verify import inspect
 
     if rerun:
         require_training()
     elif block is not None or run is not None:
         raise UsageError("--block and --run choose what --rerun trains again; add --rerun.")
-    report = inspect.verify(bundle, strict=strict)
+    report = inspect.verify(
+        bundle,
+        strict=strict,
+        allowed_signers=allowed_signers,
+        plan_digest=_parse_digest(plan_digest) if plan_digest else None,
+    )
     if not as_json:
         typer.echo(inspect.as_text(report))
     again = _train_again(bundle, block, run, data, as_json=as_json) if rerun else []
     if as_json:
         more = {"rerun": [asdict(result) for result in again]} if rerun else {}
         options.print_json(inspect.as_document(report) | more)
-    if not report.verified:
+    if report.result is inspect.Result.NOT_VERIFIED:
         raise VerificationError(f"{bundle} is not verified: see the checks marked FAIL.")
-    different = [
-        run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
-    ]
-    if different:
+    if different := [run.run_id for run in again if run.is_different]:
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
+    if report.result is inspect.Result.IN_PART:
+        raise PartlyVerifiedError(
+            f"{bundle} is verified in part: see the checks marked [ ] for what is left, and why."
+        )
+
+
+def _parse_digest(text: str) -> str:
+    """The digest of a plan, or its first digits, as it was posted."""
+    digest = text.strip().lower().removeprefix("sha256:").strip(" …")
+    if not re.fullmatch(r"[0-9a-f]{12,64}", digest):
+        raise UsageError(
+            f"'{text}' is no digest of a plan: 64 hexadecimal digits, or the first 12 or more."
+        )
+    return digest
 
 
 def _train_again(

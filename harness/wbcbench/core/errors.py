@@ -8,6 +8,7 @@
     ├── InconclusiveError      5   `--strict` and the interval straddles the limit
     ├── VerificationError      6   a bundle does not hold what it claims
     ├── RunsFailedError        7   some runs of a study failed; the others are kept
+    ├── PartlyVerifiedError    8   what could be checked of a bundle holds; a part could not be
     └── InterruptedRunError  130   Ctrl-C
 
 A message says what happened, where, why it matters, and the way out.
@@ -65,6 +66,12 @@ class RunsFailedError(WbcbenchError):
     """At least one run of the study failed; finished runs are kept."""
 
     exit_code = 7
+
+
+class PartlyVerifiedError(WbcbenchError):
+    """Nothing in a bundle is wrong, but a part could not be checked here, nor anything equal."""
+
+    exit_code = 8
 
 
 class InterruptedRunError(WbcbenchError):

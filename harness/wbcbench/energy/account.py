@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from wbcbench.core.board_state import BoardSample
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.quality import QualityWarning, worst_quality
 from wbcbench.core.record import (
+    Attachment,
     Circumstances,
     DatasetFacts,
     Epoch,
@@ -43,6 +44,9 @@ from wbcbench.energy.warnings import make_warning
 
 T = TypeVar("T")
 
+SHARED_MACHINE, SHARED_PROCESSOR = SHARING = ("shared-machine", "shared-processor")
+"""Warnings of a run beside which another one went on."""
+
 ABANDONED = frozenset({"recorder-died", "finalised-by-force"})
 """Kinds of failures after which the last polls may be missing, also of windows that had ended."""
 
@@ -62,7 +66,10 @@ def account(
     events = replay(run.read_messages())
     is_abandoned = error is not None and error.kind in ABANDONED
     cut = events.close_open(_find_trace_end_s(traces), is_abandoned=is_abandoned)
-    read = traces, circumstances, events.windows, run.read_telemetry(), run.read_cpu_time()
+    # A bundle names boards by hashes, whose order is another than that of the boards.
+    order = {trace.channel.device: place for place, trace in enumerate(reversed(traces))}
+    boards = sorted(run.read_telemetry().items(), key=lambda log: -order.get(log[0], 0))
+    read = traces, circumstances, events.windows, dict(boards), run.read_cpu_time()
     evidence = collect_evidence(*read, cut=cut, spec=spec)
     if not spec.is_program:  # how a program ends says nothing of its joules
         model = events.model
@@ -80,6 +87,29 @@ def account(
         )
     record = _build_record(run, circumstances, events, evidence)
     return replace(record, status=status, error=error or events.failure)
+
+
+def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
+    """The record that a run's folder gives.
+
+    What the recorder knew at the end is its last message; older ones wrote none, and what they
+    observed is taken from ``record``: whether others measured, by its warnings.
+    """
+    codes = {warning.code for warning in record.warnings}
+    seen: dict[str, Any] = {f.name: getattr(record, f.name, None) for f in fields(Circumstances)}
+    seen |= {"shared": SHARED_MACHINE in codes, "cpu_shared": SHARED_PROCESSOR in codes}
+    circumstances = Circumstances(**(seen | run.read_end()))
+    remade = account(run, circumstances, record.status, record.error)
+    return replace(remade, ended_utc=record.ended_utc, schema=record.schema)
+
+
+def remake_attachment(run: RunDir, record: RunRecord) -> Attachment | None:
+    """An external meter's joules from its polls; ``None`` if none was attached."""
+    attachment, trace = run.read_attachment(), run.read_attached_trace()
+    if attachment is None or trace is None:
+        return None
+    appraisal = appraise_run([trace], record.windows, record.spec, None)
+    return replace(attachment, energies=appraisal.energies, budgets=appraisal.budgets)
 
 
 def collect_evidence(

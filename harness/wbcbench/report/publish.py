@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
+from wbcbench.core.provenance import program_sha256
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, require_study
 
@@ -96,22 +97,27 @@ def publish(
     return list(refresh(results, study, out, formats, force=True).files)
 
 
-def publish_built(
-    report: Report, study: ReportStudy, folder: Path, formats: Sequence[str] = PAGE_FORMATS
-) -> list[Path]:
-    """As :func:`publish`, of a report that its caller needs too: to build it takes long.
+def build_report_files(
+    report: Report, study: ReportStudy, formats: Sequence[str] = PAGE_FORMATS
+) -> dict[str, bytes]:
+    """The files of a report that is built already, and their list; nothing is written.
 
     Args:
         report: Built of ``study``.
         study: Read from a folder by :func:`read_report_study`.
-        folder: Where the files go.
         formats: Names in ``report.formats.FORMATS``.
 
     Raises:
-        UsageError: There is no such format, or ``folder`` cannot be written.
+        UsageError: There is no such format.
     """
+    from wbcbench.report.formats import build_files, known_formats
+
+    files = build_files(report, study, formats)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     inputs = _hash_inputs(study.folder) if study.folder else ""
-    return list(_write(report, study, folder, formats, inputs).files)
+    return files | {
+        MANIFEST_FILE: format_manifest(Manifest(inputs, known_formats(formats), digests))
+    }
 
 
 def refresh(
@@ -177,7 +183,7 @@ def _write(
             manifest = Manifest(inputs, names, {**digests, **last.files, **digests})
         elif last:
             removed = _remove_unchanged(folder, last.files, set(last.files) - set(files))
-        write_manifest(folder, manifest)
+        write_atomically(folder / MANIFEST_FILE, format_manifest(manifest))
     except OSError as error:
         raise UsageError(
             f"The report cannot be written to {folder}: {error.strerror}. Choose another folder "
@@ -195,12 +201,6 @@ def _hash_inputs(study_dir: Path) -> str:
 
 
 @cache
-def program_sha256() -> str:
-    """The digest of this program's own files, of whatever version they call themselves."""
-    return hashlib.sha256("\n".join(_list_code()).encode()).hexdigest()
-
-
-@cache
 def _list_program() -> tuple[str, ...]:
     def find_version(name: str) -> str:
         try:
@@ -208,13 +208,7 @@ def _list_program() -> tuple[str, ...]:
         except PackageNotFoundError:
             return "absent"
 
-    return (*(f"{name} {find_version(name)}" for name in RENDERERS), *_list_code())
-
-
-def _list_code() -> list[str]:
-    package = Path(__file__).parents[1]
-    sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    return [f"{path.relative_to(package)} {sha256_of(path)}" for path in sources]
+    return (*(f"{name} {find_version(name)}" for name in RENDERERS), program_sha256())
 
 
 def _iterate_study(study_dir: Path) -> Iterator[str]:
@@ -240,10 +234,9 @@ def read_manifest(folder: Path) -> Manifest | None:
     return manifest if is_valid else None
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write it beside the files that it lists."""
-    text = json.dumps(asdict(manifest), indent=1, sort_keys=True)
-    write_atomically(folder / MANIFEST_FILE, f"{text}\n".encode())
+def format_manifest(manifest: Manifest) -> bytes:
+    """The list as it stands beside the files that it names."""
+    return (json.dumps(asdict(manifest), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _remove_unchanged(folder: Path, digests: Mapping[str, str], names: Iterable[str]) -> list[Path]:

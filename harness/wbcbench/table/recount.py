@@ -13,9 +13,9 @@ from typing import Any
 
 from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
-from wbcbench.core.record import Circumstances, RunRecord, Scores
+from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
-from wbcbench.energy.account import account
+from wbcbench.energy.account import remake_record
 from wbcbench.energy.appraise import ReviewedTrace, appraise_run, review_traces
 from wbcbench.train.scores import score
 
@@ -111,31 +111,13 @@ def _compute_fields(run: RunDir, own: RunRecord, available: frozenset[Source]) -
     """The fields that can be computed again, by name."""
     fields: dict[str, Any] = {}
     if run.marks_path.is_file():
-        accounted = account(run, _read_circumstances(run, own), own.status, own.error)
+        accounted = remake_record(run, own)
         fields |= {name: getattr(accounted, name) for name in SOURCES}
     if own.test and run.predictions_path.is_file():
         fields |= _compute_scores(run.predictions_path, own, own.test)
     if own.status != "done" and Source.TRACES not in available:
         fields.pop("windows", None)  # those that were cut end where the trace did
     return {name: value for name, value in fields.items() if available.issuperset(SOURCES[name])}
-
-
-def _read_circumstances(run: RunDir, own: RunRecord) -> Circumstances:
-    """What only the recorder saw, from the record; from its beginning, whether others ran too."""
-    began = run.read_began()
-    return Circumstances(
-        started_utc=own.started_utc,
-        provenance=own.provenance,
-        meters=own.meters,
-        absent=own.absent,
-        sampling=own.sampling,
-        recorder_cpu_s=own.recorder_cpu_s,
-        trainer_cpu_s=own.trainer_cpu_s,
-        trainer_rss_peak_bytes=own.trainer_rss_peak_bytes,
-        shared=began.shared if began else False,
-        cpu_shared=began.cpu_shared if began else False,
-        sensor_cards=own.sensor_cards,
-    )
 
 
 def _compute_scores(path: Path, own: RunRecord, test: Scores) -> dict[str, Scores | None]:

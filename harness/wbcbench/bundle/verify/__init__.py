@@ -21,15 +21,21 @@ class Status(StrEnum):
     OK = "ok"
     WARNING = "warning"  # worth knowing; the bundle's statements may still be true
     ERROR = "error"  # a statement of the bundle is false
-    NOT_CHECKED = "not_checked"  # cannot be checked here, and why
+    NOT_CHECKED = "not_checked"  # cannot be checked here, nor anything equal, and why
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of one check, with one line of detail."""
+    """The result of one check.
+
+    Attributes:
+        status, detail: With one line of detail.
+        remark: What the last line must say of the whole bundle; empty for most.
+    """
 
     status: Status
     detail: str
+    remark: str = ""
 
 
 def report_outcome(good: str, errors: Sequence[str] = (), warnings: Sequence[str] = ()) -> Outcome:

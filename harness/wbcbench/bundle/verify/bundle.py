@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.bounds import BOUNDS, Bounds, quote, require_readable
+from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import (
     Predictions,
@@ -43,15 +44,24 @@ class Bundle:
     Attributes:
         root: The bag.
         digests: Every file's SHA-256, by its path in the bag.
+        allowed_signers: File of the keys of which one must have signed it.
+        plan_digest: How the digest of its plan was posted before its first run.
     """
 
     root: Path
     digests: Mapping[str, str] = field(repr=False)
+    allowed_signers: Path | None = None
+    plan_digest: str | None = None
 
     @property
     def data(self) -> Path:
         """The payload."""
         return self.root / layout.PAYLOAD
+
+    @property
+    def has_signature(self) -> bool:
+        """Whether somebody signed the bag."""
+        return layout.SIGNATURE in self.digests
 
     def has(self, name: str) -> bool:
         """Whether the payload holds this file."""
@@ -91,9 +101,9 @@ class Bundle:
 
     @cached_property
     def version_differences(self) -> str:
-        """The renderers that have another version here than where the bundle was made.
+        """The renderers that have another version here than the bundle says of itself.
 
-        Figures may then differ byte by byte, which is not an error of the bundle.
+        How a page or a drawing looks may then differ; what it says may not.
         """
         stated, here = self.document.renderer, describe.list_renderers()
         return ", ".join(
@@ -103,9 +113,14 @@ class Bundle:
         )
 
     @property
-    def is_same_source(self) -> bool:
-        """Whether this very source made the bundle, so that it must make every word again."""
-        return self.document.renderer.get("source") == describe.list_renderers()["source"]
+    def study(self) -> SubmittedStudy:
+        """The study as ``submit`` saw it; read once while the results stay the same."""
+        return create_study(self.data, self.document.study, self.results_digest)
+
+    @cached_property
+    def results_digest(self) -> str:
+        """Of everything that the study is read from."""
+        return self.compute_digest(f"{layout.RESULTS}/")
 
     @cached_property
     def study_dir(self) -> Path:
@@ -165,6 +180,12 @@ class Bundle:
         return _read_predictions(self, run)
 
 
+@lru_cache(maxsize=16)
+def create_study(data: Path, name: str, digest: str) -> SubmittedStudy:
+    """A study of these files; its comparison and its report are computed once."""
+    return SubmittedStudy(data, name)
+
+
 def cache_by_files(compute: Callable[[RunDir], T]) -> Callable[[Bundle, RunDir], T]:
     """Compute a result of a run once for as long as the run's files stay the same."""
 
@@ -205,8 +226,7 @@ def load_bundle(root: Path, bounds: Bounds = BOUNDS) -> Bundle:
     bundle = Bundle(root, digests)
     if bundle.has(layout.SUBMISSION):
         plain = parse_json(bundle.read(layout.SUBMISSION))
-        schema = plain.get("schema") if isinstance(plain, dict) else None
-        if isinstance(schema, str) and (problem := document.describe_format_problem(schema)):
+        if isinstance(plain, dict) and (problem := document.describe_format_problem(plain)):
             raise VerificationError(problem)
     return bundle
 

@@ -11,20 +11,17 @@ import numpy as np
 from wbcbench.bundle.document import to_plain
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
-from wbcbench.bundle.verify.records import compare_records, find_differences, is_measured
-from wbcbench.core.record import Attachment, RunRecord, attachment_from_json
+from wbcbench.bundle.verify.likeness import find_differences
+from wbcbench.bundle.verify.records import compare_records, is_measured
+from wbcbench.core import run_folder
+from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Channel, Kind
 from wbcbench.core.window import TRAIN, WindowEnergy, is_consecutive, is_validation
 from wbcbench.energy import thresholds
-from wbcbench.energy.appraise import (
-    Appraisal,
-    ReviewedTrace,
-    TraceReview,
-    appraise_run,
-    review_traces,
-)
+from wbcbench.energy.account import remake_attachment
+from wbcbench.energy.appraise import ReviewedTrace, TraceReview, review_traces
 from wbcbench.energy.faults import Flaw
 from wbcbench.energy.source import primary_source, source_gap_s, source_samples
 
@@ -80,7 +77,7 @@ def check_energies(bundle: Bundle) -> Outcome:
         windows += len(record.energies)
         faults += check_traces(bundle, run).faults
         changed = [f"{run.run_id}: {d}." for d in compare_records(bundle, run) if is_measured(d)]
-        (errors if bundle.is_same_source else warnings).extend(changed)
+        errors += changed
         errors += check_traces(bundle, run).differences
         errors += [*_check_plausible(record), *_check_attachment(run, record)]
         warnings += _check_agreement(record)
@@ -186,15 +183,16 @@ def _check_attachment(run: RunDir, record: RunRecord) -> Iterator[str]:
     """An external meter's energy from its polls."""
     if not run.has_attachment:
         return
-    path = run.attachment_path
-    attachment = attachment_from_json(path.read_bytes(), path.name)
-    trace = run.read_attached_trace()
-    if trace is None:
+    path = run.path / run_folder.ATTACHED_TRACE
+    if not path.is_file():
         yield f"{run.run_id}: an external meter is attached without its polls."
         return
-    appraisal = appraise_run([trace], record.windows, record.spec, None)
-    sides: tuple[Attachment | Appraisal, ...] = (attachment, appraisal)
-    stated, again = (to_plain([*map(asdict, s.energies), *map(asdict, s.budgets)]) for s in sides)
+    sides = run.read_attachment(), remake_attachment(run, record)
+    stated, again = (
+        to_plain([*map(asdict, side.energies), *map(asdict, side.budgets)])
+        for side in sides
+        if side
+    )
     for difference in find_differences(stated, again):
         yield f"{run.run_id}: attached{difference}."
 

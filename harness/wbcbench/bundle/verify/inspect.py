@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,15 @@ from wbcbench.core.errors import VerificationError, WbcbenchError
 from wbcbench.core.text import count_of, printable
 
 SCHEMA = "wbcbench.verify/2"
+
+
+class Result(StrEnum):
+    """What a bundle as a whole is."""
+
+    VERIFIED = "verified"
+    IN_PART = "verified in part"  # nothing is wrong, but something could not be checked here
+    NOT_VERIFIED = "not verified"
+
 
 _SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Status.ERROR: "FAIL"}
 
@@ -60,20 +70,47 @@ class Inspection:
         return list(self.statuses.values()).count(Status.WARNING)
 
     @property
+    def result(self) -> Result:
+        """Verified where every check was made and none failed."""
+        if self.errors:
+            return Result.NOT_VERIFIED
+        is_partial = Status.NOT_CHECKED in self.statuses.values()
+        return Result.IN_PART if is_partial else Result.VERIFIED
+
+    @property
     def verified(self) -> bool:
-        """Whether no check failed."""
-        return self.errors == 0
+        """Whether every check was made and none failed."""
+        return self.result is Result.VERIFIED
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the result alone must know."""
+        return [outcome.remark for outcome in self.outcomes.values() if outcome.remark]
 
 
-def verify(source: Path, *, strict: bool = False) -> Inspection:
+def verify(
+    source: Path,
+    *,
+    strict: bool = False,
+    allowed_signers: Path | None = None,
+    plan_digest: str | None = None,
+) -> Inspection:
     """Check a bundle, a folder or a zip, from its own files only.
+
+    Args:
+        source: The bundle.
+        strict: Whether warnings count as errors.
+        allowed_signers: File of OpenSSH with the keys of which one must have signed it.
+        plan_digest: That its plan must have, as posted before the first run.
 
     Raises:
         UsageError: There is no such bundle.
     """
     try:
         with opened(source) as root:
-            return Inspection(inspect(load_bundle(root)), strict)
+            bundle = load_bundle(root)
+            asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
+            return Inspection(inspect(asked), strict)
     except VerificationError as error:
         first, *others = registry.VERIFICATIONS
         rest = dict.fromkeys(others, report_not_checked("The bundle was refused unread."))
@@ -100,6 +137,8 @@ def as_document(inspection: Inspection) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "verified": inspection.verified,
+        "result": inspection.result.value,
+        "remarks": inspection.remarks,
         "checks": [
             {"id": name, "status": statuses[name].value, "detail": outcome.detail}
             for name, outcome in inspection.outcomes.items()
@@ -116,8 +155,8 @@ def as_text(inspection: Inspection) -> str:
         for name, outcome in inspection.outcomes.items()
     ]
     counts = f"{count_of(inspection.warnings, 'warning')}, {count_of(inspection.errors, 'error')}"
-    result = "VERIFIED" if inspection.verified else "NOT VERIFIED"
-    return "\n".join([*lines, f"{counts}: {result}"])
+    remarks = "".join(f" ({printable(remark)})" for remark in inspection.remarks)
+    return "\n".join([*lines, f"{counts}: {inspection.result.upper()}{remarks}"])
 
 
 def get_title(name: str) -> str:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
+from pydantic import JsonValue
+
 from wbcbench.bundle import layout
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import group_values
-from wbcbench.bundle.verify.statements import list_changed_files
+from wbcbench.bundle.verify.statements import compare_descriptions
 from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import count_of
-from wbcbench.core.trace import Origin
+from wbcbench.core.trace import Domain, Origin
+from wbcbench.energy.account import ABANDONED, SHARING
 from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import identity_without_images
 from wbcbench.table.columns import Cell
 
-_REQUIRED_EQUAL = (*ALWAYS, *ENERGY, *MACHINE, "gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256")
-_EXPECTED_EQUAL = ("wbcbench_version", "git_commit", "python_version", "os", "cpu_governor")
+_EXPECTED_EQUAL = (
+    *ALWAYS, *ENERGY, *MACHINE, "gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256",
+    "wbcbench_version", "git_commit", "python_version", "os", "cpu_governor",
+)  # fmt: skip
 
 _MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
 """CodeCarbon's names of models, which have no sensor."""
@@ -41,23 +45,42 @@ def check_plan(bundle: Bundle) -> Outcome:
     specs = [run.read_spec() for run in bundle.runs]
     records = sorted(bundle.records.values(), key=lambda r: (r.started_utc, r.run_id))
     errors = [*_find_missing_attempts(specs), *_check_dates(records)]
+    if bundle.plan_digest is not None:
+        errors += _compare_posted(bundle.plan_digest, the_plan)
     if the_plan is None:
         warning = "There is no plan, so the comparison was not fixed before the runs."
         return report_outcome("", errors, [warning])
-    errors += [*_check_plan_date(bundle, records), *_compare_with_plan(the_plan, specs, records)]
+    plans = _read_plans(bundle)
+    foreign = [r for r in records if _name_plan(r) not in {None, *(p.sha256 for p, _ in plans)}]
+    if foreign and not any(_name_plan(r) == the_plan.sha256 for r in records):
+        digest = str(_name_plan(foreign[0]))[:12]
+        errors.append(f"{foreign[0].run_id} and all others belong to another plan, {digest}.")
+    errors += _compare_with_plans(the_plan, plans, specs, records)
     warnings = []
     there = set(map(_make_key, specs))
     planned = [spec for spec in the_plan.runs if spec.block <= the_plan.blocks]
     if missing := [spec for spec in planned if _make_key(spec) not in there]:
         warnings.append(f"{len(missing)} planned runs were not carried out.")
-    firsts = [r.spec for r in records if r.spec.repeat == 1 and r.spec.block_attempt == 1]
-    orders = [spec.order_global for spec in firsts]
+    own = [r.spec for r in records if _name_plan(r) == the_plan.sha256]
+    orders = [s.order_global for s in own if s.repeat == 1 and s.block_attempt == 1]
     if orders != sorted(orders):
         warnings.append("The runs were not started in the order of the plan.")
-    if count := len(list(bundle.study_dir.glob(study_folder.EARLIER_PLANS))):
-        warnings.append(f"The plan was replaced {count} time(s); the bundle holds the old ones.")
+    if len(plans) > 1:
+        warnings.append(
+            f"The plan was replaced {len(plans) - 1} time(s); the bundle holds the old ones."
+        )
+    if foreign:
+        warnings.append(f"{count_of(len(foreign), 'run')} of a plan that is not in the bundle.")
     good = f"Plan {the_plan.sha256[:12]} of {the_plan.blocks} blocks, made before the first run."
     return report_outcome(good, errors, warnings)
+
+
+def _compare_posted(digest: str, the_plan: Plan | None) -> Iterator[str]:
+    """Whether the plan is the one whose digest was made public before the first run."""
+    if the_plan is None:
+        yield f"There is no plan, and one with the digest {digest[:12]} was posted."
+    elif not the_plan.sha256.startswith(digest):
+        yield f"The plan has the digest {the_plan.sha256[:12]}, not {digest[:12]} as posted."
 
 
 def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
@@ -77,47 +100,80 @@ def _check_dates(records: Sequence[RunRecord]) -> Iterator[str]:
         if _parse_date(record.ended_utc) < _parse_date(record.started_utc):
             yield f"{record.run_id} ended before it began."
     known = [record for record in records if record.provenance.get("host_id") is not None]
-    is_one_host = len({record.provenance["host_id"] for record in known}) == 1
     for before, after in pairwise(known):
-        if is_one_host and _parse_date(after.started_utc) < _parse_date(before.ended_utc):
+        if (
+            before.provenance["host_id"] == after.provenance["host_id"]
+            and not _may_overlap(before, after)
+            and _parse_date(after.started_utc) < _parse_date(before.ended_utc)
+        ):
             yield f"{after.run_id} began before {before.run_id} ended, on the same machine."
+
+
+def _may_overlap(before: RunRecord, after: RunRecord) -> bool:
+    """Whether two runs of one machine could go on at once, or the first is dated later.
+
+    Runs on different boards may, and those that were allowed to share; each is warned of. The
+    record of one whose recorder died is dated when somebody wrote it.
+    """
+    if before.error is not None and before.error.kind in ABANDONED:
+        return True
+    boards = [{c.device for c in r.channels if c.domain is Domain.GPU} for r in (before, after)]
+    is_warned = any(w.code in SHARING for r in (before, after) for w in r.warnings)
+    return is_warned or (all(boards) and not boards[0] & boards[1])
 
 
 def _parse_date(utc: str) -> datetime:
     return datetime.fromisoformat(utc)
 
 
-def _check_plan_date(bundle: Bundle, records: Sequence[RunRecord]) -> Iterator[str]:
-    saved_utc = json.loads((bundle.study_dir / study_folder.PLAN).read_bytes()).get("stored_utc")
-    if saved_utc is None:
-        yield "The plan has no date."
-    elif records and _parse_date(saved_utc) > _parse_date(records[0].started_utc):
-        yield f"The plan is of {saved_utc}, after the first run began ({records[0].started_utc})."
-    digests = {plan.from_json(path).sha256 for path in bundle.study_dir.glob(study_folder.PLANS)}
-    for record in records:
-        sha256 = record.provenance.get("plan_sha256")
-        if sha256 is not None and sha256 not in digests:
-            yield f"{record.run_id} belongs to another plan, {str(sha256)[:12]}."
+def _read_plans(bundle: Bundle) -> list[tuple[Plan, str | None]]:
+    """The plan and those it replaced, with their dates."""
+    paths = sorted(bundle.study_dir.glob(study_folder.PLANS))
+    plans = ((path, plan.from_json(path)) for path in paths)
+    return [(each, plan.read_stored_utc(path, each)) for path, each in plans]
 
 
-def _compare_with_plan(
-    the_plan: Plan, specs: Sequence[RunSpec], records: Sequence[RunRecord]
+def _name_plan(record: RunRecord) -> JsonValue:
+    """The digest of the plan that a run was carried out under; ``None`` for a single run."""
+    return record.provenance.get("plan_sha256")
+
+
+def _compare_with_plans(
+    the_plan: Plan,
+    plans: Sequence[tuple[Plan, str | None]],
+    specs: Sequence[RunSpec],
+    records: Sequence[RunRecord],
 ) -> Iterator[str]:
-    """Every run is in the plan at its place; none before the last that began is missing."""
-    planned = {_make_key(spec): spec for spec in the_plan.runs}
-    specs_by_key = {_make_key(spec): spec for spec in specs}
-    last = max((spec.order_global for spec in specs), default=0)
-    finished = {record.run_id for record in records}
-    for spec in specs:
-        match = planned.get(_make_key(spec))
+    """Every run is in its plan, at its place and later; none before the last one is missing.
+
+    Single runs may lie beside a plan, and so may runs of another plan that were merged into it.
+    """
+    keys = {each.sha256: {_make_key(spec): spec for spec in each.runs} for each, _ in plans}
+    dates = {each.sha256: stored_utc for each, stored_utc in plans}
+    if None in dates.values():
+        yield "The plan has no date."
+    for record in records:
+        spec, sha256 = record.spec, _name_plan(record)
+        if spec.block == 0 or sha256 not in {None, *keys} or not record.provenance:
+            continue
+        sha256 = the_plan.sha256 if sha256 is None else str(sha256)
+        match, stored_utc = keys[sha256].get(_make_key(spec)), dates[sha256]
         if match is None:
             yield f"{spec.run_id} is in no plan: its settings are others."
         elif (match.order_in_block, match.order_global) != (spec.order_in_block, spec.order_global):
             yield f"{spec.run_id} has another place than in the plan."
-        if spec.order_global < last and spec.run_id not in finished:
+        if stored_utc and _parse_date(stored_utc) > _parse_date(record.started_utc):
+            yield (
+                f"The plan is of {stored_utc}, after {spec.run_id} began ({record.started_utc})."
+            )
+    own = {r.run_id for r in records if _name_plan(r) in {None, the_plan.sha256}}
+    last = max((s.order_global for s in specs if s.run_id in own), default=0)
+    finished, there = {record.run_id for record in records}, set(map(_make_key, specs))
+    for spec in specs:
+        if 0 < spec.order_global < last and spec.run_id not in finished:
             yield f"{spec.run_id} has no record, but later runs have one."
-    for key, spec in planned.items():
-        if spec.order_global < last and key not in specs_by_key:
+    for key, spec in keys[the_plan.sha256].items():
+        if spec.order_global < last and key not in there:
             yield f"{spec.variant} of block {spec.block} was planned and is missing."
 
 
@@ -128,16 +184,17 @@ def _make_key(spec: RunSpec) -> str:
 def check_machines(bundle: Bundle) -> Outcome:
     """Same machine: GPU, driver, limits and locked libraries of all runs that are compared."""
     done = [run.row for run in map(bundle.view, bundle.finished) if run.is_done]
-    errors = list(_find_differing(done, _REQUIRED_EQUAL))
+    errors = list[str]()
     if bundle.has(layout.LOCK):
         sha256 = hashlib.sha256(bundle.read(layout.LOCK)).hexdigest()
         locks = {str(row["lock_sha256"]) for row in done if row["lock_sha256"]}
         if locks and sha256 not in locks:
             wanted = min(locks)[:12]
             errors.append(f"{layout.LOCK} is not the runs' lock ({sha256[:12]}, not {wanted}).")
-    if bundle.is_same_source and why_not_rebuilt(bundle) is None:
-        names = list_changed_files(bundle, layout.RESOLVED, layout.ENVIRONMENT, layout.HOST)
-        errors += (f"{name} differs from the runs." for name in names)
+    if why_not_rebuilt(bundle) is None:
+        names = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST, layout.GIT)
+        errors += compare_descriptions(bundle, names)
+    # Runs of two machines are honest: `compare` refuses them together, or the report says it.
     warnings = list(_find_differing(done, _EXPECTED_EQUAL))
     return report_outcome(
         f"{count_of(len(done), 'finished run')} on one machine with one lock file.",
@@ -155,19 +212,36 @@ def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> 
 
 
 def check_purity(bundle: Bundle) -> Outcome:
-    """No synthetic data: real sensors and images, and every uncommitted change included."""
-    errors = list[str]()
-    for record in bundle.records.values():
-        errors += _check_origins(record)
-        if any(channel.origin is Origin.SIMULATED for channel in record.channels):
-            errors.append(f"{record.run_id} used the simulated sensor, so its energy is not real.")
-        elif record.synthetic or (record.dataset is not None and record.dataset.synthetic):
-            errors.append(f"{record.run_id} used synthetic images, so its scores are not real.")
-        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF):
-            errors.append(f"{record.run_id} had uncommitted changes that are not in the bundle.")
-    unknown = sum(r.provenance.get("git_commit") is None for r in bundle.records.values())
+    """Synthetic data declared: else real sensors and images; uncommitted changes are included."""
+    records = bundle.records.values()
+    errors = [problem for record in records for problem in _check_origins(record)]
+    synthetic = [record for record in records if _is_synthetic(record)]
+    declared = bundle.document.synthetic
+    if synthetic and not declared:
+        errors.append(
+            f"{synthetic[0].run_id} used synthetic images or the simulated sensor, which the "
+            "bundle does not say."
+        )
+    real = [record for record in records if record.status == "done" and not _is_synthetic(record)]
+    if declared and real:
+        errors.append(f"Synthetic runs are mixed with {len(real)} real ones.")
+    errors += (
+        f"{record.run_id} had uncommitted changes that are not in the bundle."
+        for record in records
+        if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF)
+    )
+    unknown = sum(r.provenance.get("git_commit") is None for r in records)
     warnings = [f"The commit of {unknown} runs is unknown."] if unknown else []
-    return report_outcome("No run is synthetic; the code of every run is known.", errors, warnings)
+    good = "No run is synthetic; the code of every run is known."
+    if declared:
+        good = "Every run is synthetic, as the bundle says: synthetic images or simulated sensor."
+    remark = "synthetic: practice, no result to quote" if declared else ""
+    return replace(report_outcome(good, errors, warnings), remark=remark)
+
+
+def _is_synthetic(record: RunRecord) -> bool:
+    is_simulated = any(channel.origin is Origin.SIMULATED for channel in record.channels)
+    return is_simulated or record.synthetic or bool(record.dataset and record.dataset.synthetic)
 
 
 def _check_origins(record: RunRecord) -> Iterator[str]:

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import fields
 from typing import TypeVar
 
 from pydantic import JsonValue
 
-from wbcbench import table
 from wbcbench.bundle import layout
-from wbcbench.bundle.crate import format_boamps, format_phases
+from wbcbench.bundle.bounds import quote
+from wbcbench.bundle.make import make_tables
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
+from wbcbench.bundle.verify.likeness import compare_files, find_differences
 from wbcbench.core import run_folder
-from wbcbench.core.record import Circumstances, RunRecord, to_json
+from wbcbench.core.record import AT_END, Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
-from wbcbench.energy.account import account
+from wbcbench.energy.account import remake_record
 from wbcbench.table import derive
 
-_AT_END = frozenset(
-    ("meters", "sampling", "shared", "cpu_shared", "recorder_cpu_s", "trainer_cpu_s")
-) | {"trainer_rss_peak_bytes"}
-"""Circumstances that are known only when the run has ended."""
-_SHARED, _CPU_SHARED = "shared-machine", "shared-processor"
-_CIRCUMSTANCES = tuple(f.name for f in fields(Circumstances) if not f.name.endswith("shared"))
-
-_TOLERANCE = 1e-9
-
-# Another version must compute the same energies, but may appraise them differently.
-_APPRAISED = ("warnings", "quality", "budgets", "agreements")
 _MEASURED = (
     "energies", "budgets", "windows", "channels", "agreements", "telemetry", "cpu_loads",
 )  # fmt: skip
@@ -46,65 +34,25 @@ _UNIQUE = (run_folder.MARKS, run_folder.PREDICTIONS, run_folder.TRACES)
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V", bound=Hashable)
 
-Cells = Mapping[str, Mapping[str, str]]
-"""Rows of a CSV file by their key, then by column."""
-
 
 def check_rows(bundle: Bundle) -> Outcome:
     """Runs, records, table: every row follows from its record, every record from its folder."""
-    errors, warnings = [*_check_table(bundle)], list[str]()
-    licence = bundle.document.licence
-    for run in bundle.finished if bundle.is_same_source else ():
-        path = run.path / layout.BOAMPS
-        boamps = format_boamps(bundle.view(run), licence)
-        if (path.read_bytes() if path.is_file() else None) != boamps:
-            errors.append(f"{run.run_id}: {layout.BOAMPS} does not follow from the record.")
+    made = make_tables(bundle.study, bundle.document.licence)
+    errors, _ = compare_files(bundle, made)
+    errors += (
+        f"{name} does not follow from a record."
+        for name in bundle.list_names(f"{layout.study_dir(bundle.document.study)}/")
+        if name.endswith((f"/{layout.PHASES}", f"/{layout.BOAMPS}")) and name not in made
+    )
     for run in bundle.finished_and_pilots:
         errors += _check_folder(bundle, run)
-        for difference in compare_records(bundle, run):
-            if not is_measured(difference):
-                is_warning = _get_field(difference) in _APPRAISED and not bundle.is_same_source
-                (warnings if is_warning else errors).append(f"{run.run_id}: {difference}.")
+        errors += (
+            f"{run.run_id}: {difference}."
+            for difference in compare_records(bundle, run)
+            if not is_measured(difference)
+        )
     good = f"The table follows from {count_of(len(bundle.finished), 'record')}."
-    return report_outcome(good, errors, warnings)
-
-
-def _check_table(bundle: Bundle) -> Iterator[str]:
-    """``runs.csv`` cell by cell; a later version may have added columns."""
-    data = (bundle.study_dir / layout.RUNS_TABLE).read_bytes()
-    runs = sorted(map(bundle.view, bundle.finished), key=lambda run: run.place)
-    rebuilt = table.to_csv([run.row for run in runs])
-    if data == rebuilt:
-        return
-    stated, expected = (read_rows(text.decode("utf-8"), "run_id") for text in (data, rebuilt))
-    yield from compare_rows(layout.RUNS_TABLE, stated, expected, str.__eq__)
-    if bundle.is_same_source and data.partition(b"\n")[0] == rebuilt.partition(b"\n")[0]:
-        yield f"{layout.RUNS_TABLE} differs from the table that its records give."
-
-
-def read_rows(text: str, *key: str) -> Cells:
-    """The rows of a CSV file by the cells of their key."""
-    lines = csv.DictReader(io.StringIO(text, newline=""))
-    return {" ".join(line[column] for column in key): line for line in lines}
-
-
-def compare_rows(
-    name: str, stated: Cells, expected: Cells, is_equal: Callable[[str, str], bool]
-) -> Iterator[str]:
-    """Where a table differs from the one that the records give, in the columns of both."""
-    for key in sorted(stated.keys() | expected.keys()):
-        if key not in expected:
-            yield f"{name} has a row {key} without records."
-        elif key not in stated:
-            yield f"{name} has no row {key}."
-        else:
-            old, new = stated[key], expected[key]
-            for column in sorted(old.keys() & new.keys()):
-                if not is_equal(old[column], new[column]):
-                    yield (
-                        f"{name}, row {key}: {column} = {old[column] or 'unknown'}; the records "
-                        f"give {new[column] or 'unknown'}."
-                    )
+    return report_outcome(good, errors)
 
 
 @cache_by_files
@@ -117,29 +65,48 @@ def _check_folder(run: RunDir) -> tuple[str, ...]:
 
 
 def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
-    """Files from before the run agree with the record."""
+    """Files from before the run agree with the record; it holds nothing that no record has."""
+    stated = parse_json(run.record_path.read_bytes())
+    yield from (
+        f"the record has {quote(name)}, which no record has"
+        for name in _find_unknown(stated, json.loads(to_json(record)))
+    )
     if record.spec != run.read_spec():
         yield "the record belongs to another run than spec.json"
+    if has_evidence(record) and record.status == "done" and not run.read_end():
+        yield "the recorder's last message is missing"
     began = run.read_began()
     if began is None:
         return
-    for name in (field.name for field in fields(Circumstances) if field.name not in _AT_END):
+    for name in (field.name for field in fields(Circumstances) if field.name not in AT_END):
         if getattr(record, name) != getattr(began, name):
             yield f"{name} differs between began.json and the record"
     if set(record.meters) != set(began.meters):
         yield "began.json names other meters than the record"
 
 
+def _find_unknown(stated: JsonValue, known: JsonValue) -> Iterator[str]:
+    """Names in a file that reading it leaves out."""
+    if isinstance(stated, dict) and isinstance(known, dict):
+        yield from stated.keys() - known.keys()
+        for name in stated.keys() & known.keys():
+            yield from _find_unknown(stated[name], known[name])
+    elif isinstance(stated, list) and isinstance(known, list):
+        for pair in zip(stated, known, strict=False):
+            yield from _find_unknown(*pair)
+
+
+def has_evidence(record: RunRecord) -> bool:
+    """Whether its version wrote the recorder's last message and the digests of what was trained."""
+    return tuple(map(int, record.schema.split("."))) >= (2, 2)
+
+
 def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
-    """Files that are made from the record, with or without its attachment."""
-    records = (record, run.read_record())
-    for name, contents in (
-        (run_folder.EPOCHS, map(derive.format_epochs_csv, records)),
-        (layout.PHASES, [format_phases(record)]),
-    ):
-        path = run.path / name
-        if path.is_file() and path.read_bytes() not in contents:
-            yield f"{name} does not follow from the record"
+    """``epochs.csv`` is made from the record, with or without its attachment."""
+    path = run.epochs_path
+    made = map(derive.format_epochs_csv, (record, run.read_record()))
+    if path.is_file() and path.read_bytes() not in made:
+        yield f"{path.name} does not follow from the record"
 
 
 @cache_by_files
@@ -148,21 +115,6 @@ def compare_records(run: RunDir) -> tuple[str, ...]:
     record = run.read_own_record()
     stated, remade = (json.loads(to_json(r)) for r in (record, remake_record(run, record)))
     return tuple(find_differences(stated, remade))
-
-
-def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
-    """The record that a run's folder gives; observations of the recorder only are taken from it.
-
-    Whether another harness was measuring is in no file except as a warning of the record.
-    """
-    codes = {warning.code for warning in record.warnings}
-    circumstances = Circumstances(
-        **{name: getattr(record, name) for name in _CIRCUMSTANCES},
-        shared=_SHARED in codes,
-        cpu_shared=_CPU_SHARED in codes,
-    )
-    remade = account(run, circumstances, record.status, record.error)
-    return replace(remade, ended_utc=record.ended_utc)
 
 
 def is_measured(difference: str) -> bool:
@@ -174,40 +126,12 @@ def _get_field(difference: str) -> str:
     return re.split(r"[:.\[]", difference, maxsplit=1)[0]
 
 
-def find_differences(stated: JsonValue, expected: JsonValue, path: str = "") -> Iterator[str]:
-    """Where two plain values differ; numbers by more than one part in 10⁹."""
-    if isinstance(stated, dict) and isinstance(expected, dict):
-        for name in sorted(stated.keys() | expected.keys()):
-            inner = f"{path}.{name}" if path else name
-            yield from find_differences(stated.get(name), expected.get(name), inner)
-    elif isinstance(stated, list) and isinstance(expected, list) and len(stated) == len(expected):
-        for i, (old, new) in enumerate(zip(stated, expected, strict=True)):
-            yield from find_differences(old, new, f"{path}[{i}]")
-    elif not _is_equal(stated, expected):
-        old_text, new_text = (
-            text if len(text) <= 60 else f"{text[:57]}…"
-            for text in (json.dumps(value, ensure_ascii=False) for value in (stated, expected))
-        )
-        yield f"{path}: {old_text}, but the files give {new_text}"
-
-
-def _is_equal(stated: JsonValue, expected: JsonValue) -> bool:
-    if type(stated) in {int, float} and type(expected) in {int, float}:
-        return is_close(float(str(stated)), float(str(expected)))
-    return type(stated) is type(expected) and stated == expected
-
-
 def group_values(pairs: Iterable[tuple[K, V]]) -> dict[K, set[V]]:
     """The different values of each key."""
     groups = defaultdict[K, set[V]](set)
     for key, value in pairs:
         groups[key].add(value)
     return groups
-
-
-def is_close(stated: float, expected: float) -> bool:
-    """Whether two numbers are equal to one part in 10⁹."""
-    return math.isclose(stated, expected, rel_tol=_TOLERANCE)
 
 
 def check_seeds(bundle: Bundle) -> Outcome:
@@ -217,20 +141,28 @@ def check_seeds(bundle: Bundle) -> Outcome:
     for run_id, spec in specs.items():
         if spec.run_id != run_id:
             errors.append(f"{run_id} has the spec of {spec.run_id}: its spec was changed.")
-        if spec.study != bundle.document.study:
-            errors.append(f"{run_id} belongs to the study {spec.study}.")
-    pairs = [(spec.block, spec.seed) for spec in specs.values() if spec.block]
-    for block, seeds in sorted(group_values(pairs).items()):
+    # Runs of several plans may have been merged; each plan has seeds of its own.
+    plans = {run_id: r.provenance.get("plan_sha256") for run_id, r in bundle.records.items()}
+    pairs = {
+        (spec.study, plans.get(run_id), spec.block, spec.seed)
+        for run_id, spec in specs.items()
+        if spec.block
+    }
+    blocks = group_values(((study, sha256, block), seed) for study, sha256, block, seed in pairs)
+    for (_, _, block), seeds in sorted(blocks.items(), key=repr):
         if len(seeds) > 1:
             errors.append(f"Block {block} has the seeds {_join(seeds)}: its runs are not paired.")
-    for seed, blocks in sorted(group_values((seed, block) for block, seed in pairs).items()):
-        if len(blocks) > 1:
-            errors.append(f"Seed {seed} occurs in the blocks {_join(blocks)}.")
+    seeds_ = group_values(((study, sha256, seed), block) for study, sha256, block, seed in pairs)
+    for (_, _, seed), numbers in sorted(seeds_.items(), key=repr):
+        if len(numbers) > 1:
+            errors.append(f"Seed {seed} occurs in the blocks {_join(numbers)}.")
     errors += _find_copies(bundle)
     count = len({spec.seed for spec in specs.values()})
+    merged = sorted({spec.study for spec in specs.values()} - {bundle.document.study})
     return report_outcome(
         f"{count_of(len(specs), 'run')} with {count_of(count, 'seed')}; ids follow from specs.",
         errors,
+        [f"Runs were merged from the study {quote(name)}." for name in merged],
     )
 
 

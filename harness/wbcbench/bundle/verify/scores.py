@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.bundle import layout
-from wbcbench.bundle.document import to_plain
+from wbcbench.bundle.document import DatasetState, to_plain
+from wbcbench.bundle.inputs import make_images
+from wbcbench.bundle.make import Files
 from wbcbench.bundle.open import Predictions, read_predictions
-from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
+from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
-from wbcbench.bundle.verify.records import find_differences, group_values
+from wbcbench.bundle.verify.likeness import compare_files, find_differences
+from wbcbench.bundle.verify.records import group_values
 from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
@@ -101,7 +102,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
     """Splits disjoint: no image, and no unmarked photograph, on both sides of a split."""
     dataset = bundle.document.dataset
     if dataset is None:
-        return report_not_checked("No run read its images.")
+        return report_outcome("No run read its images, so there are no splits.")
     rows = csv.DictReader(io.StringIO(bundle.read(layout.IMAGES).decode("utf-8"), newline=""))
     if tuple(rows.fieldnames or ()) != layout.IMAGE_COLUMNS:
         raise ValueError(
@@ -109,6 +110,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
         )
     images = list(rows)
     errors = [*_find_duplicates(images), *_check_dataset(bundle, images)]
+    errors += compare_files(bundle, remake_images(bundle)[1])[0]
     if dataset.dataset_id == PUBLISHED_ID:
         errors += _compare_published(images)
     leaks = set[str]()
@@ -132,6 +134,11 @@ def check_leakage(bundle: Bundle) -> Outcome:
         errors += unmarked
     good = f"{len(images):,} images, each photograph on one side."
     return report_outcome(good, errors, warnings)
+
+
+def remake_images(bundle: Bundle) -> tuple[DatasetState | None, Files]:
+    """The list of images; what was listed from a folder counts if it gives the runs' digest."""
+    return make_images(bundle.study, listed=bundle.read(layout.IMAGES))
 
 
 def _find_duplicates(images: Sequence[_Image]) -> Iterator[str]:
@@ -194,13 +201,6 @@ def _check_dataset(bundle: Bundle, images: Sequence[_Image]) -> Iterator[str]:
         sha256 = dataset_sha256((image["path"], image["sha256"]) for image in images)
         if sha256 != dataset.sha256:
             yield f"The images have the digest {sha256[:12]}, not {dataset.sha256[:12]}."
-    stated = json.loads(bundle.read(layout.DATASET))
-    facts = stated.pop("facts", None)
-    if stated != to_plain(dataset):
-        yield f"{layout.DATASET} differs from submission.json."
-    datasets = [record.dataset for record in bundle.records.values() if record.dataset]
-    if facts not in to_plain(list(map(asdict, datasets))):
-        yield f"{layout.DATASET} has facts about the images that no run has."
     for record in bundle.records.values():
         if record.dataset and record.dataset.sha256 != dataset.sha256:
             yield f"{record.run_id} was trained on other images than the bundle lists."
