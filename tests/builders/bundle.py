@@ -63,6 +63,7 @@ from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.splits import published_images
 from wbcbench.energy.account import account
 from wbcbench.energy.attach import attach_wall_meter
+from wbcbench.registry import load_part
 from wbcbench.run.finalise import NEVER_BEGAN, RECORDER_DIED
 from wbcbench.study import plan
 from wbcbench.study.experiment import (
@@ -75,6 +76,7 @@ from wbcbench.study.experiment import (
 from wbcbench.study.progress import InterimAnalyses
 from wbcbench.table import derive
 from wbcbench.train.scores import score, write_predictions
+from wbcbench.train.variants import ModelSettings, count_network
 
 PLANNED_UTC = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 PLANNED_S = 5000.0  # the same moment on the monotonic clock
@@ -490,7 +492,7 @@ def _write_run(
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
     if killed_s == math.inf:
-        timed += _scores(run, design, windows, rng, is_diverged=end == "diverged")
+        timed += _scores(run, design, windows, is_diverged=end == "diverged")
     write_messages(run, timed, min(killed_s, end_s))
     run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")
     if design.is_untidy:
@@ -556,13 +558,26 @@ def _epochs(
     spec: RunSpec, design: StudyDesign, start_s: float, rng: np.random.Generator
 ) -> tuple[Epoch, ...]:
     noise = 0.005 * rng.normal(size=spec.epochs)
-    return make_epochs(
-        [0.82 - 0.5 * math.exp(-(i + 1) / 2) + float(noise[i]) for i in range(spec.epochs)],
+    images = _test_images(design)
+    sizes = np.bincount(images.labels)
+    hits = [
+        np.round(sizes * (0.82 - 0.5 * math.exp(-(i + 1) / 2) + x)) for i, x in enumerate(noise)
+    ]
+    epochs = make_epochs(
+        [float(right.sum() / sizes.sum()) for right in hits],
         start_s=start_s,
         epoch_s=(7.5 * (1 + 0.01 * rng.normal(size=spec.epochs))).tolist(),
         validation_s=1.2,
         images=len(_split("TRAIN", design)),
         learning_rate=spec.learning_rate,
+    )
+    # The last validation and the test are of the same weights, on the same images.
+    tested = score(_predict(spec, design), images.labels, None, CLASSES)
+    balanced = [*(float(np.mean(right / sizes)) for right in hits[:-1]), tested.balanced_accuracy]
+    last = replace(epochs[-1], val_loss=tested.loss, val_accuracy=tested.accuracy)
+    return tuple(
+        replace(epoch, loss=(epoch.loss or 0.0) * (1 + float(x)), val_balanced_accuracy=share)
+        for epoch, x, share in zip((*epochs[:-1], last), noise, balanced, strict=True)
     )
 
 
@@ -586,35 +601,42 @@ def _results(
     # Of one seed, activation by activation: equal layers draw equal weights.
     network = f"{spec.variant.partition('-')[2]} {spec.seed} {spec.image_size}"
     order = f"{spec.seed} {spec.dataset_sha256} {spec.batch_size} {spec.validation}"
+    size = count_network(load_part("variant", spec.variant), ModelSettings(spec.image_size))
+    names = ("params_total", "params_trainable", "flops_per_image")
     model = replace(
         model,
+        steps_per_epoch=math.ceil(dataset.n_train / spec.batch_size),
+        **dict(zip(names, size, strict=True)),
         first_weights_sha256=hashlib.sha256(network.encode()).hexdigest(),
         image_order_sha256=hashlib.sha256(order.encode()).hexdigest(),
     )
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
     yield at["startup"].end_s - 0.3, {"model": asdict(model)}
     for name, batch in (("infer-b1", 1), ("infer-b64", 64)):
-        done = {"window": name, "batch_size": batch, "images": 300 * batch}
+        # Batches go as fast as validation does, single images four times as slowly.
+        batches = round(len(test) / at["validate-1"].duration_s * 3.0 / max(batch, 4))
+        done = {"window": name, "batch_size": batch, "images": batches * batch}
         yield at[name].end_s, {"inference": done}
     yield at["infer-b64"].end_s + 0.2, {"end": "done"}
 
 
-def _scores(
-    run: RunDir,
-    design: StudyDesign,
-    windows: Sequence[Window],
-    rng: np.random.Generator,
-    *,
-    is_diverged: bool,
-) -> Iterator[Timed]:
-    """Predict TEST, write the predictions, score them as the trainer does."""
-    [at_s] = [window.end_s for window in windows if window.name == "evaluate"]
+def _predict(spec: RunSpec, design: StudyDesign) -> np.ndarray:
+    """The probabilities that the network of a run gives TEST."""
+    rng = np.random.default_rng([design.seed, int(spec.digest[:8], 16)])
     images = _test_images(design)
     logits = rng.normal(size=(len(images), 5)).astype(np.float32)
     logits[np.arange(len(images)), images.labels + 1] += 2.2
     logits[:, 0] -= 4.0
     odds = np.exp(logits)
-    probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _scores(
+    run: RunDir, design: StudyDesign, windows: Sequence[Window], *, is_diverged: bool
+) -> Iterator[Timed]:
+    """Predict TEST, write the predictions, score them as the trainer does."""
+    [at_s] = [window.end_s for window in windows if window.name == "evaluate"]
+    images, probabilities = _test_images(design), _predict(run.read_spec(), design)
     if is_diverged:
         probabilities[:] = np.nan
     write_predictions(run.predictions_path, images, probabilities)
