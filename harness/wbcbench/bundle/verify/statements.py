@@ -22,6 +22,7 @@ from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import compare_rows, find_differences, is_close, read_rows
 from wbcbench.compare.result import ContrastResult, format_contrasts_csv
 from wbcbench.core.files import sha256_of
+from wbcbench.core.text import parse_number
 from wbcbench.report.formats import figure_data
 from wbcbench.report.publish import MANIFEST_FILE, PAGE_FORMATS, publish_built, read_manifest
 from wbcbench.report.summaries import INTERVAL_COLUMNS
@@ -115,7 +116,7 @@ def _drop_other_rule(stated: Mapping[str, Any], expected: Mapping[str, Any]) -> 
 
 def _is_equal_cell(stated: str, expected: str) -> bool:
     try:
-        return is_close(float(stated), float(expected))
+        return is_close(parse_number(stated), parse_number(expected))
     except ValueError:
         return stated == expected
 
