@@ -25,7 +25,14 @@ from typing import Any
 import numpy as np
 
 from builders.evidence import without
-from builders.folder import Timed, messages, write_measurements, write_messages, write_traces
+from builders.folder import (
+    Timed,
+    messages,
+    write_end,
+    write_measurements,
+    write_messages,
+    write_traces,
+)
 from builders.machine import COUNTER, CPU_MODEL, GPU, METERS, POWER, PROVENANCE, RAM_MODEL, Load
 from builders.run import make_model
 from builders.study import VARIANTS
@@ -36,6 +43,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
 from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.record import (
+    AFTER_RUN,
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -259,14 +267,14 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     folder.mkdir(parents=True)
     before = plan.make_plan(replace(_experiment(design), order_seed=7))
     plans = dict.fromkeys(range(1, design.replaced + 1), before)
-    clock = _Clock(PLANNED_S)
+    clock, before_runs = _Clock(PLANNED_S), dict[tuple[str, str], str]()
     for number in range(design.pilots):
         first = plan.make_plan(_experiment(design)).runs[0].identity
         pilot = replace(
             first, study=pilot_study(design.study), epochs=1, block=0, repeat=number + 1
         )
         start_s = PLANNED_S - EVERY_S * (design.pilots - number)
-        _write_run(results, _with_images(pilot, design), design, start_s, "done", None)
+        _write_run(results, _with_images(pilot, design), design, start_s, "done", None, before_runs)
     kept = None
     for number in range(1, the_plan.most_blocks + 1):
         if design.planned and plans.get(number, the_plan) is not kept:
@@ -276,7 +284,9 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
             (folder / PLAN).write_bytes(plan.to_json(kept, _utc(clock.now_s)))
         for spec, end in _runs(design, (kept or the_plan).block(number)):
             sha256 = kept.sha256 if kept else None
-            _write_run(results, spec, design, clock.start_run(design, spec), end, sha256)
+            _write_run(
+                results, spec, design, clock.start_run(design, spec), end, sha256, before_runs
+            )
         if (
             design.until
             and number >= the_plan.blocks
@@ -286,7 +296,9 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     for number in range(design.singles):
         single = replace(the_plan.runs[0].identity, block=0, seed=number + 1)
         start_s = clock.start_run(design, single)
-        _write_run(results, _with_images(single, design), design, start_s, "done", None)
+        _write_run(
+            results, _with_images(single, design), design, start_s, "done", None, before_runs
+        )
     table.write_table(folder)
     return folder
 
@@ -448,6 +460,7 @@ def _write_run(
     start_s: float,
     end: str,
     plan_sha256: str | None,
+    before_runs: dict[tuple[str, str], str],
 ) -> None:
     run = RunDir(results / spec.study / spec.run_id)
     run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=plan_sha256))
@@ -477,6 +490,9 @@ def _write_run(
         traces = [without(trace, *hole_s) for trace in traces]
     write_traces(run, [design.bend(spec, trace) for trace in traces])
     began = _at_start(start_s, design, machine, plan_sha256)
+    place = spec.study, str(began.provenance["host_id"])
+    began = replace(began, provenance={**began.provenance, AFTER_RUN: before_runs.get(place)})
+    before_runs[place] = run.run_id
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
     if killed_s == math.inf:
@@ -496,6 +512,8 @@ def _write_run(
     )
     if design.at_once:
         circumstances = replace(circumstances, cpu_shared=True)
+    if end != "unwatched":
+        write_end(run, circumstances)
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
     if record.epochs:
@@ -572,7 +590,14 @@ def _results(
         n_test=len(test),
         n_test_leaky=sum(image.also_in_train for image in test),
     )
-    model = make_model(has_gpu=bool(machine.boards))
+    # Of one seed, activation by activation: equal layers draw equal weights.
+    network = f"{spec.variant.partition('-')[2]} {spec.seed} {spec.image_size}"
+    order = f"{spec.seed} {spec.dataset_sha256} {spec.batch_size} {spec.validation}"
+    model = replace(
+        make_model(has_gpu=bool(machine.boards)),
+        first_weights_sha256=hashlib.sha256(network.encode()).hexdigest(),
+        image_order_sha256=hashlib.sha256(order.encode()).hexdigest(),
+    )
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
     yield at["startup"].end_s - 0.3, {"model": asdict(model)}
     for name, batch in (("infer-b1", 1), ("infer-b64", 64)):

@@ -23,11 +23,12 @@ from wbcbench.bundle.document import Submission, write_json
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of
+from wbcbench.core.provenance import program_sha256
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
 from wbcbench.core.version import __version__
-from wbcbench.report.publish import program_sha256, read_report_study
+from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan

@@ -26,7 +26,7 @@ from wbcbench.core.strict_json import parse_json, read_document
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.window import Window, WindowEnergy
 
-RECORD_SCHEMA = "2.1"
+RECORD_SCHEMA = "2.2"
 ATTACHMENT_SCHEMA = "2.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
@@ -114,7 +114,11 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the trainer built and how TensorFlow ran it."""
+    """What the trainer built and how TensorFlow ran it.
+
+    ``first_weights_sha256`` is the digest of the weights before any step, ``image_order_sha256``
+    that of the training images in the batches of the first epoch; older records have neither.
+    """
 
     params_total: int
     params_trainable: int
@@ -126,6 +130,8 @@ class ModelFacts:
     device_pci_bus_id: str | None
     versions: Mapping[str, str | None]
     environment: Mapping[str, str]
+    first_weights_sha256: str | None = None
+    image_order_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +181,16 @@ FOREIGN_TRACKERS = "foreign_trackers"
 """Among the provenance: the programs of others that measured as this measurement began."""
 COMPUTING_VARIABLES = "computing_variables"
 """Among a run's: variables of the user that change how TensorFlow computes, with their values."""
+
+
+AFTER_RUN = "after_run"
+"""Among a run's: the run of its study that began last on this machine, so that none is removed
+unseen; ``None`` for the first."""
+AT_END = (
+    "meters", "sampling", "shared", "cpu_shared", "recorder_cpu_s", "trainer_cpu_s",
+    "trainer_rss_peak_bytes",
+)  # fmt: skip
+"""Circumstances that are known only when the run has ended; the last message has them, too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,16 +21,12 @@ from wbcbench.bundle.crate import format_boamps, format_phases
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.core import run_folder
-from wbcbench.core.record import Circumstances, RunRecord, to_json
+from wbcbench.core.record import AT_END, Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.energy.account import remake_record
 from wbcbench.table import derive
 
-_AT_END = frozenset(
-    ("meters", "sampling", "shared", "cpu_shared", "recorder_cpu_s", "trainer_cpu_s")
-) | {"trainer_rss_peak_bytes"}
-"""Circumstances that are known only when the run has ended."""
 _TOLERANCE = 1e-9
 
 # Another version must compute the same energies, but may appraise them differently.
@@ -118,14 +114,21 @@ def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
     """Files from before the run agree with the record."""
     if record.spec != run.read_spec():
         yield "the record belongs to another run than spec.json"
+    if has_evidence(record) and record.status == "done" and not run.read_end():
+        yield "the recorder's last message is missing"
     began = run.read_began()
     if began is None:
         return
-    for name in (field.name for field in fields(Circumstances) if field.name not in _AT_END):
+    for name in (field.name for field in fields(Circumstances) if field.name not in AT_END):
         if getattr(record, name) != getattr(began, name):
             yield f"{name} differs between began.json and the record"
     if set(record.meters) != set(began.meters):
         yield "began.json names other meters than the record"
+
+
+def has_evidence(record: RunRecord) -> bool:
+    """Whether its version wrote the recorder's last message and the digests of what was trained."""
+    return tuple(map(int, record.schema.split("."))) >= (2, 2)
 
 
 def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
