@@ -113,6 +113,9 @@ VERIFICATIONS: Mapping[str, str] = {
     "V15": "bundle.verify.files:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
+    "V20": "bundle.verify.history:check_history",
+    "V21": "bundle.verify.identity:check_identity",
+    "V22": "bundle.verify.code:check_code",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {

@@ -98,20 +98,21 @@ def program_sha256() -> str:
     """The digest of this program's own files, of whatever version they call themselves."""
     package = Path(__file__).parents[1]
     files = (path for path in package.rglob("*") if path.is_file())
-    return digest_program((path.relative_to(package), sha256_of(path)) for path in files)
+    names = ((path, path.relative_to(package)) for path in files)
+    return digest_program((name, sha256_of(path)) for path, name in names if is_source(name))
+
+
+def is_source(name: PurePath) -> bool:
+    """Whether a file in the package is the program's own: no bytecode, no cache, no backup."""
+    is_hidden = any(part == "__pycache__" or part.startswith(".") for part in name.parts)
+    return not is_hidden and name.suffix != ".pyc" and not name.name.endswith("~")
 
 
 def digest_program(files: Iterable[tuple[PurePath, str]]) -> str:
-    """The digest of the program whose files have these SHA-256, by their path in the package.
-
-    Bytecode and what editors and systems leave beside the files are no part of it.
-    """
-    lines = (
-        f"{path} {sha256}"
-        for path, sha256 in sorted(files)
-        if path.suffix != ".pyc" and not path.name.startswith(".") and not path.name.endswith("~")
-    )
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """The digest of the program whose files have these SHA-256, by their path in the package."""
+    return hashlib.sha256(
+        "\n".join(f"{name} {sha256}" for name, sha256 in sorted(files)).encode()
+    ).hexdigest()
 
 
 def source_root() -> Path | None:
