@@ -34,7 +34,6 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a bundle offline and recompute its numbers; exit 6 if a check fails."""
-    from wbcbench.bundle.rerun import Sameness
     from wbcbench.bundle.verify import inspect
 
     if rerun:
@@ -50,10 +49,7 @@ def verify(
         options.print_json(inspect.as_document(report) | more)
     if not report.verified:
         raise VerificationError(f"{bundle} is not verified: see the checks marked FAIL.")
-    different = [
-        run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
-    ]
-    if different:
+    if different := [run.run_id for run in again if run.is_different]:
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
 
 

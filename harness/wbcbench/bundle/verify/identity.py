@@ -108,7 +108,7 @@ def _check_digests(records: Sequence[RunRecord]) -> Iterator[str]:
     """Equal seeds draw equal weights and orders, and others other ones; older runs state none."""
     by_settings, by_digest = dict[Hashable, RunRecord](), dict[Hashable, RunRecord]()
     for record in (record for record in records if record.model):
-        software = _list_software(record)
+        software = list_software(record)
         for what in ("first weights", "order of images"):
             digest = _get_digest(record, what)
             if digest is None:
@@ -127,7 +127,7 @@ def _seed(record: RunRecord) -> int:
     return record.spec.seed % _SEEDS
 
 
-def _list_software(record: RunRecord) -> Hashable:
+def list_software(record: RunRecord) -> Hashable:
     """What rounds: other versions and other processors may draw other numbers."""
     facts, model = record.provenance, record.model
     versions = tuple(sorted(model.versions.items(), key=repr)) if model else ()
