@@ -160,6 +160,12 @@ def exchange_in_last_block(plan: plans.Plan) -> plans.Plan:
     return replace(plan, runs=(*others, replace(one, **variants[0]), replace(two, **variants[1])))
 
 
+def shorten_block(plan: plans.Plan) -> plans.Plan:
+    return replace(
+        plan, runs=tuple(replace(run, epochs=1) if run.block == 2 else run for run in plan.runs)
+    )
+
+
 def give_one_seed(plan: plans.Plan) -> plans.Plan:
     return replace(plan, runs=tuple(replace(run, seed=7) for run in plan.runs))
 
@@ -198,6 +204,7 @@ PAST: dict[str, tuple[Edit, str]] = {
     ),
     "variant dropped with its plan": (lambda s: s.edit_plan(drop_variant), "order is not the one"),
     "order of the plan edited": (lambda s: s.edit_plan(exchange_in_last_block), "is not the one"),
+    "settings of a block edited": (lambda s: s.edit_plan(shorten_block), "other settings than"),
     "seeds of the plan made one": (lambda s: s.edit_plan(give_one_seed), "one seed each"),
 }
 
@@ -212,7 +219,7 @@ def test_a_history_that_no_machine_has_is_found(study: Study, kind: str) -> None
 
 def name_board(driver: str, tensorflow: str) -> Callable[[Document], None]:
     def name(document: Document) -> None:
-        document["meters"]["nvml/gpu0"]["name"] = driver
+        document["meters"]["nvml/gpu0"].update(name=driver, architecture="Ampere")
         if document.get("model"):
             document["model"]["device"] = f"GPU:0 {tensorflow}"
 
@@ -245,6 +252,10 @@ NAMES: dict[str, tuple[Edit, str]] = {
     "board renamed": (
         lambda s: s.edit_all(name_board(H100, A100)),
         f"the driver names the board {H100}, TensorFlow {A100}",
+    ),
+    "board renamed everywhere": (
+        lambda s: s.edit_all(name_board(H100, H100)),
+        f"the driver names the board {H100}, which is no Ampere",
     ),
     "board of one run renamed": (lambda s: s.edit(1, name_board(H100, H100)), "names the board"),
     "country changed": (move_country, "its country is NOR, that of CodeCarbon DEU"),
@@ -295,7 +306,7 @@ def test_runs_of_two_machines_and_boots_and_older_runs_contradict_nothing(study:
         document["provenance"].update(boot_id="later", cpu_model=EPYC)
 
     def age(document: Document) -> None:
-        for name in ("boot_id", "after_run", "program_sha256", "clock_pair"):
+        for name in ("boot_id", "after_run", "program_sha256", "clock_pair", "git_commit"):
             document["provenance"].pop(name)
         if document.get("model"):
             document["model"].update(first_weights_sha256=None, image_order_sha256=None)
@@ -371,6 +382,14 @@ def replace_commit(study: Study) -> None:
         path.write_text(text.replace(old, "f" * 40) if name == layout.SUBMISSION else text)
 
 
+def drop_evidence(study: Study) -> None:
+    def drop(document: Document) -> None:
+        document["provenance"].pop("program_sha256")
+        document.update({"schema": "2.1"} if "schema" in document else {})
+
+    study.edit_all(drop)
+
+
 SOURCES: dict[str, tuple[Edit, str]] = {
     "archive emptied": (
         lambda s: (s.payload / layout.SOURCE).write_bytes(b""),
@@ -382,9 +401,14 @@ SOURCES: dict[str, tuple[Edit, str]] = {
     ),
     "commit replaced": (replace_commit, "is of the commit"),
     "runs of another program": (
-        lambda s: s.edit(0, lambda d: d["provenance"].update(program_sha256="cd" * 32)),
+        lambda s: s.edit_all(lambda d: d["provenance"].update(program_sha256="cd" * 32)),
         "gives another program than the runs",
     ),
+    "one run of another program": (
+        lambda s: s.edit(0, lambda d: d["provenance"].update(program_sha256="cd" * 32)),
+        "had several programs",
+    ),
+    "evidence dropped as in older records": (drop_evidence, "is of version 2.2 (core/record.py)"),
 }
 
 

@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -160,6 +161,11 @@ def _check_drawn_order(plan: Plan) -> Iterator[str]:
             return
     if len(plan.runs) < len(drawn):
         yield "The plan's last block lacks runs."
+    unplaced = {
+        replace(run, seed=0, block=0, order_in_block=0, order_global=0) for run in plan.runs
+    }
+    if len(unplaced) > len(levels):
+        yield "The plan's blocks have other settings than each other."
     seeds = [{run.seed for run in plan.block(number)} for number in range(1, len(orders) + 1)]
     if any(len(each) > 1 for each in seeds) or len(set().union(*seeds)) < len(seeds):
         yield "The plan's blocks do not have one seed each."

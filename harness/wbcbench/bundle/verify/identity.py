@@ -27,6 +27,11 @@ _SEEDS = 2**31 - 1  # TensorFlow counts seeds modulo this
 _FEW_IMAGES = 20  # so few have the same order twice by chance
 _COUNTED = ("python", "tensorflow", "keras", "numpy")
 _VENDORS = ("intel", "amd")
+_CHIPS = {
+    "Pascal": "P100|P40", "Volta": "V100", "Turing": "T4", "Ampere": "A100|A30|A40|A10|A800",
+    "Ada": "L4|L40S?", "Hopper": "G?H100|G?H200|H800|H20", "Blackwell": "G?B200|G?B300",
+}  # fmt: skip
+"""Boards of computing centres by what NVML says of their chip; other names are ambiguous."""
 
 
 def check_identity(bundle: Bundle) -> Outcome:
@@ -59,12 +64,16 @@ def _compare_names(record: RunRecord) -> Iterator[str]:
         yield f"the system names the processor {cpu}, CodeCarbon {told['cpu_model']}"
     if country and told.get("country") and country != told["country"]:
         yield f"its country is {country}, that of CodeCarbon {told['country']}"
-    meters = [m for name, m in record.meters.items() if name.startswith("nvml/")]
-    boards = [str(m["name"]) for m in meters if isinstance(m, Mapping) and m.get("name")]
+    nvml = [m for n, m in record.meters.items() if n.startswith("nvml/") and isinstance(m, Mapping)]
+    boards = [(str(m["name"]), str(m.get("architecture"))) for m in nvml if m.get("name")]
+    for board, chip in boards:
+        chips = {c for c, known in _CHIPS.items() if re.search(rf"\b({known})\b", board)}
+        if chip in _CHIPS and chips and chip not in chips:
+            yield f"the driver names the board {board}, which is no {chip}"
     gpus = told.get("gpu_model") if told.get("gpu_ids") else None
     for other, name in (("TensorFlow", record.device.partition(" ")[2]), ("CodeCarbon", gpus)):
-        if boards and name and not any(_may_be_same_model(board, str(name)) for board in boards):
-            yield f"the driver names the board {boards[0]}, {other} {name}"
+        if boards and name and not any(_may_be_same_model(b, str(name)) for b, _ in boards):
+            yield f"the driver names the board {boards[0][0]}, {other} {name}"
 
 
 def _may_be_same_processor(name: str, other: str) -> bool:
