@@ -113,7 +113,10 @@ VERIFICATIONS: Mapping[str, str] = {
     "V15": "bundle.verify.statements:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
-    "V21": "bundle.verify.files:check_signature",
+    "V20": "bundle.verify.history:check_history",
+    "V21": "bundle.verify.identity:check_identity",
+    "V22": "bundle.verify.code:check_code",
+    "V23": "bundle.verify.files:check_signature",
 }
 
 KINDS: Mapping[str, Mapping[str, str]] = {

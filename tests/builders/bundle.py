@@ -25,7 +25,14 @@ from typing import Any
 import numpy as np
 
 from builders.evidence import without
-from builders.folder import Timed, messages, write_measurements, write_messages, write_traces
+from builders.folder import (
+    Timed,
+    messages,
+    write_end,
+    write_measurements,
+    write_messages,
+    write_traces,
+)
 from builders.machine import COUNTER, CPU_MODEL, GPU, METERS, POWER, PROVENANCE, RAM_MODEL, Load
 from builders.run import make_model
 from builders.study import VARIANTS
@@ -36,6 +43,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
 from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.record import (
+    AFTER_RUN,
     AbsentMeter,
     Circumstances,
     DatasetFacts,
@@ -262,8 +270,8 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
             first, study=pilot_study(design.study), epochs=1, block=0, repeat=number + 1
         )
         start_s = PLANNED_S - EVERY_S * (design.pilots - number)
-        _write_run(results, _with_images(pilot, design), design, start_s, "done", None)
-    kept = None
+        _write_run(results, _with_images(pilot, design), design, start_s, "done", {})
+    kept, last = None, dict[str, str]()  # the last run by its machine
     for number in range(1, the_plan.most_blocks + 1):
         if design.planned and plans.get(number, the_plan) is not kept:
             if kept:
@@ -271,8 +279,10 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
             kept = plans.get(number, the_plan)
             (folder / PLAN).write_bytes(plan.to_json(kept, _utc(clock.now_s)))
         for spec, end in _runs(design, (kept or the_plan).block(number)):
-            sha256 = kept.sha256 if kept else None
-            _write_run(results, spec, design, clock.start_run(design, spec), end, sha256)
+            host = str(design.machine_of(spec).facts.get("host_id"))
+            facts = {AFTER_RUN: last.get(host)} | ({"plan_sha256": kept.sha256} if kept else {})
+            _write_run(results, spec, design, clock.start_run(design, spec), end, facts)
+            last[host] = spec.run_id
         if (
             design.until
             and number >= the_plan.blocks
@@ -282,7 +292,7 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
     for number in range(design.singles):
         single = replace(the_plan.runs[0].identity, block=0, seed=number + 1)
         start_s = clock.start_run(design, single)
-        _write_run(results, _with_images(single, design), design, start_s, "done", None)
+        _write_run(results, _with_images(single, design), design, start_s, "done", {})
     table.write_table(folder)
     return folder
 
@@ -434,10 +444,10 @@ def _write_run(
     design: StudyDesign,
     start_s: float,
     end: str,
-    plan_sha256: str | None,
+    facts: Mapping[str, Any],
 ) -> None:
     run = RunDir(results / spec.study / spec.run_id)
-    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=plan_sha256))
+    run.create(spec, Local(data=f"{HOME}/cells", plan_sha256=facts.get("plan_sha256")))
     if end == "never-began":
         record = account(run, Circumstances(_utc(start_s), {}), *ENDS[end])
         run.write_record(replace(record, ended_utc=_utc(start_s + 2.0)))
@@ -460,7 +470,7 @@ def _write_run(
         hole_s = (epochs[0].start_s + 1.0, epochs[-1].end_s - 1.0)
         traces = [without(trace, *hole_s) for trace in traces]
     write_traces(run, [design.bend(spec, trace) for trace in traces])
-    began = _at_start(start_s, design, machine, plan_sha256)
+    began = _at_start(start_s, design, machine, facts)
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
     timed += _scores(run, design, windows, rng) if killed_s == math.inf else []
@@ -472,11 +482,11 @@ def _write_run(
         )
         return
     status, error = ENDS[end]
-    circumstances = (
-        began if end == "unwatched" else _at_end(began, machine.channels, end_s - start_s)
-    )
-    if design.at_once:
-        circumstances = replace(circumstances, cpu_shared=True)
+    circumstances = began
+    if end != "unwatched":
+        circumstances = _at_end(began, machine.channels, end_s - start_s)
+        circumstances = replace(circumstances, cpu_shared=design.at_once)
+        write_end(run, circumstances)
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
     if record.epochs:
@@ -544,6 +554,14 @@ def _results(
         n_test_leaky=sum(image.also_in_train for image in test),
     )
     model = make_model(has_gpu=bool(machine.boards))
+    # Of one seed, activation by activation: equal layers draw equal weights.
+    network = f"{spec.variant.partition('-')[2]} {spec.seed} {spec.image_size}"
+    order = f"{spec.seed} {spec.dataset_sha256} {spec.batch_size} {spec.validation}"
+    model = replace(
+        model,
+        first_weights_sha256=hashlib.sha256(network.encode()).hexdigest(),
+        image_order_sha256=hashlib.sha256(order.encode()).hexdigest(),
+    )
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
     yield at["startup"].end_s - 0.3, {"model": asdict(model)}
     for name, batch in (("infer-b1", 1), ("infer-b64", 64)):
@@ -579,7 +597,7 @@ def _utc(at_s: float) -> str:
 
 
 def _at_start(
-    start_s: float, design: StudyDesign, machine: Machine, plan_sha256: str | None
+    start_s: float, design: StudyDesign, machine: Machine, facts: Mapping[str, Any]
 ) -> Circumstances:
     utc_s = PLANNED_UTC.timestamp() + start_s - PLANNED_S
     provenance = PROVENANCE | {
@@ -592,7 +610,7 @@ def _at_start(
         "loadavg_start": 0.01,
         "virtualised": False,
         "clock_pair": {"utc_s": utc_s, "monotonic_s": start_s},
-        **({"plan_sha256": plan_sha256} if plan_sha256 else {}),
+        **facts,
         **design.facts,
         **machine.facts,
     }

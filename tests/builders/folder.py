@@ -19,7 +19,8 @@ from data_folders import image_set
 from wbcbench.core import cpu_load
 from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.cpu_load import CpuSample
-from wbcbench.core.record import Circumstances, Epoch
+from wbcbench.core.messages import append_line
+from wbcbench.core.record import AT_END, Circumstances, Epoch
 from wbcbench.core.run_folder import GROWING_TRACES, TRACES, Local, RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
@@ -136,6 +137,13 @@ def write_messages(run: RunDir, timed: Iterable[Timed], until_s: float = 1e9) ->
     """What trainer and watcher said up to a moment, in its order."""
     ordered = sorted((pair for pair in timed if pair[0] <= until_s), key=lambda pair: pair[0])
     run.marks_path.write_text("".join(json.dumps(message) + "\n" for _, message in ordered))
+
+
+def write_end(run: RunDir, circumstances: Circumstances) -> None:
+    """The recorder's last message: what it knew at the end."""
+    at_end = {name: getattr(circumstances, name) for name in AT_END}
+    with run.marks_path.open("a") as stream:
+        append_line(stream, json.dumps({"recorder": at_end}, default=asdict))
 
 
 def write_predictions(

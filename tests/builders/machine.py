@@ -53,6 +53,8 @@ WATTS = {
 
 PROVENANCE = {
     "host_id": "5f1e9c",
+    "boot_id": "7a10b2",
+    "program_sha256": "ab" * 32,
     "wbcbench_version": "0.1.0",
     "git_commit": "0123456789abcdef",
     "git_dirty": False,

@@ -120,7 +120,7 @@ def test_a_signature_of_somebody_else_or_of_another_bundle_is_refused(opened, ke
     assert wbcbench("seal", str(opened.root), "--sign", str(keys / "mallory")).code == 0
     found = verify(opened.root, allowed_signers=allowed)
     assert found.result is Result.NOT_VERIFIED
-    assert "no valid signature" in found.outcomes["V21"].detail
+    assert "no valid signature" in found.outcomes["V23"].detail
     signature = (opened.root / layout.SIGNATURE).read_bytes()
     answer(opened)
     assert wbcbench("seal", str(opened.root)).code == 0

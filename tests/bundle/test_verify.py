@@ -35,7 +35,7 @@ from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import WindowEnergy
 
-IDS = [f"V{number:02d}" for number in range(1, 18)]
+IDS = [f"V{number:02d}" for number in (*range(1, 18), 20, 21, 22)]
 
 
 @pytest.fixture(scope="module")
@@ -404,6 +404,24 @@ def test_a_run_that_gives_the_same_epochs_and_scores_is_reproduced(loaded):
     assert [each.sameness for each in found] == [Sameness.REPRODUCED] * 2
     assert [each.energy_sameness for each in found] == [Sameness.WITHIN] * 2
     assert "reproduced" in found[0].text
+    assert "First weights and order of images are the same." in found[0].text
+
+
+@pytest.mark.parametrize(("program", "is_different"), [("same", True), ("other", False)])
+def test_other_first_weights_are_different_where_the_software_is_the_same(
+    loaded, program, is_different
+):
+    record, *_ = rerun.select_runs(loaded, None, None)
+    assert record.model is not None
+    software = {} if program == "same" else {"program_sha256": "ef" * 32}
+    other = replace(
+        record,
+        model=replace(record.model, first_weights_sha256="ab" * 32),
+        provenance={**record.provenance, **software},
+    )
+    [again] = rerun.rerun(loaded, [record], None, trainer(lambda _: other))
+    assert again.is_different is is_different
+    assert "First weights differ" in again.text
 
 
 def test_accuracy_may_differ_by_twice_what_seeds_differ_by(loaded):
@@ -448,3 +466,4 @@ def test_a_real_run_of_a_bundle_is_trained_again(finished, cells, tmp_path):
     assert again["sameness"] == "reproduced"
     assert again["accuracy"] == again["accuracy_again"]
     assert found.json["remarks"] == ["synthetic: practice, no result to quote"]
+    assert again["drawn_sameness"] == "reproduced"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from data_folders import image_set
 from wbcbench.core.errors import UsageError
@@ -176,6 +178,39 @@ def test_batches_hold_every_image_once_in_an_order_that_changes_with_the_epoch()
     assert orders[0] != orders[1]
     again = inputs.training(images, SPEC)
     assert [float(x) for pixels, _ in again for x in pixels[:, 0, 0, 0]] == orders[0]
+
+
+def test_the_digest_of_the_order_is_that_of_the_batches_of_the_first_epoch_trained_on() -> None:
+    images, fed = colourful(30), []
+    network = trainer.build_network(SPEC)
+    digest = inputs.digest_image_order(images, SPEC)
+
+    def note(pixels, labels):
+        noted = tf.py_function(
+            lambda batch: fed.append(batch.numpy()) or batch, [pixels], pixels.dtype
+        )
+        return tf.ensure_shape(noted, pixels.shape), labels
+
+    network.fit(inputs.training(images, SPEC).map(note), shuffle=False, verbose=0)
+    known = {(image / np.float32(255)).tobytes(): i for i, image in enumerate(images.images)}
+    batches = [[images.sha256[known[image.tobytes()]] for image in batch] for batch in fed]
+    lines = "".join(f"{''.join(batch)}\n" for batch in batches)
+    assert digest == hashlib.sha256(lines.encode()).hexdigest()
+
+
+def test_weights_depend_on_seed_and_network_and_the_order_on_seed_images_and_batches() -> None:
+    def digests(images: int = 30, **changes) -> tuple[str, str]:
+        spec = replace(SPEC, **changes)
+        weights = trainer.digest_weights(trainer.build_network(spec))
+        return weights, inputs.digest_image_order(colourful(images), spec)
+
+    weights, order = digests()
+    assert digests() == (weights, order)
+    assert digests(variant="relu-batchnorm")[1] == order
+    for others in (digests(seed=2), digests(variant="relu-batchnorm"), digests(image_size=32)):
+        assert others[0] != weights
+    for others in (digests(seed=2), digests(images=29), digests(batch_size=5)):
+        assert others[1] != order
 
 
 def test_labels_stand_one_column_to_the_right_and_pixels_between_zero_and_one() -> None:

@@ -39,10 +39,11 @@ _BINARY = frozenset((".tar", ".pdf", ".png", ".parquet"))
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a bundle may hold; a study of some hundred runs stays far below all of it.
+    """What a bundle may hold; a study of 1,000 runs stays below all of it.
 
     Attributes:
-        files: Files and folders together.
+        files: Files and folders together; a run is some twenty of them.
+        runs: For which the budget of time and memory grows.
         total_bytes, file_bytes: Of everything unpacked, and of one file.
         ratio: Unpacked over packed bytes of one file that is larger than ``ratio_from_bytes``.
         index_bytes: Of a zip's own table of contents, which is read at once.
@@ -56,12 +57,13 @@ class Bounds:
         traces_bytes: Memory that reading the traces of one run may take.
     """
 
-    files: int = 20_000
+    files: int = 100_000
+    runs: int = 5_000
     total_bytes: int = 2_000 * _MB
     file_bytes: int = 500 * _MB
     ratio: int = 200
     ratio_from_bytes: int = _MB
-    index_bytes: int = 8 * _MB
+    index_bytes: int = 16 * _MB
     depth: int = 12
     name_bytes: int = 200
     path_bytes: int = 600

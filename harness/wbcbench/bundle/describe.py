@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +23,12 @@ from wbcbench.bundle.document import Submission, to_json
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of
+from wbcbench.core.provenance import program_sha256
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
 from wbcbench.core.version import __version__
-from wbcbench.report.publish import program_sha256, read_report_study
+from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
@@ -293,7 +294,8 @@ def list_retained(study: SubmittedStudy) -> tuple[str, ...]:
     return ("GPU UUID in spec.gpus",) if has_uuid else ()
 
 
-def list_renderers() -> dict[str, str]:
+@cache
+def list_renderers() -> Mapping[str, str]:
     """The packages that render the report with their versions, and the digest of this source."""
     versions = {name: metadata.version(name) for name in RENDERERS}
     return {**versions, "source": program_sha256()[:12]}

@@ -344,7 +344,10 @@ def _require_footer(path: Path) -> None:
 
 
 def _require_shape(path: Path, file: Any, bounds: Bounds) -> None:
-    metadata, names = file.metadata, list(file.schema_arrow.names)
+    from pyarrow import types
+
+    metadata, schema = file.metadata, file.schema_arrow
+    names = list(schema.names)
     if metadata.num_rows > bounds.predictions or len(names) > _COLUMNS:
         raise _refuse_table(
             path,
@@ -357,6 +360,11 @@ def _require_shape(path: Path, file: Any, bounds: Bounds) -> None:
     if not is_expected or len(set(names)) != len(names):
         columns = ", ".join(names)[:200]
         raise _refuse_table(path, f"has other columns than predictions have: {columns}")
+    kinds = dict.fromkeys(_TEXTS, types.is_string) | dict.fromkeys(_NUMBERS, types.is_integer)
+    kinds[_IN_TRAIN] = types.is_boolean
+    for field in schema:
+        if not kinds.get(field.name, types.is_floating)(field.type):
+            raise _refuse_table(path, f"holds {field.type} in {field.name}")
     groups = (metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if (unpacked_bytes := sum(groups)) > bounds.predictions_bytes:
         raise _refuse_table(path, f"unpacks to {unpacked_bytes:,} bytes")
@@ -377,19 +385,28 @@ def _require_short_texts(path: Path, table: Any) -> None:
 
 def _convert_predictions(table: Any) -> Predictions:
     outputs = tuple(name for name in table.column_names if name.startswith("p_"))
-    texts = {name: [str(text) for text in table[name].to_pylist()] for name in _TEXTS}
+    texts = {name: _spell_out(table[name].chunks) for name in _TEXTS}
     group_id, original_id = (
-        np.asarray(table[name].fill_null(-1).to_pylist(), dtype=np.int64) for name in _NUMBERS
+        table[name].fill_null(-1).to_numpy().astype(np.int64, casting="safe") for name in _NUMBERS
     )
-    columns = [np.asarray(table[name].to_pylist(), dtype=np.float32) for name in outputs]
+    columns = [table[name].to_numpy().astype(np.float32, casting="same_kind") for name in outputs]
     return Predictions(
         **texts,
         group_id=group_id,
         original_id=original_id,
-        also_in_train=np.asarray(table[_IN_TRAIN].to_pylist(), dtype=np.bool_),
+        also_in_train=table[_IN_TRAIN].to_numpy().astype(np.bool_, casting="safe"),
         probabilities=np.stack(columns, axis=1),
         outputs=outputs,
     )
+
+
+def _spell_out(chunks: Sequence[Any]) -> list[str]:
+    """Texts by their dictionaries, so that equal ones are one object."""
+    spelt = list[str]()
+    for chunk in chunks:
+        words = [str(word) for word in chunk.dictionary.to_pylist()]
+        spelt += [words[place] for place in chunk.indices.to_pylist()]
+    return spelt
 
 
 def _refuse_table(path: Path, problem: str) -> VerificationError:

@@ -18,6 +18,7 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import opened
 from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.bundle.verify.identity import list_software
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
 from wbcbench.core.provenance import lock_sha256
@@ -59,6 +60,8 @@ class Again:
         sameness: The result for the accuracy.
         energy: The result for the energy as a sentence.
         energy_sameness: The result for the energy; ``INCONCLUSIVE`` on another machine.
+        drawn: What was drawn from the seed, first weights and order of images, as a sentence.
+        drawn_sameness: The result for it; ``INCONCLUSIVE`` with other software or an older run.
     """
 
     run_id: str
@@ -68,6 +71,14 @@ class Again:
     sameness: Sameness
     energy: str
     energy_sameness: Sameness
+    drawn: str
+    drawn_sameness: Sameness
+
+    @property
+    def is_different(self) -> bool:
+        """Whether anything is different that must not be."""
+        results = (self.sameness, self.energy_sameness, self.drawn_sameness)
+        return Sameness.DIFFERENT in results
 
     @property
     def text(self) -> str:
@@ -75,7 +86,8 @@ class Again:
         tolerance = "" if self.tolerance is None else f", ± {human_share(self.tolerance)}"
         return (
             f"{self.run_id}: {self.sameness} (balanced accuracy {human_share(self.accuracy)} in "
-            f"the bundle, {human_share(self.accuracy_again)} here{tolerance}). {self.energy}"
+            f"the bundle, {human_share(self.accuracy_again)} here{tolerance}). {self.drawn} "
+            f"{self.energy}"
         )
 
 
@@ -166,8 +178,34 @@ def _compare_runs(bundle: Bundle, old: RunRecord, new: RunRecord) -> Again:
     else:
         is_within = abs(accuracy - accuracy_again) <= tolerance
         sameness = Sameness.WITHIN if is_within else Sameness.DIFFERENT
-    energy, energy_sameness = _compare_energy(old, new)
-    return Again(old.run_id, accuracy, accuracy_again, tolerance, sameness, energy, energy_sameness)
+    return Again(
+        old.run_id,
+        accuracy,
+        accuracy_again,
+        tolerance,
+        sameness,
+        *_compare_energy(old, new),
+        *_compare_drawn(old, new),
+    )
+
+
+def _compare_drawn(old: RunRecord, new: RunRecord) -> tuple[str, Sameness]:
+    """First weights and order of images, which one seed gives again with the same software."""
+    digests = [
+        (record.model.first_weights_sha256, record.model.image_order_sha256)
+        for record in (old, new)
+        if record.model and record.model.first_weights_sha256
+    ]
+    if len(digests) < 2:
+        return "The bundle does not state the first weights.", Sameness.INCONCLUSIVE
+    pairs = zip(("First weights", "Order of images"), *digests, strict=True)
+    differing = [name for name, stated, here in pairs if stated != here]
+    if not differing:
+        return "First weights and order of images are the same.", Sameness.REPRODUCED
+    is_same = list_software(old) == list_software(new)
+    why = "" if is_same else ", and so does the software"
+    sameness = Sameness.DIFFERENT if is_same else Sameness.INCONCLUSIVE
+    return f"{' and '.join(differing)} differ{why}.", sameness
 
 
 def _drop_times(epochs: Sequence[Epoch]) -> list[Epoch]:

@@ -23,7 +23,7 @@ from wbcbench.bundle.write import explain_write_error, replace_bundle
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 
-_SIGNATURE = "V21"  # which is void by then, or made afterwards
+_SIGNATURE = "V23"  # which is void by then, or made afterwards
 
 
 @dataclass(frozen=True, slots=True)

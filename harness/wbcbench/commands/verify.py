@@ -46,14 +46,14 @@ def verify(
     as_json: options.AsJson = False,
 ) -> None:
     """Check a bundle offline and recompute it; exit 6 if a check fails, 8 if one is left out."""
-    from wbcbench.bundle.rerun import Sameness
-    from wbcbench.bundle.verify import inspect
+    from wbcbench.bundle.verify import Status, inspect
+    from wbcbench.bundle.verify.budget import verify_within_budget
 
     if rerun:
         require_training()
     elif block is not None or run is not None:
         raise UsageError("--block and --run choose what --rerun trains again; add --rerun.")
-    report = inspect.verify(
+    report = verify_within_budget(
         bundle,
         strict=strict,
         allowed_signers=allowed_signers,
@@ -61,16 +61,16 @@ def verify(
     )
     if not as_json:
         typer.echo(inspect.as_text(report))
-    again = _train_again(bundle, block, run, data, as_json=as_json) if rerun else []
+    # What is refused unread, or too much to read, is not trained from.
+    was_read = any(o.status is not Status.NOT_CHECKED for o in [*report.outcomes.values()][1:])
+    is_trained = rerun and was_read
+    again = _train_again(bundle, block, run, data, as_json=as_json) if is_trained else []
     if as_json:
         more = {"rerun": [asdict(result) for result in again]} if rerun else {}
         options.print_json(inspect.as_document(report) | more)
     if report.result is inspect.Result.NOT_VERIFIED:
         raise VerificationError(f"{bundle} is not verified: see the checks marked FAIL.")
-    different = [
-        run.run_id for run in again if Sameness.DIFFERENT in {run.sameness, run.energy_sameness}
-    ]
-    if different:
+    if different := [run.run_id for run in again if run.is_different]:
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
     if report.result is inspect.Result.IN_PART:
         raise PartlyVerifiedError(

@@ -11,6 +11,10 @@ epoch). End of file there means that the recorder is dead, and the trainer stops
     {"scores": {"name": "test", ...}}                         ``Scores``; or "test_leakage_free"
     {"failure": {...}}                                        a ``Failure``
     {"end": "done"}                                           or "interrupted"
+
+The last line in the run's folder is the recorder's own, what it knew when the run had ended:
+
+    {"recorder": {"shared": false, "sampling": [...], ...}}   ``AT_END`` of ``core.record``
 """
 
 from __future__ import annotations

@@ -14,14 +14,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 from pydantic import JsonValue
 
-from wbcbench.core.files import read_if_any
+from wbcbench.core.files import read_if_any, sha256_of
 from wbcbench.core.text import encodable
 from wbcbench.core.version import __version__
 
@@ -62,10 +63,12 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "python_version": platform.python_version(),
         "os": platform.platform(),
         "host_id": host_id(),
+        "boot_id": _hash_identity(read_if_any(Path("/proc/sys/kernel/random/boot_id"))),
         # One moment on both clocks, so that an external meter's log can be laid on the trace.
         "clock_pair": {"utc_s": time.time(), "monotonic_s": time.monotonic()},
         "packages": {name: read_version(name) for name in PACKAGES},
         "lock_sha256": lock_sha256(),
+        "program_sha256": program_sha256(),
         **_read_commit(),
         **_describe_machine(),
     }
@@ -73,7 +76,12 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
 
 def host_id() -> str:
     """Salted hash of the machine's identity, twelve hexadecimal digits."""
-    identity = read_if_any(Path("/etc/machine-id")) or platform.node()
+    return str(_hash_identity(read_if_any(Path("/etc/machine-id")) or platform.node()))
+
+
+def _hash_identity(identity: str | None) -> str | None:
+    if identity is None:
+        return None
     return hashlib.sha256(f"{_SALT}:{identity}".encode()).hexdigest()[:12]
 
 
@@ -83,6 +91,28 @@ def read_version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+@cache
+def program_sha256() -> str:
+    """The digest of this program's own files, of whatever version they call themselves."""
+    package = Path(__file__).parents[1]
+    files = (path for path in package.rglob("*") if path.is_file())
+    names = ((path, path.relative_to(package)) for path in files)
+    return digest_program((name, sha256_of(path)) for path, name in names if is_source(name))
+
+
+def is_source(name: PurePath) -> bool:
+    """Whether a file in the package is the program's own: no bytecode, no cache, no backup."""
+    is_hidden = any(part == "__pycache__" or part.startswith(".") for part in name.parts)
+    return not is_hidden and name.suffix != ".pyc" and not name.name.endswith("~")
+
+
+def digest_program(files: Iterable[tuple[PurePath, str]]) -> str:
+    """The digest of the program whose files have these SHA-256, by their path in the package."""
+    return hashlib.sha256(
+        "\n".join(f"{name} {sha256}" for name, sha256 in sorted(files)).encode()
+    ).hexdigest()
 
 
 def source_root() -> Path | None:

@@ -8,12 +8,14 @@ the run puts the two together; the run's quality stays the one that its own mete
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any, Literal, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -26,7 +28,7 @@ from wbcbench.core.strict_json import parse_json, read_document
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.window import Window, WindowEnergy
 
-RECORD_SCHEMA = "2.1"
+RECORD_SCHEMA = "2.2"
 ATTACHMENT_SCHEMA = "2.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
@@ -114,7 +116,11 @@ class DatasetFacts:
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """What the trainer built and how TensorFlow ran it."""
+    """What the trainer built and how TensorFlow ran it.
+
+    ``first_weights_sha256`` is the digest of the weights before any step, ``image_order_sha256``
+    that of the training images in the batches of the first epoch; older records have neither.
+    """
 
     params_total: int
     params_trainable: int
@@ -126,6 +132,8 @@ class ModelFacts:
     device_pci_bus_id: str | None
     versions: Mapping[str, str | None]
     environment: Mapping[str, str]
+    first_weights_sha256: str | None = None
+    image_order_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +183,16 @@ FOREIGN_TRACKERS = "foreign_trackers"
 """Among the provenance: the programs of others that measured as this measurement began."""
 COMPUTING_VARIABLES = "computing_variables"
 """Among a run's: variables of the user that change how TensorFlow computes, with their values."""
+
+
+AFTER_RUN = "after_run"
+"""Among a run's: the run of its study that began last on this machine, so that none is removed
+unseen; ``None`` for the first."""
+AT_END = (
+    "meters", "sampling", "shared", "cpu_shared", "recorder_cpu_s", "trainer_cpu_s",
+    "trainer_rss_peak_bytes",
+)  # fmt: skip
+"""Circumstances that are known only when the run has ended; the last message has them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +279,11 @@ def to_json(record: RunRecord) -> bytes:
     return (text + "\n").encode()
 
 
+# A check of a study reads each record a dozen times; equal bytes are one object for as long as
+# anybody holds it.
+_READ: WeakValueDictionary[bytes, RunRecord] = WeakValueDictionary()
+
+
 def from_json(data: bytes, source: str) -> RunRecord:
     """Read a record.
 
@@ -271,7 +294,11 @@ def from_json(data: bytes, source: str) -> RunRecord:
     Raises:
         UsageError: Another schema's, or not a record at all.
     """
-    return _validate(RunRecord, data, source, "a run record")
+    digest = hashlib.sha256(data).digest()
+    record = _READ.get(digest)
+    if record is None:
+        record = _READ[digest] = _validate(RunRecord, data, source, "a run record")
+    return record
 
 
 def _validate(kind: type[T], data: bytes, source: str, name: str) -> T:

@@ -284,6 +284,29 @@ class RunDir:
         path = self.path / BEGAN
         return _read_json(path, Circumstances) if path.exists() else None
 
+    def read_end(self) -> dict[str, Any]:
+        """Circumstances that the recorder knew at the end; empty where it was killed or is older.
+
+        Raises:
+            ValueError: They are not what a recorder writes.
+        """
+        said = [message["recorder"] for message in self.read_messages() if "recorder" in message]
+        if not said:
+            return {}
+        known = {"started_utc": "", "provenance": {}} | said[-1]
+        at_end = TypeAdapter(Circumstances).validate_python(known)
+        return {name: getattr(at_end, name) for name in records.AT_END if name in known}
+
+    def find_run_before(self, host_id: str) -> str | None:
+        """The run of this study that began last on this host; ``None`` if none did."""
+        begun = list[tuple[str, str]]()
+        for run in list_folders(self.path.parent.parent, self.path.parent.name):
+            with contextlib.suppress(UsageError):
+                began = run.read_began()
+                if began is not None and began.provenance.get("host_id") == host_id:
+                    begun.append((began.started_utc, run.run_id))
+        return max(begun)[1] if begun else None
+
     def trace_path(self, meter: str) -> Path:
         """Where one meter's polls are appended; ``meter`` may hold slashes."""
         return self.path / GROWING_TRACES / f"{meter.replace('/', '-')}.csv"

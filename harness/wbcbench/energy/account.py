@@ -90,15 +90,17 @@ def account(
 
 
 def remake_record(run: RunDir, record: RunRecord) -> RunRecord:
-    """The record that a run's folder gives; what only the recorder saw is taken from ``record``.
+    """The record that a run's folder gives.
 
-    Whether another harness was measuring is in no file except as a warning of the record.
+    What the recorder knew at the end is its last message; older ones wrote none, and what they
+    observed is taken from ``record``: whether others measured, by its warnings.
     """
     codes = {warning.code for warning in record.warnings}
     seen: dict[str, Any] = {f.name: getattr(record, f.name, None) for f in fields(Circumstances)}
     seen |= {"shared": SHARED_MACHINE in codes, "cpu_shared": SHARED_PROCESSOR in codes}
-    remade = account(run, Circumstances(**seen), record.status, record.error)
-    return replace(remade, ended_utc=record.ended_utc)
+    circumstances = Circumstances(**(seen | run.read_end()))
+    remade = account(run, circumstances, record.status, record.error)
+    return replace(remade, ended_utc=record.ended_utc, schema=record.schema)
 
 
 def remake_attachment(run: RunDir, record: RunRecord) -> Attachment | None:

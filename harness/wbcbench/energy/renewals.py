@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, compress, pairwise
 from statistics import fmean, linear_regression, median
 from typing import NamedTuple
@@ -30,6 +31,9 @@ FEWEST_EVEN_MOVES, EVENLY = 3, 0.1  # fewer moves show a pace if their intervals
 LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it is 0.25
 MOST_PACE_PARTS = 5
 MOST_PERIODS = 20  # between two moves, to count them by a pace that is not refined yet
+
+# Windows, pairs and checks ask the same of one run's traces again and again.
+_REMEMBERED = 32
 
 Span = tuple[float, float]
 
@@ -93,7 +97,13 @@ def tell_moves(
 
 def median_step_s(times_s: Sequence[float]) -> float:
     """Median time between readings; 0.0 with fewer than two."""
-    return median(b - a for a, b in pairwise(times_s)) if len(times_s) > 1 else 0.0
+    return median_move(tuple(times_s)) if len(times_s) > 1 else 0.0
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def median_move(values: tuple[float, ...]) -> float:
+    """Median of how far each value is from the one before."""
+    return median(abs(b - a) for a, b in pairwise(values))
 
 
 def find_pace_s(moves_s: Sequence[float]) -> float | None:
@@ -153,7 +163,14 @@ def find_renewals(
             without a move.
         period_s: Time between renewals, right within a thousandth or so.
     """
-    moves = _drop_stands(times_s, moves, period_s)
+    return list(_find_renewals(tuple(times_s), tuple(moves), period_s))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _find_renewals(
+    times_s: tuple[float, ...], told: tuple[bool | None, ...], period_s: float
+) -> Sequence[Span]:
+    moves = _drop_stands(times_s, told, period_s)
     befores_s = [-math.inf, *times_s]
     pairs = [(max(t_s - period_s, b_s), t_s) for b_s, t_s in zip(befores_s, times_s, strict=False)]
     mirrored_s = [-t_s for t_s in reversed(times_s)]

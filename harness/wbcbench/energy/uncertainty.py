@@ -21,6 +21,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import compress, pairwise
 from statistics import fmean, median, pstdev
 
@@ -30,7 +31,7 @@ from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.integrate import LEAST_DUTY, EnergyCurve, energy_curve
-from wbcbench.energy.renewals import find_pace_s, list_moves, median_step_s
+from wbcbench.energy.renewals import find_pace_s, list_moves, median_move, median_step_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -349,7 +350,7 @@ def _split_held(curve: EnergyCurve, window: Window, sensor: Sensor) -> tuple[flo
     if loose_s > LOOSE_SHARE * sensor.update_s:
         inside_w = power_w[first:last]
         edges_j.append(loose_s * (max(inside_w) - min(inside_w)))
-    noise_w = NORMAL_SD * median(abs(b - a) for a, b in pairwise(power_w)) / math.sqrt(2)
+    noise_w = NORMAL_SD * median_move(tuple(power_w)) / math.sqrt(2)
     usual_s = min(median_step_s(times), window.duration_s)
     strata = _list_strata(times, window)
     most_w = max(0.0, *power_w)
@@ -424,16 +425,17 @@ def _sum_strata(
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``most_w``.
     """
-    steps_w, gaps_j = [abs(b - a) for a, b in pairwise(power_w)], 0.0
+    gaps_j = 0.0
     for i in strata:
         length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
         if times[i + 1] - times[i] > max(longest_s, thresholds.GAP_LEAST_S):
             mean_w = fmean(power_w[i : i + 2])
             gaps_j += length_s * max(most_w - mean_w, mean_w)
             continue
-        beside_w = [*steps_w[max(i - 1, 0) : i], *steps_w[i + 1 : i + 2]]
-        is_alone = len(beside_w) == 2 and max(beside_w) < FLAT_BESIDE * steps_w[i]
-        spread_w = steps_w[i] * (UNIFORM_SD if is_alone else math.sqrt(0.5))
+        step_w, around_w = abs(power_w[i + 1] - power_w[i]), power_w[max(i - 1, 0) : i + 3]
+        beside_w = abs(around_w[0] - around_w[1]), abs(around_w[-1] - around_w[-2])
+        is_alone = len(around_w) == 4 and max(beside_w) < FLAT_BESIDE * step_w
+        spread_w = step_w * (UNIFORM_SD if is_alone else math.sqrt(0.5))
         if times[i + 1] - times[i] > longest_s:
             spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
         variance_j2 += (length_s * spread_w) ** 2
@@ -491,6 +493,11 @@ def t_95(degrees: float) -> float:
 # whole periods cut every edge elsewhere, unless the sensor itself looks at even times only.
 def _find_even_step_s(times: Sequence[float]) -> float:
     """Time between even polls; 0.0 if they are jittered."""
+    return _find_even_step(tuple(times))
+
+
+@lru_cache(maxsize=8)
+def _find_even_step(times: tuple[float, ...]) -> float:
     step_s = median_step_s(times)
     uneven = sum(abs(b - a - step_s) > UNEVEN * step_s for a, b in pairwise(times))
     return step_s if uneven <= UNEVEN * len(times) else 0.0

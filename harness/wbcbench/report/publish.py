@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
+from wbcbench.core.provenance import program_sha256
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, require_study
 
@@ -200,12 +201,6 @@ def _hash_inputs(study_dir: Path) -> str:
 
 
 @cache
-def program_sha256() -> str:
-    """The digest of this program's own files, of whatever version they call themselves."""
-    return hashlib.sha256("\n".join(_list_code()).encode()).hexdigest()
-
-
-@cache
 def _list_program() -> tuple[str, ...]:
     def find_version(name: str) -> str:
         try:
@@ -213,13 +208,7 @@ def _list_program() -> tuple[str, ...]:
         except PackageNotFoundError:
             return "absent"
 
-    return (*(f"{name} {find_version(name)}" for name in RENDERERS), *_list_code())
-
-
-def _list_code() -> list[str]:
-    package = Path(__file__).parents[1]
-    sources = sorted(p for p in package.rglob("*") if p.is_file() and p.suffix != ".pyc")
-    return [f"{path.relative_to(package)} {sha256_of(path)}" for path in sources]
+    return (*(f"{name} {find_version(name)}" for name in RENDERERS), program_sha256())
 
 
 def _iterate_study(study_dir: Path) -> Iterator[str]:

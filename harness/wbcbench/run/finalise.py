@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from wbcbench.core.errors import UsageError, WbcbenchError
@@ -130,7 +131,7 @@ def _write_record(run: RunDir, failure: Failure) -> RunRecord:
 def account_from_disk(run: RunDir, status: Status, failure: Failure | None) -> RunRecord:
     """The record of a run by its folder alone, however far it came."""
     began = run.read_began() or Circumstances(started_utc=utc_now(), provenance={})
-    return account(run, began, status, failure)
+    return account(run, replace(began, **run.read_end()), status, failure)
 
 
 def _failure(state: Condition) -> Failure:

@@ -11,7 +11,7 @@ import os
 import shutil
 import signal
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from types import FrameType
 
@@ -22,7 +22,14 @@ from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
-from wbcbench.core.record import COMPUTING_VARIABLES, Failure, RunRecord, Status
+from wbcbench.core.record import (
+    AFTER_RUN,
+    AT_END,
+    COMPUTING_VARIABLES,
+    Failure,
+    RunRecord,
+    Status,
+)
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.text import encodable
@@ -125,6 +132,7 @@ class Recorder:
             cooldown = self._cool_down()
             self._session.probe()
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
+            facts[AFTER_RUN] = self._run.find_run_before(str(facts["host_id"]))
             facts[COMPUTING_VARIABLES] = dict(list_computing_variables(self._spec, os.environ))
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
             stack.callback(self._view.close)
@@ -138,6 +146,11 @@ class Recorder:
                 trainer_cpu_s=trainer_exit.cpu_s if trainer_exit else None,
                 trainer_rss_peak_bytes=trainer_exit.rss_peak_bytes if trainer_exit else None,
             )
+            at_end = {name: getattr(circumstances, name) for name in AT_END}
+            with suppress(OSError):  # on a full disk, which ``error`` tells
+                append_line(
+                    self._marks, json.dumps({"recorder": at_end}, default=asdict), sync=True
+                )
         return account(self._run, circumstances, *self._outcome(trainer_exit))
 
     def _lock_host(self, stack: ExitStack, *, alone: bool) -> Hold:

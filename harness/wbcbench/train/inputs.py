@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,11 @@ from wbcbench.core.record import DatasetFacts
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import CLASSES, Dataset, ImageSet
 from wbcbench.data.splits import split_validation
-from wbcbench.train.network import evaluation_batches, training_batches
+from wbcbench.train.network import (
+    evaluation_batches,
+    shuffle_positions,
+    training_batches,
+)
 
 EVALUATION_BATCH_SIZE = 128
 """Part of no spec: it changes neither weights nor predictions, and runs stay comparable."""
@@ -42,6 +47,19 @@ def training(images: ImageSet, spec: RunSpec) -> tf.data.Dataset:
     """Batches of ``spec.batch_size``, shuffled anew each epoch; the last may be smaller."""
     labels = one_hot(images.labels)
     return training_batches(images.images, labels, batch_size=spec.batch_size, seed=spec.seed)
+
+
+def digest_image_order(images: ImageSet, spec: RunSpec) -> str:
+    """Return the SHA-256 of the images in the batches of the first epoch.
+
+    Call after the seeds are set. An object of its own is iterated, so that training begins with
+    the same batches. Later epochs depend on how often Keras looks into its own.
+    """
+    order = shuffle_positions(len(images), spec.batch_size, spec.seed)
+    total = hashlib.sha256()
+    for batch in order.as_numpy_iterator():
+        total.update("".join(images.sha256[position] for position in batch).encode() + b"\n")
+    return total.hexdigest()
 
 
 def evaluation(images: ImageSet) -> tf.data.Dataset:

@@ -41,9 +41,14 @@ def training_batches(
     Returns:
         Pairs of float32 images ``[batch, size, size, 3]`` from 0 to 1, and their labels.
     """
-    positions = tf.data.Dataset.range(len(images))
-    shuffled = positions.shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
-    return _gather_batches(shuffled.batch(batch_size), images, labels)
+    return _gather_batches(shuffle_positions(len(images), batch_size, seed), images, labels)
+
+
+def shuffle_positions(images: int, batch_size: int, seed: int) -> tf.data.Dataset:
+    """Return the batches of positions that ``training_batches`` gathers, in its order."""
+    positions = tf.data.Dataset.range(images)
+    shuffled = positions.shuffle(images, seed=seed, reshuffle_each_iteration=True)
+    return shuffled.batch(batch_size)
 
 
 def evaluation_batches(

@@ -9,6 +9,7 @@ dead recorder is noticed during the import too.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import platform
 import re
@@ -17,6 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -39,7 +41,13 @@ from wbcbench.core.text import encodable
 from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
-from wbcbench.train.inputs import Forward, batches, dataset_facts, divide_dataset
+from wbcbench.train.inputs import (
+    Forward,
+    batches,
+    dataset_facts,
+    digest_image_order,
+    divide_dataset,
+)
 from wbcbench.train.loop import measure_inference, score_test, train, warm_up
 from wbcbench.train.network import OnePassAdam
 from wbcbench.train.stage import Control, Phases, Stage, Wire
@@ -144,7 +152,8 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     forward = Forward(model, jit_compile=spec.xla)
     stage = Stage(run, spec, dataset, sets, model, forward, batches(sets, spec), wire)
     facts = _describe_model(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
-    wire.messenger.send({"model": facts})
+    order_sha256 = digest_image_order(sets.train, spec)
+    wire.messenger.send({"model": replace(facts, image_order_sha256=order_sha256)})
     wire.phases.close(STARTUP, wire.phases.edge_s())
     return stage
 
@@ -214,7 +223,18 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
             "cudnn": build.get("cudnn_version"),
         },
         environment=relevant_environment(os.environ),
+        first_weights_sha256=digest_weights(model),
     )
+
+
+def digest_weights(model: keras.Model) -> str:
+    """Return the SHA-256 of each weight's name, shape and bytes, in the network's order."""
+    total = hashlib.sha256()
+    for weight in model.weights:
+        values = np.asarray(weight.numpy())
+        total.update(f"{weight.name} {values.dtype} {values.shape}\n".encode())
+        total.update(values.tobytes())
+    return total.hexdigest()
 
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,8 @@ again after a change computes only what the change affects.
 from __future__ import annotations
 
 import hashlib
+import sys
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -33,6 +35,7 @@ from wbcbench.study.plan import Plan
 from wbcbench.table.view import Run
 
 _CACHED = 4096
+_LAST = chr(sys.maxunicode)
 
 T = TypeVar("T")
 
@@ -69,8 +72,13 @@ class Bundle:
 
     def list_names(self, folder: str = "") -> list[str]:
         """Every file of the payload below a folder, by its path in the payload."""
+        first = bisect_left(self._names, folder)
+        return self._names[first : bisect_left(self._names, f"{folder}{_LAST}", first)]
+
+    @cached_property
+    def _names(self) -> list[str]:
         start = f"{layout.PAYLOAD}/"
-        return [n.removeprefix(start) for n in self.digests if n.startswith(start + folder)]
+        return sorted(n.removeprefix(start) for n in self.digests if n.startswith(start))
 
     def compute_digest(self, *folders: str) -> str:
         """One digest of the payload's files below these folders; logs are left out."""
@@ -177,7 +185,9 @@ class Bundle:
 
     def predictions(self, run: RunDir) -> Predictions | None:
         """The network's output for the test images; ``None`` if there are no predictions."""
-        return _read_predictions(self, run)
+        path = run.predictions_path
+        digest = self.digests.get(path.relative_to(self.root).as_posix())
+        return _read_predictions(path, digest) if digest else None
 
 
 @lru_cache(maxsize=16)
@@ -206,10 +216,9 @@ def _load_run(run: RunDir) -> Run:
     return Run(run.read_record(), run)
 
 
-@cache_by_files
-def _read_predictions(run: RunDir) -> Predictions | None:
-    path = run.predictions_path
-    return read_predictions(path) if path.is_file() else None
+@lru_cache(maxsize=2)  # those of a large study are larger than memory
+def _read_predictions(path: Path, digest: str) -> Predictions:
+    return read_predictions(path)
 
 
 def load_bundle(root: Path, bounds: Bounds = BOUNDS) -> Bundle:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -32,7 +33,7 @@ _SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Sta
 # A third party's file can fail in any of these ways under a reader that expects an honest one.
 _READ_ERRORS = (
     WbcbenchError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    RecursionError, MemoryError, csv.Error,
+    RecursionError, csv.Error,
 )  # fmt: skip
 
 _RESULTS = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
@@ -94,6 +95,7 @@ def verify(
     strict: bool = False,
     allowed_signers: Path | None = None,
     plan_digest: str | None = None,
+    on_open: Callable[[Path], object] = lambda _: None,
 ) -> Inspection:
     """Check a bundle, a folder or a zip, from its own files only.
 
@@ -102,23 +104,35 @@ def verify(
         strict: Whether warnings count as errors.
         allowed_signers: File of OpenSSH with the keys of which one must have signed it.
         plan_digest: That its plan must have, as posted before the first run.
+        on_open: Called with the bag once its files are known to be plain, before any is read.
 
     Raises:
         UsageError: There is no such bundle.
     """
     try:
         with opened(source) as root:
+            on_open(root)
             bundle = load_bundle(root)
             asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
             return Inspection(inspect(asked), strict)
     except VerificationError as error:
-        first, *others = registry.VERIFICATIONS
-        rest = dict.fromkeys(others, report_not_checked("The bundle was refused unread."))
-        return Inspection({first: Outcome(Status.ERROR, str(error)), **rest}, strict)
+        return refuse(str(error), "The bundle was refused unread.", strict=strict)
+
+
+def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:
+    """The result for a bundle with a problem that is why nothing else was checked."""
+    first, *others = registry.VERIFICATIONS
+    rest = dict.fromkeys(others, report_not_checked(reason))
+    return Inspection({first: Outcome(Status.ERROR, problem), **rest}, strict)
 
 
 def inspect(bundle: Bundle) -> dict[str, Outcome]:
     """Every check of the registry on an opened bundle."""
+    with suppress(*_READ_ERRORS):  # which the checks will meet again, and tell
+        for run in bundle.finished_and_pilots:  # both at once, for they ask the same of the traces
+            bundle.record(run)
+            energies.check_traces(bundle, run)
+            records.compare_records(bundle, run)
     return {name: _run_check(name, bundle) for name in registry.VERIFICATIONS}
 
 

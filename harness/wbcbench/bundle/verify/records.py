@@ -18,19 +18,12 @@ from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.bundle.verify.likeness import compare_files, find_differences
 from wbcbench.core import run_folder
-from wbcbench.core.record import Circumstances, RunRecord, to_json
+from wbcbench.core.record import AT_END, Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.energy.account import remake_record
 from wbcbench.table import derive
-
-_AT_END = frozenset(
-    ("meters", "sampling", "shared", "cpu_shared", "recorder_cpu_s", "trainer_cpu_s")
-) | {"trainer_rss_peak_bytes"}
-"""Circumstances that are known only when the run has ended."""
-_SHARED, _CPU_SHARED = "shared-machine", "shared-processor"
-_CIRCUMSTANCES = tuple(f.name for f in fields(Circumstances) if not f.name.endswith("shared"))
 
 _MEASURED = (
     "energies", "budgets", "windows", "channels", "agreements", "telemetry", "cpu_loads",
@@ -80,10 +73,12 @@ def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
     )
     if record.spec != run.read_spec():
         yield "the record belongs to another run than spec.json"
+    if has_evidence(record) and record.status == "done" and not run.read_end():
+        yield "the recorder's last message is missing"
     began = run.read_began()
     if began is None:
         return
-    for name in (field.name for field in fields(Circumstances) if field.name not in _AT_END):
+    for name in (field.name for field in fields(Circumstances) if field.name not in AT_END):
         if getattr(record, name) != getattr(began, name):
             yield f"{name} differs between began.json and the record"
     if set(record.meters) != set(began.meters):
@@ -101,6 +96,11 @@ def _find_unknown(stated: JsonValue, known: JsonValue) -> Iterator[str]:
             yield from _find_unknown(*pair)
 
 
+def has_evidence(record: RunRecord) -> bool:
+    """Whether its version wrote the recorder's last message and the digests of what was trained."""
+    return tuple(map(int, record.schema.split("."))) >= (2, 2)
+
+
 def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
     """``epochs.csv`` is made from the record, with or without its attachment."""
     path = run.epochs_path
@@ -113,7 +113,10 @@ def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
 def compare_records(run: RunDir) -> tuple[str, ...]:
     """Where a run's record differs from its folder, as paths with both values."""
     record = run.read_own_record()
-    stated, remade = (json.loads(to_json(r)) for r in (record, remake_record(run, record)))
+    expected = remake_record(run, record)
+    if record == expected:
+        return ()
+    stated, remade = (json.loads(to_json(r)) for r in (record, expected))
     return tuple(find_differences(stated, remade))
 
 
@@ -177,12 +180,12 @@ def _find_copies(bundle: Bundle) -> Iterator[str]:
     """
     first = dict[str, RunDir]()
     for run in (*bundle.runs, *bundle.pilots):
-        start = f"{layout.PAYLOAD}/{bundle.name_of(run)}/"
+        start = f"{bundle.name_of(run)}/"
         measured = (
-            (digest, name.removeprefix(start))
-            for name, digest in bundle.digests.items()
+            (bundle.digests[f"{layout.PAYLOAD}/{name}"], name.removeprefix(start))
+            for name in bundle.list_names(start)
             if name.startswith(tuple(start + unique for unique in _UNIQUE))
-            and (bundle.root / name).stat().st_size
+            and (bundle.data / name).stat().st_size
         )
         for digest, name in sorted(measured):
             other = first.setdefault(digest, run)

@@ -1,0 +1,227 @@
+"""Verify a bundle in a child process that may use so much time and memory and no more.
+
+Whatever a third party's file makes a library do, here it ends. The child has a temporary folder of
+its own, which is removed however the child ends; what it prints is dropped, for it may be words of
+the bundle.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from wbcbench.bundle import layout
+from wbcbench.bundle.bounds import BOUNDS
+from wbcbench.bundle.verify.inspect import Inspection, refuse, verify
+from wbcbench.core import run_folder
+from wbcbench.core.child import MODEST, PythonChild
+from wbcbench.core.environment import clean_environment
+from wbcbench.core.errors import WbcbenchError, error_named
+from wbcbench.core.text import count_of
+from wbcbench.core.units import mb_from_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a whole verification may use, the report made again included.
+
+    Long runs have more to integrate again than short ones. What a bundle sends decides, never what
+    it states.
+
+    Attributes:
+        cpu_s, memory_bytes: Of any bundle.
+        cpu_run_s, memory_run_bytes: And for each of its runs.
+        cpu_mb_s: And for each megabyte of traces.
+        memory_factor: And for each byte of records.
+        packed_factor: Bytes that count for a byte of a zip, for nothing packs as well as zeros.
+        wall_factor: Seconds that may pass for a second of processor time, on a busy machine.
+    """
+
+    cpu_s: float = 60.0
+    cpu_run_s: float = 0.05
+    memory_bytes: int = 500_000_000
+    memory_run_bytes: int = 50_000
+    cpu_mb_s: float = 8.0
+    memory_factor: int = 5
+    packed_factor: int = 4
+    wall_factor: float = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is to be checked, as far as the list of files tells."""
+
+    runs: int = 0
+    trace_bytes: int = 0
+    record_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one verification, by its load."""
+
+    cpu_s: int
+    wall_s: int
+    memory_bytes: int
+
+
+def compute_limits(budget: Allowance, load: Load) -> Limits:
+    """What a load may use of a budget."""
+    cpu_s = math.ceil(
+        budget.cpu_s
+        + budget.cpu_run_s * load.runs
+        + budget.cpu_mb_s * mb_from_bytes(load.trace_bytes)
+    )
+    memory_bytes = budget.memory_bytes + budget.memory_run_bytes * load.runs
+    return Limits(
+        cpu_s,
+        math.ceil(cpu_s * budget.wall_factor),
+        memory_bytes + budget.memory_factor * load.record_bytes,
+    )
+
+
+def measure_load(bag: Path, source: Path, budget: Allowance) -> Load:
+    """Count the runs of an opened bundle, and the bytes of their evidence.
+
+    Args:
+        bag: The opened bundle.
+        source: What was opened: its folder, or a zip.
+        budget: How much a zip's bytes count.
+    """
+    runs = f"{layout.PAYLOAD}/{layout.RESULTS}/*/*"
+    most_bytes = budget.packed_factor * source.stat().st_size if source.is_file() else math.inf
+
+    def list_sizes(name: str) -> list[int]:
+        return [path.stat().st_size for path in bag.glob(f"{runs}/{name}")]
+
+    records, traces = list_sizes(layout.RECORD), list_sizes(run_folder.TRACES)
+    return Load(
+        min(len(records), BOUNDS.runs),
+        int(min(sum(traces), most_bytes)),
+        int(min(sum(records), most_bytes)),
+    )
+
+
+ALLOWANCE = Allowance()
+
+
+def verify_within_budget(
+    source: Path,
+    *,
+    strict: bool = False,
+    allowed_signers: Path | None = None,
+    plan_digest: str | None = None,
+    budget: Allowance = ALLOWANCE,
+) -> Inspection:
+    """Check a bundle as ``inspect.verify`` does; one that needs more than ``budget`` is refused.
+
+    Raises:
+        UsageError: There is no such bundle.
+    """
+    with tempfile.TemporaryDirectory(prefix="wbcbench-verify-") as room:
+        environment = clean_environment(os.environ) | MODEST | {"TMPDIR": room}
+        asked = {
+            "strict": strict,
+            "allowed_signers": str(allowed_signers.resolve()) if allowed_signers else None,
+            "plan_digest": plan_digest,
+        }
+        order = json.dumps({"asked": asked, "budget": asdict(budget)})
+        child = PythonChild(
+            __name__, str(source), order, env=environment, stderr=subprocess.DEVNULL
+        )
+        try:
+            *counts, answer = child.answers.read().split(b"\n")
+            status = child.wait()
+        finally:
+            child.kill()
+            child.wait()
+            child.answers.close()
+    load = Load(**json.loads(counts[0])) if counts else Load()
+    result: dict[str, Any] = json.loads(answer or b"{}")
+    if "inspection" in result:
+        return TypeAdapter(Inspection).validate_python(result["inspection"])
+    if "error" in result:
+        raise error_named(result["error"])(result["text"])
+    return refuse(_describe_end(status, result, load, budget), "The check stopped.", strict=strict)
+
+
+def _describe_end(status: int, result: dict[str, Any], load: Load, budget: Allowance) -> str:
+    """Why a child ended that found nothing out."""
+    limits = compute_limits(budget, load)
+    size = f"for {count_of(load.runs, 'run')} of this size"
+    memory = f"more than {mb_from_bytes(limits.memory_bytes):.0f} MB of memory, the limit {size}"
+    problem = {
+        -signal.SIGXCPU: f"takes more than {limits.cpu_s} s of processor time, the limit {size}",
+        -signal.SIGALRM: f"takes more than {limits.wall_s} s, the limit {size}",
+        0: result.get("crash") or f"needs {memory}",
+    }.get(status)
+    if problem is None:  # without memory a library aborts, or the system kills
+        end = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        problem = f"ended with {end}, as where it needs {memory}"
+    return (
+        f"Checking this bundle {problem}. Do not rely on it; ask its author for the bundle as "
+        "`wbcbench submit` wrote it, which stays within the limits."
+    )
+
+
+def _main(source: str, order: str, descriptor: str) -> None:
+    """Verify in this process; answers with the load, and with what was found."""
+    options = json.loads(order)
+    budget, asked = Allowance(**options["budget"]), options["asked"]
+    if asked["allowed_signers"]:
+        asked["allowed_signers"] = Path(asked["allowed_signers"])
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _limit(compute_limits(budget, Load()))
+    with os.fdopen(int(descriptor), "wb") as answers:
+
+        def allow_for_load(bag: Path) -> None:
+            load = measure_load(bag, Path(source), budget)
+            _limit(compute_limits(budget, load))
+            answers.write(json.dumps(asdict(load)).encode() + b"\n")
+            answers.flush()
+
+        try:
+            found = verify(Path(source), **asked, on_open=allow_for_load)
+            result = {"inspection": TypeAdapter(Inspection).dump_python(found, mode="json")}
+        except WbcbenchError as error:
+            result = {"error": type(error).__name__, "text": str(error)}
+        except MemoryError:
+            result = {}
+        except Exception as error:  # noqa: BLE001 whatever it was, nothing was verified
+            result = {"crash": f"ended with an error of the program ({type(error).__name__})"}
+        answers.write(json.dumps(result).encode())
+
+
+def _limit(limits: Limits) -> None:
+    """Let the system end this process beyond its limits; without memory, an allocation fails."""
+    amounts = {resource.RLIMIT_CPU: limits.cpu_s, resource.RLIMIT_DATA: limits.memory_bytes}
+    for kind, amount in amounts.items():
+        hard = resource.getrlimit(kind)[1]
+        soft = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+        resource.setrlimit(kind, (soft, hard))
+    signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
+
+
+def _end_with_parent() -> None:
+    """Its end of the pipe closes when it is killed, and nobody else would remove the folder."""
+    sys.stdin.buffer.read()
+    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
