@@ -154,7 +154,7 @@ def test_a_forged_number_of_a_wall_meter_is_found(opened):
             run.attachment_path, lambda d, part=part, key=key: d[part][0].update({key: 1.0})
         )
         opened.rehash()
-        assert "attached" in errors(opened.root)["V06"].detail
+        assert "attached" in errors(opened.root)["V06"]
         opened.restore()
 
 

@@ -1,7 +1,7 @@
 """A bundle that can be tampered with and put back, as somebody would who knows the program.
 
-``rehash`` makes the manifests fit again, as everybody can; ``retable``, ``rederive`` and
-``reaccount`` make table, run and record fit again, as somebody with this program can.
+``rehash`` makes manifests, sizes and digests fit again, as everybody can; ``retable``,
+``rederive`` and ``reaccount`` make table, run and record fit, as somebody with this program can.
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ class Bag:
         self.rederive(run)
 
     def rehash(self) -> None:
-        """Make manifests and size fit what is there."""
+        """Make digests, sizes, parts of the crate and manifests fit what is there."""
+        self._fit_document()
+        self._fit_crate()
         files = [path for path in sorted(self.data.rglob("*")) if path.is_file()]
         pairs = [(path.relative_to(self.root).as_posix(), sha256_of(path)) for path in files]
         (self.root / layout.MANIFEST).write_text(layout.format_manifest(pairs))
@@ -151,3 +153,40 @@ class Bag:
         (self.root / layout.BAG_INFO).write_text(text)
         tags = [(name, sha256_of(self.root / name)) for name in layout.TAG_FILES]
         (self.root / layout.TAG_MANIFEST).write_text(layout.format_manifest(tags))
+
+    def _fit_document(self) -> None:
+        path = self.data / layout.SUBMISSION
+        document = self.json(path) if path.exists() else {}
+        files = layout.list_files(self.report)
+        new = {
+            "results_sha256": sha256_of(self.results / layout.RUNS_TABLE),
+            "report_sha256": {name: sha256_of(place) for name, place in files.items()},
+        }
+        if document | new != document:
+            self.edit_json(path, lambda value: value.update(new))
+
+    def _fit_crate(self) -> None:
+        path = self.data / layout.CRATE
+        crate = self.json(path)
+        files = {n: p for n, p in layout.list_files(self.data).items() if n != layout.CRATE}
+        old = {e["@id"]: e for e in crate["@graph"] if e["@type"] == "File"}
+        if {name: str(p.stat().st_size) for name, p in files.items()} == {
+            name: entity["contentSize"] for name, entity in old.items()
+        }:
+            return
+        forms = {Path(name).suffix: entity["encodingFormat"] for name, entity in old.items()}
+        new = {}
+        for name, place in files.items():
+            form = forms.get(place.suffix, "application/octet-stream")
+            added = {"@id": name, "@type": "File", "encodingFormat": form}
+            new[name] = old.get(name, added) | {"contentSize": str(place.stat().st_size)}
+        rest = [entity for entity in crate["@graph"] if entity["@id"] not in old]
+        for entity in rest:
+            for key in ("hasPart", "object", "result"):
+                if isinstance(parts := entity.get(key), list):
+                    parts = [part for part in parts if part["@id"] not in old.keys() - new.keys()]
+                    entity[key] = parts
+            if entity["@id"] == "./":
+                entity["hasPart"] += [{"@id": name} for name in sorted(new.keys() - old.keys())]
+        crate["@graph"] = sorted([*rest, *new.values()], key=lambda entity: entity["@id"])
+        self.write(path, json.dumps(crate, indent=1, sort_keys=True, ensure_ascii=False) + "\n")

@@ -1,7 +1,4 @@
-"""What is put into a bundle, or changed in it, that no run knows: files, cells, words, versions.
-
-Digests of reports and tables in ``submission.json`` and the sizes in the crate are made to fit.
-"""
+"""What is put into a bundle, or changed in it, that no run knows: files, cells, words, versions."""
 
 from __future__ import annotations
 
@@ -22,43 +19,8 @@ from tamperings.bag import Bag
 from tamperings.kinds import edited
 from tamperings.made_again import UnfitError
 from wbcbench.bundle import layout
-from wbcbench.core.files import sha256_of
 
 BOAST = "It used 40 % less energy (p < 0.001)."
-
-
-def refit(bag: Bag) -> None:
-    """Make digests and sizes fit what is there, in the document and in the crate."""
-    document = bag.json(bag.data / layout.SUBMISSION)
-    old = json.dumps(document)
-    document["results_sha256"] = sha256_of(bag.results / layout.RUNS_TABLE)
-    files = layout.list_files(bag.report)
-    document["report_sha256"] = {name: sha256_of(path) for name, path in files.items()}
-    if json.dumps(document) != old:
-        bag.edit_json(bag.data / layout.SUBMISSION, lambda d: d.update(document))
-    crate = bag.json(bag.data / layout.CRATE)
-    old = json.dumps(crate)
-    for entity in crate["@graph"]:
-        path = bag.data / entity["@id"]
-        if "contentSize" in entity and path.is_file():
-            entity["contentSize"] = str(path.stat().st_size)
-    if json.dumps(crate) != old:
-        bag.edit_json(bag.data / layout.CRATE, lambda c: c.update(crate))
-
-
-def add_to_crate(bag: Bag, path: Path) -> None:
-    """Name a file in the crate as the others are named."""
-    name = path.relative_to(bag.data).as_posix()
-    size = str(path.stat().st_size)
-    entity = {"@id": name, "@type": "File", "contentSize": size}
-    entity["encodingFormat"] = "text/plain"
-
-    def change(crate: Any) -> None:
-        crate["@graph"] = sorted([*crate["@graph"], entity], key=lambda e: e["@id"])
-        [root] = [e for e in crate["@graph"] if e["@id"] == "./"]
-        root["hasPart"] = [*root["hasPart"], {"@id": name}]
-
-    bag.edit_json(bag.data / layout.CRATE, change)
 
 
 def append(bag: Bag, path: Path, text: str) -> None:
@@ -77,7 +39,6 @@ def boasted(bag: Bag, rng: random.Random) -> None:
         start, middle, end = text.partition("</p>" if name.endswith("html") else ".\n")
         assert middle
         bag.write(path, f"{start} {BOAST}{middle}{end}")
-    refit(bag)
 
 
 def fake(bag: Bag, renderer: str, version: str) -> None:
@@ -97,49 +58,41 @@ def other_drawing(bag: Bag, rng: random.Random) -> None:
     fake(bag, "matplotlib", "1.5.0")
     path = rng.choice(sorted((bag.report / layout.FIGURES).glob("*.svg")))
     bag.edit_text(path, "</svg>", f"<text>{BOAST}</text></svg>")
-    refit(bag)
 
 
 @edited("version of jinja2 faked, and the page changed")
 def other_page(bag: Bag, rng: random.Random) -> None:
     fake(bag, "jinja2", "1.0")
     change_text(bag, bag.report / layout.REPORT_PAGE, rng)
-    refit(bag)
 
 
 @edited("version of typst faked, and a paper put in")
 def other_paper(bag: Bag, rng: random.Random) -> None:
     fake(bag, "typst", "0.1")
     bag.write(bag.report / "report.pdf", f"%PDF-1.4\n% {BOAST}\n%%EOF\n")
-    add_to_crate(bag, bag.report / "report.pdf")
-    refit(bag)
 
 
 @edited("version of wbcbench faked, and the text changed")
 def other_words(bag: Bag, rng: random.Random) -> None:
     fake(bag, "wbcbench", "0.0.1")
     change_text(bag, bag.report / layout.REPORT_TEXT, rng)
-    refit(bag)
 
 
 @edited("a sentence hidden in the page by a style")
 def hidden_sentence(bag: Bag, rng: random.Random) -> None:
     path = bag.report / layout.REPORT_PAGE
     bag.edit_text(path, "</head>", "<style>p:nth-of-type(2){display:none}</style></head>")
-    refit(bag)
 
 
 @edited("a script put into the page")
 def scripted(bag: Bag, rng: random.Random) -> None:
     text = f"<script>document.querySelector('p').textContent = '{BOAST}'</script></body>"
     bag.edit_text(bag.report / layout.REPORT_PAGE, "</body>", text)
-    refit(bag)
 
 
 @edited("a comment put into the page")
 def commented(bag: Bag, rng: random.Random) -> None:
     bag.edit_text(bag.report / layout.REPORT_PAGE, "</body>", f"<!-- {BOAST} --></body>")
-    refit(bag)
 
 
 @edited("a claim added")
@@ -156,9 +109,6 @@ def more_claims(bag: Bag, rng: random.Random) -> None:
 def put(place: Callable[[Bag], Path], bag: Bag, rng: random.Random) -> None:
     path = place(bag)
     bag.write(path, BOAST + "\n")
-    if path.is_relative_to(bag.data):
-        add_to_crate(bag, path)
-    refit(bag)
 
 
 for words, place in {
@@ -189,15 +139,12 @@ def put_tar(bag: Bag, files: dict[str, bytes]) -> None:
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     bag.write(bag.data / layout.SOURCE, out.getvalue())
-    if '"code/source.tar"' not in (bag.data / layout.CRATE).read_text():
-        add_to_crate(bag, bag.data / layout.SOURCE)
     for name in (layout.GIT, layout.SUBMISSION):
         value = bag.json(bag.data / name)
         git = value if name == layout.GIT else value["git"]
         if not git["source"]:
             git |= {"source": True, "note": ""}
             bag.edit_json(bag.data / name, lambda d, value=value: d.update(value))
-    refit(bag)
 
 
 @edited("an empty archive of the source")
@@ -226,7 +173,6 @@ def more_cells(place: Callable[[Bag], Path], sort: str, bag: Bag, rng: random.Ra
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     bag.write(path, out.getvalue())
-    refit(bag)
 
 
 for words, place in {
@@ -250,7 +196,6 @@ def more_keys(place: Callable[[Bag], Path], bag: Bag, rng: random.Random) -> Non
     target = value[0] if isinstance(value, list) else value
     target["saved_pct"] = 40.0
     bag.write(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
-    refit(bag)
 
 
 for words, place in {
@@ -280,7 +225,6 @@ def edit_parquet(bag: Bag, path: Path, change: Callable[[pa.Table], pa.Table]) -
     out = io.BytesIO()
     pq.write_table(change(pq.read_table(path)), out, compression="zstd")
     bag.write(path, out.getvalue())
-    refit(bag)
 
 
 @edited("a column more in the predictions")
@@ -332,7 +276,6 @@ def unnamed_channel(bag: Bag, rng: random.Random) -> None:
 def change_word(name: str, old: str, new: str, bag: Bag, rng: random.Random) -> None:
     path = (bag.root if name == layout.BAG_INFO else bag.data) / name
     bag.edit_text(path, old, new)
-    refit(bag)
 
 
 _NAMED = (layout.SUBMISSION, layout.CITATION, layout.CRATE, layout.BAG_INFO, layout.README)
@@ -349,7 +292,6 @@ for name in (layout.SUBMISSION, layout.CITATION, layout.CRATE, layout.LICENCE, l
 
 def change_field(name: str, change: Callable[[Any], None], bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.data / name, change)
-    refit(bag)
 
 
 def of_crate(kind: str, **changes: str) -> Callable[[Any], None]:
@@ -417,7 +359,6 @@ def other_meaning(bag: Bag, rng: random.Random) -> None:
         rng.choice(schema["fields"])["description"] = BOAST
 
     bag.edit_json(bag.results / layout.RUNS_SCHEMA, change)
-    refit(bag)
 
 
 @edited("licence changed in a run's boamps.json alone")
@@ -429,7 +370,6 @@ def other_boamps(bag: Bag, rng: random.Random) -> None:
 
 def add_line(name: str, bag: Bag, rng: random.Random) -> None:
     append(bag, bag.data / name, f"\n{BOAST}\n")
-    refit(bag)
 
 
 for name in (
@@ -442,13 +382,11 @@ for name in (
 @edited("a comment in the citation")
 def told_citation(bag: Bag, rng: random.Random) -> None:
     append(bag, bag.data / layout.CITATION, f"# {BOAST}\n")
-    refit(bag)
 
 
 @edited("a key more in the citation")
 def more_citation(bag: Bag, rng: random.Random) -> None:
     append(bag, bag.data / layout.CITATION, f'abstract: "{BOAST}"\n')
-    refit(bag)
 
 
 @edited("a label more in bag-info.txt")
@@ -479,7 +417,6 @@ def edit_cell(bag: Bag, change: Callable[[str], str]) -> None:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     bag.write(path, out.getvalue())
-    refit(bag)
 
 
 @edited("a decimal comma in the table")
@@ -512,7 +449,6 @@ def said_twice(bag: Bag, rng: random.Random) -> None:
 def other_ends(bag: Bag, rng: random.Random) -> None:
     path = bag.results / layout.RUNS_TABLE
     bag.write(path, path.read_bytes().replace(b"\n", b"\r\n"))
-    refit(bag)
 
 
 @edited("format of the bundle changed to an unknown one")
@@ -523,7 +459,6 @@ def other_format(bag: Bag, rng: random.Random) -> None:
 @edited("format of the plan changed to an unknown one")
 def other_plan_format(bag: Bag, rng: random.Random) -> None:
     bag.edit_json(bag.results / layout.PLAN, lambda d: d.update(schema="wbcbench.plan/9"))
-    refit(bag)
 
 
 @edited("rules of the bundle changed to unknown ones")
@@ -539,4 +474,3 @@ def other_rules(bag: Bag, rng: random.Random) -> None:
 @edited("format of a record changed to an unknown one")
 def other_record_format(bag: Bag, rng: random.Random) -> None:
     bag.edit_record(bag.run(rng), lambda record: record.update(schema="2.9"))
-    refit(bag)

@@ -459,17 +459,17 @@ def other_reason(study: Forgery, rng: random.Random) -> None:
 
 @forged("load of the board lowered in its log")
 def less_load(study: Forgery, rng: random.Random) -> None:
-    board_log(study, lambda row: row.update(utilization="0.4" if row["utilization"] else ""))
+    board_log(study, lambda row: row.update(utilization=str(0.5 * float(row["utilization"]))))
 
 
 @forged("board made cooler in its log")
 def cooler(study: Forgery, rng: random.Random) -> None:
-    board_log(study, lambda row: row.update(temperature_c=str(float(row["temperature_c"]) - 30)))
+    board_log(study, lambda row: row.update(temperature_c=str(float(row["temperature_c"]) - 12)))
 
 
 @forged("clock of the board raised in its log")
 def faster_clock(study: Forgery, rng: random.Random) -> None:
-    board_log(study, lambda row: row.update(clock_sm_hz=str(2 * float(row["clock_sm_hz"]))))
+    board_log(study, lambda row: row.update(clock_sm_hz=str(1.2 * float(row["clock_sm_hz"]))))
 
 
 @forged("the board's log removed")
@@ -511,7 +511,13 @@ def other_driver(study: Forgery, rng: random.Random) -> None:
 @forged("processor renamed")
 def renamed_processor(study: Forgery, rng: random.Random) -> None:
     for run in study.runs(done=False):
-        study.edit_began(run, lambda b: b["provenance"].update(cpu_model="Better CPU 5.0 GHz"))
+        study.edit_began(run, _rename_processor)
+
+
+def _rename_processor(began: Any) -> None:
+    began["provenance"]["cpu_model"] = "Better CPU 5.0 GHz"
+    codecarbon = began["meters"].get("codecarbon", {})
+    codecarbon |= {"cpu_model": "Better CPU 5.0 GHz"} if "cpu_model" in codecarbon else {}
 
 
 @forged("memory of the machine made more")
