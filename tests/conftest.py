@@ -16,6 +16,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The files that take longest, longest first: begun last, one core would still be at them when all
 # is done.
 LONG = (
+    "test_honest_bundles",
     "test_fuzz",
     "test_streams",
     "test_user_settings",
