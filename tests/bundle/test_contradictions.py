@@ -20,7 +20,7 @@ import pytest
 
 from builders.bundle import StudyDesign
 from tamperings.bag import Bag
-from tamperings.kinds import reaccount
+from tamperings.made_again import remake
 from tamperings.trials import FORMATS, TWO, bundle
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.open import read_predictions
@@ -80,7 +80,7 @@ def edit_marks(bag: Bag, run: RunDir, change: Callable[[dict[str, Any]], Any]) -
     messages = list(map(json.loads, run.marks_path.read_text().splitlines()))
     kept = [message for message in messages if change(message) is not False]
     bag.write(run.marks_path, "".join(json.dumps(message) + "\n" for message in kept))
-    reaccount(bag, run)
+    remake(run)
 
 
 def in_marks(change: Callable[[dict[str, Any]], Any]) -> Edit:
@@ -111,7 +111,7 @@ def in_channels(channel: str, **changes: Any) -> Edit:
         if new := changes.get("name"):
             polls = [(n.replace(channel, new), t, v) for n, t, v in read_parquet_polls(path)]
             bag.write(path, parquet_from_polls(polls))
-        reaccount(bag, run)
+        remake(run)
 
     return edit
 
@@ -119,7 +119,7 @@ def in_channels(channel: str, **changes: Any) -> Edit:
 def edit_traces(bag: Bag, run: RunDir, change: Callable[[Polls], Polls]) -> None:
     path = run.path / TRACES
     bag.write(path, parquet_from_polls([change(polls) for polls in read_parquet_polls(path)]))
-    reaccount(bag, run)
+    remake(run)
 
 
 def scale(factor: float, *names: str, digits: int | None = 3) -> Callable[[Polls], Polls]:
@@ -231,7 +231,7 @@ def work_more(bag: Bag) -> None:
         return [lines[0], *(f"{t},{3 * float(b)},{own},{n}" for t, b, own, n in cells), ""]
 
     bag.edit_lines(run.cpu_time_path, change)
-    reaccount(bag, run)
+    remake(run)
 
 
 def in_variant(change: Callable[[Polls], Polls]) -> Edit:
