@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,7 +79,7 @@ ends = st.sampled_from(
 commits = st.sampled_from(
     [
         {},
-        {"git_commit": head(), "git_dirty": False, "lock_sha256": lock_sha256()},
+        {"git_commit": head(), "lock_sha256": lock_sha256()},
         {"git_commit": head(), "git_dirty": True},
         {"git_commit": "0" * 40, "git_dirty": True},
     ]
@@ -255,6 +256,16 @@ def test_records_of_another_version_are_accounted_again_and_the_study_stays(tmp_
     [note] = [line for line in format_lines(written) if "accounted again" in line]
     assert note.startswith("Note: 2 runs accounted again by today's rules, in the bundle alone: ")
     assert one.read_own_record() == record
+
+
+def test_a_record_of_a_version_that_knew_fewer_fields_is_verified(tmp_path):
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
+    path = study_runs(study.parent, study.name)[0].record_path
+    known = json.loads(path.read_bytes())
+    path.write_text(
+        json.dumps({name: value for name, value in known.items() if value or value == 0})
+    )
+    assert verify_study(study, tmp_path).remade == {}
 
 
 def test_a_plan_that_replaced_another_is_verified_with_the_runs_of_both(tmp_path):
