@@ -28,6 +28,7 @@ from builders.evidence import without
 from builders.folder import (
     Timed,
     messages,
+    meter_of,
     write_end,
     write_measurements,
     write_messages,
@@ -487,7 +488,8 @@ def _write_run(
     if end == "spoiled":
         hole_s = (epochs[0].start_s + 1.0, epochs[-1].end_s - 1.0)
         traces = [without(trace, *hole_s) for trace in traces]
-    write_traces(run, [design.bend(spec, trace) for trace in traces])
+    traces = [design.bend(spec, trace) for trace in traces]
+    write_traces(run, traces)
     began = _at_start(start_s, design, machine, facts)
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
@@ -504,7 +506,7 @@ def _write_run(
     status, error = ENDS[end]
     circumstances = began
     if end != "unwatched":
-        circumstances = _at_end(began, machine.channels, end_s - start_s)
+        circumstances = _at_end(began, traces, end_s - start_s)
         circumstances = replace(circumstances, cpu_shared=design.at_once)
         write_end(run, circumstances)
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
@@ -566,7 +568,7 @@ def _epochs(
         [float(right.sum() / sizes.sum()) for right in hits],
         start_s=start_s,
         epoch_s=(7.5 * (1 + 0.01 * rng.normal(size=spec.epochs))).tolist(),
-        validation_s=1.2,
+        validation_s=2.0,
         images=len(_split("TRAIN", design)),
         learning_rate=spec.learning_rate,
     )
@@ -674,12 +676,14 @@ def _at_start(
     return Circumstances(_utc(start_s), provenance, machine.meters, absents)
 
 
-def _at_end(began: Circumstances, channels: Sequence[Channel], length_s: float) -> Circumstances:
-    names = sorted({channel.name.rsplit("/", 1)[0] for channel in channels})
-    sampling = tuple(Sampling(name, 0.1, 0.1, 0.13, round(length_s * 10), 0, 0) for name in names)
+def _at_end(began: Circumstances, traces: Sequence[Trace], length_s: float) -> Circumstances:
+    times = {meter_of(trace.channel): trace.t_s for trace in traces}
     return replace(
         began,
-        sampling=sampling,
+        sampling=tuple(
+            Sampling(name, 0.1, float(steps.mean()), float(steps.max()), len(steps) + 1, 0, 0)
+            for name, steps in ((name, np.diff(times[name])) for name in sorted(times))
+        ),
         recorder_cpu_s=0.6,
         trainer_cpu_s=0.9 * length_s,
         trainer_rss_peak_bytes=1_500_000_000,

@@ -143,4 +143,6 @@ class Load:
                 values = (values + 0.995 * channel.wrap_j) % channel.wrap_j
         else:  # real readings are never quite still
             values = self.power_w(seen_s) + 0.8 * rng.normal(size=len(t_s))
-        return Trace(channel, t_s.tolist(), values.round(3).tolist())
+        # Sensors tell whole thousandths, models all digits.
+        is_whole = channel.origin is Origin.MEASURED
+        return Trace(channel, t_s.tolist(), (values.round(3) if is_whole else values).tolist())

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from wbcbench.bundle.open import Predictions, read_predictions
 from wbcbench.bundle.verify import Outcome, report_outcome
@@ -29,6 +30,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Domain, Kind, Origin
+from wbcbench.core.units import pct_from_share
 
 _COMPARED, _FEWEST, _CHUNK = 2048, 150, 256
 _ALIKE = 0.6  # of moves, those in the same direction less those in the other
@@ -39,7 +41,7 @@ _APART_PCT, _DEPTHS, _READINGS = 3.0, 2.0, 50
 _FAULTS = ("counter-", "power-", "heartbeat-", "reads-", "polls-", "sampling-", "window-")
 _MOST_POWER, _MARGIN_S, _BROKEN = 1.5, 60.0, 3
 _FASTER, _PEERS = 4.0, 3
-_IDLE_SHARE, _IDLE_ERRORS, _IDLE_BLOCKS = 0.03, 15.0, 5
+_IDLE_SHARE, _RARE, _NEVER = 0.03, 1e-3, 1e-5
 
 Vector = NDArray[np.complex64]
 
@@ -265,8 +267,8 @@ def _compare_idle(
         mean, count = fmean(shares), len(shares)
         if count < 3 or abs(mean) < _IDLE_SHARE or len(places[variant]) < 2:
             continue
-        if abs(mean) > _IDLE_ERRORS * stdev(shares) / math.sqrt(count):
-            yield (
-                f"{name} draws {100 * mean:+.1f} % idle before {variant} is trained.",
-                count >= _IDLE_BLOCKS,
-            )
+        errors = math.sqrt(count) * abs(mean) / max(stdev(shares), _LEAST)
+        chance = 2 * float(special.stdtr(count - 1, -errors))  # of so much, by Student's t
+        if chance < _RARE:
+            words = f"{name} draws {pct_from_share(mean):+.1f} % idle before {variant} is trained."
+            yield words, chance < _NEVER

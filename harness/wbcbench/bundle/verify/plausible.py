@@ -22,7 +22,7 @@ def find_contradictions(run: RunDir) -> tuple[str, ...]:
     predictions = read_predictions(path) if path.is_file() else None
     problems = [
         *find_in_training(record, predictions),
-        *find_in_readings(record, run.read_traces(), run.read_cpu_time()),
+        *find_in_readings(record, run.read_traces(), run.read_telemetry(), run.read_cpu_time()),
     ]
     return tuple(f"{run.run_id}: {problem}." for problem in problems)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.core import window
+from wbcbench.core.board_state import BoardSample
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.record import RunRecord
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
@@ -25,24 +26,30 @@ from wbcbench.power import codecarbon, rapl
 from wbcbench.power.device import GAIN_ERRORS
 
 _UNEVEN = 1e-3  # of a step: what binary fractions leave of a whole number of steps
-_TIME_SHARE, _TIME_SLACK_S = 0.02, 2.0
+_PLANNED_S, _LOST, _UNEVEN_S = 0.6, 2, 0.05
 _CPU_SHARE, _CPU_SLACK_S = 1.05, 2.0
 _CONSTANT_SHARE, _CONSTANT_S = 0.01, 3.0
-_GAP_EDGE_S, _GAP_LEAST_S = {Kind.COUNTER: 0.5, Kind.SAMPLED: 1.5}, 1.0
+_GAP_EDGE_S, _GAP_LEAST_S = {Kind.COUNTER: 0.5, Kind.SAMPLED: 1.5}, 0.8
 _LOADED, _LEAST_LOAD = 0.85, 0.3
 _SHARED = frozenset({"foreign-process", "pids-hidden", "shared-machine"})
 
 
 def find_in_readings(
-    record: RunRecord, traces: Sequence[Trace], cpu: Sequence[CpuSample] | None
+    record: RunRecord,
+    traces: Sequence[Trace],
+    boards: Mapping[str, Sequence[BoardSample]],
+    cpu: Sequence[CpuSample] | None,
 ) -> Iterator[str]:
     """What no meter can have read, as sentences without their subject and full stop."""
     for channel in record.channels if record.status == "done" else ():  # else half written
         yield from _check_channel(record, channel)
+        if channel.domain is Domain.GPU and channel.device:
+            yield from _check_limit(channel, boards.get(channel.device, ()))
     for trace in traces:
         yield from _check_grid(trace)
         yield from _check_constant(record, trace)
-    yield from _check_pace(record, traces)
+    if record.status == "done":
+        yield from _check_polls(record, traces)
     yield from _check_processor(record, cpu or ())
     yield from _check_between(record, traces)
 
@@ -62,6 +69,16 @@ def _check_channel(record: RunRecord, channel: Channel) -> Iterator[str]:
         stated = getattr(channel, name)
         if stated != expected:
             yield f"{channel.name} has {name} {stated}, but {meter} makes it {expected}"
+
+
+def _check_limit(channel: Channel, samples: Sequence[BoardSample]) -> Iterator[str]:
+    """The board's log tells its limit, too; that of a laptop moves."""
+    limits_w = {sample.power_limit_w for sample in samples} - {None}
+    if channel.limit_w and len(limits_w) == 1 and channel.limit_w not in limits_w:
+        yield (
+            f"{channel.name} has the limit {channel.limit_w:g} W, but the board's log "
+            f"{limits_w.pop():g} W throughout"
+        )
 
 
 def _describe_channel(vendor: str, part: str, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,22 +154,29 @@ def _check_constant(record: RunRecord, trace: Trace) -> Iterator[str]:
         yield f"{trace.channel.name} drew {energy_j / length_s:.2f} W, above its {most_w:g} W"
 
 
-def _check_pace(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
-    """The polls take as long as the sampler says that its polls took."""
+def _check_polls(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
+    """The readings are those that the sampler counted.
+
+    Where a driver hung at the end, the polls that were planned with its last may not be counted.
+    """
     for sampling in record.sampling:
-        own = [t for t in traces if t.channel.name.rpartition("/")[0] == sampling.meter and t.t_s]
-        own += [t for t in traces if t.channel.name.partition("/")[0] == sampling.meter and t.t_s]
-        if not own or sampling.period_s is None:
-            continue
-        stated_s, found_s = (
-            sampling.period_s * (sampling.samples - 1),
-            own[0].t_s[-1] - own[0].t_s[0],
-        )
-        if abs(found_s - stated_s) > _TIME_SHARE * stated_s + _TIME_SLACK_S:
-            yield (
-                f"{sampling.meter} was polled for {stated_s:.0f} s, but its readings are of "
-                f"{found_s:.0f} s"
-            )
+        for trace in traces:
+            if not trace.channel.name.startswith(f"{sampling.meter}/") or sampling.period_s is None:
+                continue
+            t_s, count = trace.t_s, sampling.samples
+            most = math.ceil(_PLANNED_S / sampling.interval_s)
+            if not -_LOST <= len(t_s) - count <= most:
+                yield f"{trace.channel.name} has {len(t_s):,} readings; {count:,} were made"
+                continue
+            longer_s = t_s[-1] - t_s[0] - sampling.period_s * (count - 1)
+            if not -_UNEVEN_S <= longer_s <= _PLANNED_S + _UNEVEN_S:
+                yield f"{trace.channel.name} was read {longer_s:+.1f} s longer than it was polled"
+            gap_s = max(after - before for before, after in pairwise(t_s))
+            if sampling.max_gap_s and len(t_s) == count and gap_s > sampling.max_gap_s + _UNEVEN_S:
+                yield (
+                    f"{trace.channel.name} has no reading for {gap_s:.1f} s; its longest gap was "
+                    f"{sampling.max_gap_s:.1f} s"
+                )
 
 
 def _check_processor(record: RunRecord, samples: Sequence[CpuSample]) -> Iterator[str]:
@@ -187,11 +211,11 @@ def _check_between(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
     is_shared = any(warning.code in _SHARED for warning in record.warnings)
     if record.status != "done" or train is None or idle is None or is_shared:
         return
+    left_out = (window.IDLE_COLD, window.IDLE_POST, window.TRAIN)  # its epochs say more
     phases = sorted(
-        (each for each in record.windows if window.is_consecutive(each.name)),
+        (each for each in record.windows if each.name not in left_out),
         key=lambda each: each.start_s,
     )
-    phases = [each for each in phases if each.name not in (window.IDLE_COLD, window.IDLE_POST)]
     for trace in traces:
         channel = trace.channel
         if channel.domain is not Domain.GPU or channel.origin is not Origin.MEASURED:

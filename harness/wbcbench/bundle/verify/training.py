@@ -28,7 +28,7 @@ _SAME_IMAGES, _SAME_SHARE, _SAME_LOSS, _LEAST_LOSS = 2, 0.002, 0.005, 1e-4
 """The last validation and the test are one forward pass twice, up to rounding."""
 _SUM_SLACK = 1e-4
 _GRID, _GRID_SLACK, _GRID_FEWEST = 1e-4, 1e-7, 50
-_SLOWER, _SLOWER_S = 2.0, 0.3
+_SLOWER, _SLOWER_S = 1.6, 0.2
 _BATCH_FASTER, _BATCH_SLOWER = 0.4, 3.0
 _RATE_CPU, _RATE_GPU, _PASS_S = 4.0, 30.0, 0.25  # a GPU waits for its images in short passes
 CONTENDED = frozenset({"shared-machine", "shared-processor", "busy-processor", "foreign-process"})
