@@ -337,7 +337,7 @@ def test_who_asked_for_no_redaction_is_warned_and_a_key_is_still_an_error(tmp_pa
 
 
 def test_everything_at_once_is_verified_by_the_commands_in_all_formats(tmp_path):
-    ends = {2: "failed", 4: "diverged", 5: "spoiled", 6: "left"}
+    ends = {2: "failed", 3: "diverged", 4: "diverged", 5: "spoiled", 6: "left"}
     design = StudyDesign(
         blocks=3,
         variants=TWO,

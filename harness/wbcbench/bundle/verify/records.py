@@ -190,6 +190,9 @@ def _find_copies(bundle: Bundle) -> Iterator[str]:
         for digest, name in sorted(measured):
             other = first.setdefault(digest, run)
             networks = {(spec.variant, spec.seed) for spec in (other.read_spec(), run.read_spec())}
-            is_repeated = name == run_folder.PREDICTIONS and len(networks) == 1
+            # Weights that are no numbers predict the same of every image, whatever network it is.
+            test = bundle.record(run).test if run.is_finished else None
+            is_diverged = test is not None and test.loss is None
+            is_repeated = name == run_folder.PREDICTIONS and (len(networks) == 1 or is_diverged)
             if other != run and not is_repeated:
                 yield f"{run.run_id} has the {name} of {other.run_id}: one run occurs twice."
