@@ -17,9 +17,10 @@ from wbcbench.bundle.crate import format_boamps, format_phases, write_bag, write
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Author, Redaction, Submission, write_json
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
+from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.compare.result import COLUMNS, format_contrasts_csv
 from wbcbench.core import run_folder, study_folder
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
@@ -150,6 +151,13 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
         "Bag-Group-Identifier": layout.SCHEMA,
     }
     write_bag(bag, info)
+    try:
+        load_bundle(bag)
+    except VerificationError as error:
+        raise UsageError(
+            f"`wbcbench verify` would refuse this bundle, so none was written: {error} Repair or "
+            "remove that file of the study, or submit fewer runs."
+        ) from error
     files = len(layout.list_files(payload))
     size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
     if order.as_zip:
