@@ -113,6 +113,8 @@ VERIFICATIONS: Mapping[str, str] = {
     "V15": "bundle.verify.statements:check_crate",
     "V16": "bundle.verify.files:check_citation",
     "V17": "bundle.verify.scores:check_convergence",
+    "V18": "bundle.verify.plausible:check_runs",
+    "V19": "bundle.verify.neighbours:check_neighbours",
     "V20": "bundle.verify.history:check_history",
     "V21": "bundle.verify.identity:check_identity",
     "V22": "bundle.verify.code:check_code",

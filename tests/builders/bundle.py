@@ -63,6 +63,7 @@ from wbcbench.data.read import PUBLISHED_ID, PUBLISHED_SHA256, dataset_sha256
 from wbcbench.data.splits import published_images
 from wbcbench.energy.account import account
 from wbcbench.energy.attach import attach_wall_meter
+from wbcbench.registry import load_part
 from wbcbench.run.finalise import NEVER_BEGAN, RECORDER_DIED
 from wbcbench.study import plan
 from wbcbench.study.experiment import (
@@ -75,6 +76,7 @@ from wbcbench.study.experiment import (
 from wbcbench.study.progress import InterimAnalyses
 from wbcbench.table import derive
 from wbcbench.train.scores import score, write_predictions
+from wbcbench.train.variants import ModelSettings, count_network
 
 PLANNED_UTC = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)
 PLANNED_S = 5000.0  # the same moment on the monotonic clock
@@ -94,6 +96,7 @@ ENDS: Mapping[str, tuple[Status, Failure | None]] = {
     "early": ("failed", Failure("out-of-memory", "The GPU has no memory left.")),
     "never-began": ("interrupted", NEVER_BEGAN),
     "spoiled": ("done", None),
+    "diverged": ("done", None),
 }
 
 
@@ -198,9 +201,10 @@ class StudyDesign:
         planned: Whether a plan was written before the first run.
         gpu: A GPU with its sensors, or a bare machine with a model alone.
         published: The published TEST set (2,487 images), or a small set of its own (120).
-        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``;
-            ``early``: before training; ``never-began``; ``spoiled``: done, with a hole in what was
-            read; ``left``: its recorder was killed, and nobody has written its record yet.
+        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``; ``early``:
+            before training; ``never-began``; ``spoiled``: done, with a hole in what was read;
+            ``diverged``: done, with weights that are no numbers; ``left``: its recorder was
+            killed, and nobody has written its record yet.
         again: Blocks that were carried out twice, the first time with a failed run.
         retried: Whether a run that did not end well is carried out once more.
         factors: What varies beside the network.
@@ -209,6 +213,7 @@ class StudyDesign:
         at_once: Whether two runs of a block are carried out at the same time.
         replaced: Blocks that were carried out under an earlier plan, in another order.
         pilots: Runs that were made only to know the cost.
+        is_untidy: Whether logs hold what no text should, and files what a kill tore.
         machine: What each run is carried out on; by default a GPU, or none.
         wall_meter: What is attached to each run.
         joules: Variant → factor on the power of training.
@@ -236,6 +241,7 @@ class StudyDesign:
     at_once: bool = False
     replaced: int = 0
     pilots: int = 0
+    is_untidy: bool = False
     machine: Callable[[RunSpec], Machine] | None = None
     wall_meter: Callable[[RunSpec], WallMeter | None] = lambda _: None
     joules: Mapping[str, float] = field(default_factory=lambda: {"relu-batchnorm": 0.93})
@@ -417,6 +423,15 @@ def identity(*, published: bool) -> tuple[str, str]:
     return f"custom-{sha256[:8]}", sha256
 
 
+def write_images(folder: Path) -> Path:
+    """The set of its own as files: of each image the bytes that its digest is of."""
+    for image in listed(published=False):
+        path = folder / image.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(f"pixels of {image.name}".encode())
+    return folder
+
+
 def _split(name: str, design: StudyDesign) -> list[Listed]:
     return [i for i in listed(published=design.published) if i.name.startswith(f"{name}/")]
 
@@ -457,11 +472,14 @@ def _write_run(
     shared = np.random.default_rng([design.seed, spec.seed]).normal(0, 0.01)
     factor = design.joules.get(spec.variant, 1.0) * math.exp(shared + rng.normal(0, 0.004))
     epochs = _epochs(spec, design, start_s + 20.5, rng)
+    if end == "diverged":
+        epochs = tuple(replace(each, loss=math.nan, val_loss=math.nan) for each in epochs)
     windows = make_windows(epochs)
     # A trainer that fails has got through its first epoch; a kill leaves every window open.
     killed_s = {
         "done": math.inf,
         "spoiled": math.inf,
+        "diverged": math.inf,
         "early": windows[1].start_s + 4.0,
     }.get(end, epochs[0].evaluate_end_s + 2.0)
     end_s = min(windows[-1].end_s, killed_s + 1.0)
@@ -473,9 +491,11 @@ def _write_run(
     began = _at_start(start_s, design, machine, facts)
     run.write_began(began)
     timed = [*messages(windows, epochs), *_results(spec, design, machine, windows)]
-    timed += _scores(run, design, windows, rng) if killed_s == math.inf else []
+    timed += _scores(run, design, windows) if killed_s == math.inf else []
     write_messages(run, timed, min(killed_s, end_s))
     run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")
+    if design.is_untidy:
+        _leave_untidy(run, is_killed=math.isfinite(killed_s))
     if end == "left":
         run.write_state(
             replace(run.read_state(), runner=_gone_process(), running_utc=_utc(start_s))
@@ -493,6 +513,16 @@ def _write_run(
         run.epochs_path.write_bytes(derive.format_epochs_csv(record))
     if (wall_meter := design.wall_meter(spec)) is not None:
         _attach(run, wall_meter, windows, start_s, end_s)
+
+
+def _leave_untidy(run: RunDir, *, is_killed: bool) -> None:
+    """What libraries print and a kill tears."""
+    with run.log_path.open("ab") as log:
+        log.write(b"\x1b[2Kstep 3\rstep 4 \xff\xfe\n\0\0 threading.local 10.0.0.7\n")
+    if is_killed:
+        with run.marks_path.open("ab") as marks, run.cpu_time_path.open("ab") as samples:
+            marks.write(b'{"epoch": {"ind')
+            samples.write(b"5101.2,1")
 
 
 def _attach(
@@ -527,13 +557,26 @@ def _epochs(
     spec: RunSpec, design: StudyDesign, start_s: float, rng: np.random.Generator
 ) -> tuple[Epoch, ...]:
     noise = 0.005 * rng.normal(size=spec.epochs)
-    return make_epochs(
-        [0.82 - 0.5 * math.exp(-(i + 1) / 2) + float(noise[i]) for i in range(spec.epochs)],
+    images = _test_images(design)
+    sizes = np.bincount(images.labels)
+    hits = [
+        np.round(sizes * (0.82 - 0.5 * math.exp(-(i + 1) / 2) + x)) for i, x in enumerate(noise)
+    ]
+    epochs = make_epochs(
+        [float(right.sum() / sizes.sum()) for right in hits],
         start_s=start_s,
         epoch_s=(7.5 * (1 + 0.01 * rng.normal(size=spec.epochs))).tolist(),
         validation_s=1.2,
         images=len(_split("TRAIN", design)),
         learning_rate=spec.learning_rate,
+    )
+    # The last validation and the test are of the same weights, on the same images.
+    tested = score(_predict(spec, design), images.labels, None, CLASSES)
+    balanced = [*(float(np.mean(right / sizes)) for right in hits[:-1]), tested.balanced_accuracy]
+    last = replace(epochs[-1], val_loss=tested.loss, val_accuracy=tested.accuracy)
+    return tuple(
+        replace(epoch, loss=(epoch.loss or 0.0) * (1 + float(x)), val_balanced_accuracy=share)
+        for epoch, x, share in zip((*epochs[:-1], last), noise, balanced, strict=True)
     )
 
 
@@ -557,30 +600,42 @@ def _results(
     # Of one seed, activation by activation: equal layers draw equal weights.
     network = f"{spec.variant.partition('-')[2]} {spec.seed} {spec.image_size}"
     order = f"{spec.seed} {spec.dataset_sha256} {spec.batch_size} {spec.validation}"
+    size = count_network(load_part("variant", spec.variant), ModelSettings(spec.image_size))
+    names = ("params_total", "params_trainable", "flops_per_image")
     model = replace(
         model,
+        steps_per_epoch=math.ceil(dataset.n_train / spec.batch_size),
+        **dict(zip(names, size, strict=True)),
         first_weights_sha256=hashlib.sha256(network.encode()).hexdigest(),
         image_order_sha256=hashlib.sha256(order.encode()).hexdigest(),
     )
     yield at["startup"].end_s - 0.8, {"dataset": asdict(dataset)}
     yield at["startup"].end_s - 0.3, {"model": asdict(model)}
     for name, batch in (("infer-b1", 1), ("infer-b64", 64)):
-        done = {"window": name, "batch_size": batch, "images": 300 * batch}
+        # Batches go as fast as validation does, single images four times as slowly.
+        batches = round(len(test) / at["validate-1"].duration_s * 3.0 / max(batch, 4))
+        done = {"window": name, "batch_size": batch, "images": batches * batch}
         yield at[name].end_s, {"inference": done}
     yield at["infer-b64"].end_s + 0.2, {"end": "done"}
 
 
-def _scores(
-    run: RunDir, design: StudyDesign, windows: Sequence[Window], rng: np.random.Generator
-) -> Iterator[Timed]:
-    """Predict TEST, write the predictions, score them as the trainer does."""
-    [at_s] = [window.end_s for window in windows if window.name == "evaluate"]
+def _predict(spec: RunSpec, design: StudyDesign) -> np.ndarray:
+    """The probabilities that the network of a run gives TEST."""
+    rng = np.random.default_rng([design.seed, int(spec.digest[:8], 16)])
     images = _test_images(design)
+    if design.ends(spec) == "diverged":
+        return np.full((len(images), 5), np.nan, np.float32)
     logits = rng.normal(size=(len(images), 5)).astype(np.float32)
     logits[np.arange(len(images)), images.labels + 1] += 2.2
     logits[:, 0] -= 4.0
     odds = np.exp(logits)
-    probabilities = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+    return (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _scores(run: RunDir, design: StudyDesign, windows: Sequence[Window]) -> Iterator[Timed]:
+    """Predict TEST, write the predictions, score them as the trainer does."""
+    [at_s] = [window.end_s for window in windows if window.name == "evaluate"]
+    images, probabilities = _test_images(design), _predict(run.read_spec(), design)
     write_predictions(run.predictions_path, images, probabilities)
     for name, chosen in (
         ("test", np.ones(len(images), bool)),

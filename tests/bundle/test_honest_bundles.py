@@ -5,32 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import copytree
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from builders.bundle import Board, Machine, StudyDesign, WallMeter, bundle_study
+from builders.bundle import Board, Machine, StudyDesign, WallMeter, bundle_study, write_images
 from builders.study import VARIANTS
+from program import wbcbench
 from tamperings.trials import FORMATS
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.verify import Status
 from wbcbench.bundle.verify.inspect import as_text, verify
 from wbcbench.bundle.write import Order, Written, format_lines, submit
 from wbcbench.compare.metric import PlannedClaim
+from wbcbench.core.errors import UsageError
+from wbcbench.core.provenance import lock_sha256, run_git, source_root
 from wbcbench.core.record import attachment_to_json, to_json
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import studies
 from wbcbench.study.experiment import PlannedAnalysis, Until
 from wbcbench.table import write_table
 from wbcbench.table.merge import merge_studies
+
+EXAMPLES = Path(__file__).parents[2] / "results"
 
 SECOND = Board("Example GPU", "GPU-2b2c3d4e-5f60-7182-93a4-b5c6d7e8f902")
 OTHER = Board("Smaller GPU", "GPU-3b2c3d4e-5f60-7182-93a4-b5c6d7e8f903", 330.0, ("power",))
 COUNTER_ALONE = Board(readings=("counter",))
 ELSEWHERE = {"host_id": "0ther1", "cpu_model": "Other CPU 3.0 GHz"}
 ABROAD = {"host_id": "abr0ad", "driver_version": "560.1"}
+
+
+def head() -> str | None:
+    """The commit of this checkout."""
+    root = source_root()
+    found = root and run_git(root, "rev-parse", "HEAD")
+    return found.decode().strip() if found else None
+
 
 machines = st.builds(
     Machine,
@@ -57,7 +73,15 @@ wall_meters = st.builds(
     until=st.sampled_from([1.5, 1.5, 0.75]),
 )
 ends = st.sampled_from(
-    ["failed", "interrupted", "unwatched", "early", "never-began", "spoiled", "left"]
+    ["failed", "interrupted", "unwatched", "early", "never-began", "spoiled", "diverged", "left"]
+)
+commits = st.sampled_from(
+    [
+        {},
+        {"git_commit": head(), "git_dirty": False, "lock_sha256": lock_sha256()},
+        {"git_commit": head(), "git_dirty": True},
+        {"git_commit": "0" * 40, "git_dirty": True},
+    ]
 )
 names = st.sampled_from(["Ada Lovelace", "José Núñez", "李小龍", "Zoë O'Brien", "a <b> & c"])
 
@@ -74,7 +98,12 @@ class Case:
 
 @st.composite
 def designs(
-    draw: st.DrawFn, seed: int, study: str, facts: Mapping[str, str] | None = None
+    draw: st.DrawFn,
+    seed: int,
+    study: str,
+    facts: Mapping[str, str] | None = None,
+    *,
+    published: bool,
 ) -> StudyDesign:
     """One study of at most a dozen runs."""
     variants = draw(st.sampled_from([VARIANTS[:1], VARIANTS[:2], VARIANTS[1:4]]))
@@ -119,7 +148,7 @@ def designs(
         seed=seed,
         epochs=draw(st.integers(1, 3)),
         planned=planned,
-        facts=facts or {},
+        facts={**(facts or {}), **draw(commits)},
         ends=end,
         again=(1,) if per_block > 1 and draw(st.booleans()) else (),
         retried=draw(st.booleans()),
@@ -133,6 +162,8 @@ def designs(
         machine=machine,
         wall_meter=wall_meter,
         claims=claims,
+        published=published,
+        is_untidy=draw(st.booleans()),
         changes={
             "target_value": draw(st.sampled_from([0.5, 0.99])),
             "country": draw(st.sampled_from(["DEU", None])),
@@ -146,17 +177,18 @@ def cases(draw: st.DrawFn) -> Case:
     """One study, or two that were merged."""
     merged = draw(st.sampled_from([None, None, "both", "first"]))
     study = draw(st.sampled_from(["study", "2026-03.a_b"]))
-    made = [draw(designs(1, study))]
+    published = draw(st.sampled_from([False, False, False, True]))
+    made = [draw(designs(1, study, published=published))]
     if merged:
         other = draw(st.sampled_from([study, "other"]))
-        made.append(
-            draw(designs(draw(st.integers(1, 2) if other != study else st.just(2)), other, ABROAD))
-        )
+        seed = draw(st.sampled_from([2] if other == study else [1, 2]))
+        made.append(draw(designs(seed, other, ABROAD, published=published)))
     options = {
         "title": draw(st.sampled_from([None, "Größe = 42 % <of> «it» & more"])),
         "course": draw(st.sampled_from([None, "Máster, 2º año"])),
         "licence": draw(st.sampled_from(["MIT", "CC-BY-4.0", "GPL-3.0-only"])),
         "redact": draw(st.booleans()),
+        "data": draw(st.booleans()),
     }
     options["authors"] = tuple(map(Author, draw(st.lists(names, min_size=1, max_size=2))))
     return Case(tuple(made), merged, options, draw(st.sampled_from(["bag", "my bag", "b.zip"])))
@@ -193,8 +225,9 @@ def verify_study(study: Path, room: Path, **options: Any) -> Written:
 
 def check(case: Case, room: Path) -> None:
     study = carry_out(case, room)
-    out = room / case.out
-    verify_study(study, room, out=out, as_zip=out.suffix == ".zip", **case.options)
+    out, options = room / case.out, case.options
+    data = write_images(room / "images") if options["data"] else None
+    verify_study(study, room, **options | {"out": out, "as_zip": ".zip" in case.out, "data": data})
 
 
 TWO = VARIANTS[:2]
@@ -220,7 +253,7 @@ def test_records_of_another_version_are_accounted_again_and_the_study_stays(tmp_
     assert set(written.remade[other.run_id]) == {"energies", "budgets"}
     assert len(written.remade) == 2
     [note] = [line for line in format_lines(written) if "accounted again" in line]
-    assert note.startswith("Note: 2 runs of another version, accounted again by today's rules: ")
+    assert note.startswith("Note: 2 runs accounted again by today's rules, in the bundle alone: ")
     assert one.read_own_record() == record
 
 
@@ -267,6 +300,14 @@ def test_runs_of_another_plan_and_another_machine_may_be_merged_into_a_study(tmp
     assert outcomes["V10"].status is Status.WARNING
 
 
+def test_a_study_of_two_sets_of_images_is_not_submitted(tmp_path):
+    own = bundle_study(tmp_path / "here", replace(SMALL, blocks=1))
+    other = replace(SMALL, blocks=1, seed=2, published=True)
+    merge_studies([bundle_study(tmp_path / "there", other)], own)
+    with pytest.raises(UsageError, match=r"2 sets of images .*and a bundle lists one"):
+        verify_study(own, tmp_path)
+
+
 def test_who_asked_for_no_redaction_is_warned_and_a_key_is_still_an_error(tmp_path):
     study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1))
     bag = verify_study(study, tmp_path, redact=False).path
@@ -282,6 +323,44 @@ def test_who_asked_for_no_redaction_is_warned_and_a_key_is_still_an_error(tmp_pa
         )
     )  # fmt: skip
     assert verify(bag).outcomes["V14"].status is Status.ERROR
+
+
+def test_everything_at_once_is_verified_by_the_commands_in_all_formats(tmp_path):
+    ends = {2: "failed", 4: "diverged", 5: "spoiled", 6: "left"}
+    design = StudyDesign(
+        blocks=3,
+        variants=TWO,
+        epochs=2,
+        pilots=1,
+        retried=True,
+        is_untidy=True,
+        machine=lambda _: Machine((Board(), OTHER), ("package-0", "dram-0"), ("cpu", "ram")),
+        wall_meter=lambda spec: WallMeter(energy=True) if spec.block == 1 else None,
+        ends=lambda spec: ends.get(spec.order_global, "done"),
+    )
+    study = bundle_study(tmp_path / "my results", design)
+    words = ["--results", str(study.parent), "--author", "José Núñez", "--licence", "MIT"]
+    submitted = wbcbench("submit", study.name, *words, "--out", str(tmp_path / "my bag.zip"))
+    assert submitted.code == 0, submitted.err
+    verified = wbcbench("verify", str(tmp_path / "my bag.zip"))
+    assert (verified.code, verified.out.splitlines()[-1][-10:]) == (0, ": VERIFIED"), verified.out
+
+
+def test_a_study_of_more_than_a_hundred_runs_is_verified(tmp_path):
+    design = StudyDesign(
+        blocks=30,
+        epochs=1,
+        gpu=False,
+        ends=lambda spec: "failed" if spec.order_global % 40 == 0 else "done",
+    )
+    written = verify_study(bundle_study(tmp_path / "results", design), tmp_path)
+    assert written.submission.n_runs.done == 117
+
+
+@pytest.mark.parametrize("study", studies(EXAMPLES))
+def test_every_example_that_is_kept_is_verified(study, tmp_path):
+    copytree(EXAMPLES / study, tmp_path / "results" / study)
+    verify_study(tmp_path / "results" / study, tmp_path, allow_synthetic=True)
 
 
 @given(cases())

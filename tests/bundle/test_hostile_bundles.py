@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +14,12 @@ import pyarrow as pa
 import pytest
 
 from fakes import hostile_bundles as hostile
-from wbcbench.bundle.bounds import BOUNDS, Bounds
-from wbcbench.bundle.open import opened, read_predictions, require_readable_traces
+from wbcbench.bundle.bounds import BOUNDS, Bounds, require_readable
+from wbcbench.bundle.open import opened, read_predictions, require_readable_traces, unpack
 from wbcbench.bundle.verify.bundle import load_bundle
+from wbcbench.core.board_state import COLUMNS, sample_from_line
 from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.text import parse_number
 from wbcbench.core.trace_file import parquet_from_polls
 
 
@@ -119,6 +123,74 @@ def test_what_headers_say_is_not_believed(tmp_path):
     assert "no zip" in refusal(tmp_path / "d.zip")
 
 
+def test_a_zip_that_two_programs_may_see_differently_is_refused(tmp_path):
+    path = tmp_path / "b.zip"
+    for what, data in hostile.hidden(path).items():
+        path.write_bytes(data)
+        with pytest.raises(VerificationError, match=r"no file|in two ways|no zip") as caught:
+            unpack(path, tmp_path / "never", BOUNDS)
+        assert str(caught.value).isprintable(), what
+
+
+def test_zips_as_finder_and_zip_write_them_are_opened(tmp_path):
+    files = {"data/a.txt": b"a" * 1000, "data/ä.txt": b"b", "data/empty.txt": b""}
+    with opened(hostile.later_sizes(tmp_path / "later.zip", files)) as root:
+        assert (root / "data" / "a.txt").read_bytes() == b"a" * 1000
+    with pytest.raises(VerificationError, match="states other sizes after"):
+        unpack(hostile.later_sizes(tmp_path / "b.zip", files, stated=7), tmp_path / "x", BOUNDS)
+    if shutil.which("zip") is None:
+        pytest.skip("there is no zip")
+    bag = tmp_path / "bag"
+    (bag / "data").mkdir(parents=True)
+    (bag / "bagit.txt").write_text(hostile.BAGIT)
+    for name, data in list(files.items())[:1]:
+        (bag / name).write_bytes(data)
+    subprocess.run(["zip", "-qr", "made.zip", "bag"], cwd=tmp_path, check=True)
+    with opened(tmp_path / "made.zip") as root:
+        assert (root / "data" / "a.txt").read_bytes() == b"a" * 1000
+
+
+def test_numbers_and_texts_of_honest_tables_are_no_formulas(tmp_path):
+    cells = ["-1", "-1.5e-07", "-", "'=1", "a-b", "x, =y", "NVIDIA -1", ""]
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["a"], *([cell] for cell in cells)])
+    require_readable(path, "a.csv")
+
+
+@pytest.mark.parametrize("word", ["1_234", "１２", "0x10", " 1", "1 ", "+1", "1e400", "inf", "nan"])
+def test_a_number_that_only_python_reads_is_none(word):
+    with pytest.raises(ValueError, match="is no number"):
+        parse_number(word)
+    line = ",".join(["1.5", *[""] * (len(COLUMNS) - 1)])
+    assert sample_from_line(line) is not None
+    assert sample_from_line(line.replace("1.5", word)) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a-" * 5_000_000,
+        "sk-" * 3_000_000,
+        "1." * 5_000_000,
+        "a@" * 5_000_000,
+        "://" * 3_000_000,
+        "token " * 2_000_000,
+    ],
+)
+def test_a_line_of_ten_million_characters_is_searched_once(tmp_path, line):
+    """The process may use a minute in all; a search that goes back at every step takes weeks."""
+    (tmp_path / "log.txt").write_text(line)
+    script = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
+        "from pathlib import Path\n"
+        "from wbcbench.bundle.verify.files import _find_secrets\n"
+        "from wbcbench.bundle.verify.statements import _drop_size\n"
+        "path = Path(sys.argv[1]); _find_secrets(path, ''); _drop_size(path.read_text())\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "log.txt")], check=True)
+
+
 def test_a_bundle_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no bundle"), opened(tmp_path / "none"):
         pass
@@ -196,6 +268,13 @@ def test_traces_that_are_damaged_or_larger_than_they_may_be_are_refused(tmp_path
         assert "other times than values" in refused()
     hostile.wide_parquet(path, {"channel": ["a"]})
     refused()
+    columns = {"channel": ["a"], "t_s": [[0.0]], "value": [[0.0]], "more": [[{"deep": [0.0]}]]}
+    hostile.wide_parquet(path, columns)
+    assert "columns, unlike traces" in refused()
+    same = pa.array([[1.0] * 12_500_000], pa.list_(pa.float64()))
+    hostile.wide_parquet(path, {"channel": ["a"], "t_s": same, "value": same}, use_dictionary=True)
+    assert path.stat().st_size < 20_000  # 200 MB once they are read
+    assert "25,000,001 cells" in refused()
 
 
 WORST = """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.bundle.redact import Known, find_names, replace_private
+from wbcbench.bundle.redact import LEAKS, Known, find_names, replace_private
 
 KNOWN = Known(
     folders=("/home/Alice Smith",),
@@ -40,6 +40,8 @@ def clean(text: str, salt: str = "salt") -> str:
         ("KAGGLE_KEY=abcdef123456", "<secret>"),
         ("https://u:pw1234@example.org/x", "https://<secret>@example.org/x"),
         ("ghp_" + "a" * 36, "<secret>"),
+        ("10.0.0.7 and threading.local", "<address> and <host>"),
+        ("{'token': 'abcdefgh'}", "{'<secret>'}"),
     ],
 )  # fmt: skip
 def test_private_things_are_replaced(text, expected):
@@ -86,8 +88,20 @@ def test_each_replacement_is_reported_with_its_kind():
     assert replaced == [("path", "/home/alice/x"), ("GPU UUID", UUID), ("user name", "alice")]
 
 
+WORDS = st.sampled_from(
+    ["token", "'api-key'", '"lat"', "alice", "x@y", "10.0.0.7", ".local", "/home/bob", "/Users/a b",
+     "/root/x", "hf_", "sk-", "http://a:b@", "a" * 24, "52.5201", *":= \n'", '"', "/"]
+)  # fmt: skip
+
+
 @settings(deadline=None)
 @given(st.text())
 def test_what_is_clean_stays_clean(text):
     once = clean(text)
     assert clean(once) == once
+
+
+@settings(deadline=None)
+@given(st.lists(WORDS, max_size=12).map("".join))
+def test_what_is_clean_holds_nothing_that_verify_would_find(text):
+    assert not [name for name, rule in LEAKS.items() if rule.search(clean(text))]

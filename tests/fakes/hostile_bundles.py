@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import struct
 import zipfile
@@ -117,6 +118,50 @@ def wide_parquet(path: Path, columns: Mapping[str, object], **options: object) -
     return path
 
 
+def hidden(path: Path) -> dict[str, bytes]:
+    """The same zip with bytes that one program sees and another does not, by where they are."""
+    whole = zipped(path, {"data/a.txt": b"a" * 100, "data/b.txt": b"b" * 100}).read_bytes()
+    index_at = whole.index(b"PK\1\2")
+    second = whole.index(b"PK\3\4", 4)
+    end = whole[-22:]
+    moved = end[:16] + struct.pack("<L", index_at + 9) + end[20:]
+    renamed = bytearray(whole)
+    at = renamed.index(b"data/a.txt")
+    renamed[at : at + 10] = b"data/c.txt"
+    resized = bytearray(whole)
+    resized[second + 22 : second + 26] = struct.pack("<L", 99)
+    return {
+        "before the first file": b"#!/bin/sh\n" + whole,
+        "after the end": whole + b"evil",
+        "in the comment": whole[:-2] + struct.pack("<H", 4) + b"evil",
+        "before the index": whole[:index_at] + b"evil file" + whole[index_at:-22] + moved,
+        "after the index": whole[:-22] + b"evil" + end,
+        "a second end": whole + end,
+        "another count": whole[:-12] + struct.pack("<H", 2) + whole[-10:],
+        "another name in the file's own header": bytes(renamed),
+        "another size in the file's own header": bytes(resized),
+    }
+
+
+def later_sizes(path: Path, files: Mapping[str, bytes], *, stated: int | None = None) -> Path:
+    """A zip whose sizes follow the bytes, as Finder writes them; ``stated`` is another size."""
+
+    class Pipe(io.BytesIO):
+        def tell(self) -> int:
+            raise OSError
+
+    pipe = Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name, data in {"bagit.txt": BAGIT.encode(), **files}.items():
+            packed.writestr(name, data)
+    data = pipe.getvalue()
+    if stated is not None:
+        at = data.index(b"PK\7\x08")
+        data = data[: at + 12] + struct.pack("<L", stated) + data[at + 16 :]
+    path.write_bytes(data)
+    return path
+
+
 def keras_archive(path: Path) -> Path:
     """What Keras saves of a network with a lambda layer: code that runs when it is loaded."""
     with zipfile.ZipFile(path, "w") as packed:
@@ -178,6 +223,13 @@ TEXTS: Mapping[str, tuple[str, bytes]] = {
     "zero byte": ("data/a.csv", b"a,b\n1,\x00\n"),
     "no JSON": ("data/a.json", b"{'a': 1}"),
     "too many values": ("data/a.json", b"[" + b"0," * 2_000_000 + b"0]"),
+    "half a character": ("data/a.json", b'{"title": "\\ud83d"}'),
+    "formula": ("data/a.csv", b'run,board\n1,"=HYPERLINK(""http://evil"")"\n'),
+    "formula after a sign": ("data/a.csv", b"run,board\n1,-2+3+cmd|' /C calc'!A0\n"),
+    "formula in a name of a column": ("data/a.csv", b"@SUM(A1)\n1\n"),
+    "formula after a tab": ("data/a.csv", b"a,b\n1,\t=1+1\n"),
+    "plus": ("data/a.csv", b"a,b\n1,+5\n"),
+    "endless cell": ("data/a.csv", b'a\n"=' + b"x" * 200_000 + b'"\n'),
     "too many lines": ("data/a.csv", b"\n" * 1_000_001),
     "weights": ("data/weights.h5", b"\x89HDF\r\n\x1a\n" + bytes(100)),
     "pickle": ("data/model.pkl", b"cos\nsystem\n(S'true'\ntR."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,14 @@ from typer.testing import CliRunner
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.core.errors import UsageError
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.variants import ModelSettings, Variant, builder, flops_per_image, layer_table
+from wbcbench.train.variants import (
+    ModelSettings,
+    Variant,
+    builder,
+    count_network,
+    flops_per_image,
+    layer_table,
+)
 
 pytestmark = pytest.mark.tensorflow
 
@@ -81,6 +89,15 @@ def test_the_parameters_add_up_to_the_published_totals(variant):
     frozen = total - sum(row.trainable for row in rows)
     expected = {"dropout": (291_173, 0), "batchnorm": (291_941, 384)}
     assert (total, frozen) == expected[variant.regulariser]
+
+
+@pytest.mark.parametrize("image_size", [22, 48, 80, 101])
+def test_a_network_is_counted_without_being_built(variant, image_size):
+    settings = ModelSettings(image_size=image_size)
+    rows = layer_table(variant.build(settings))
+    built = [sum(getattr(row, n) for row in rows) for n in ("parameters", "trainable", "flops")]
+    assert count_network(variant, settings) == tuple(built)
+    assert count_network(replace(variant, build=lambda _: None), settings) is None
 
 
 @pytest.mark.parametrize(

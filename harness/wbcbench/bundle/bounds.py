@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 import resource
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -11,8 +15,12 @@ from pathlib import Path, PurePosixPath
 
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.strict_json import parse_json
+from wbcbench.core.text import parse_number
 
 _MB = 1_000_000
+
+_FORMULA_STARTS = frozenset("=+-@\t\r\n")
+_MAY_BE_CARRIED_OUT = re.compile(rb"(?:\A|[,\n\"])[=+\-@\t\r\n]")
 _STATM = Path("/proc/self/statm")
 
 _FORBIDDEN = frozenset('<>:"|?*\\')
@@ -192,6 +200,8 @@ def require_readable(path: Path, name: str, bounds: Bounds = BOUNDS) -> None:
         lines, cells = data.count(b"\n"), data.count(b",") + data.count(b"\n")
         if lines > bounds.table_lines or cells > bounds.table_cells:
             raise _refuse(name, f"has {lines:,} lines and {cells:,} cells, which is too many")
+        if suffix == ".csv" and _MAY_BE_CARRIED_OUT.search(data):
+            _require_inert_cells(data.decode("utf-8"), name)
     if suffix in _JSON:
         _require_json(data, name, bounds)
     elif suffix == ".jsonl":
@@ -213,12 +223,27 @@ def _read_text(path: Path, name: str, most_bytes: int) -> bytes:
     return data
 
 
+def _require_inert_cells(text: str, name: str) -> None:
+    """Refuse a cell that a spreadsheet carries out; numbers and a lone dash are none."""
+    try:
+        for row in csv.reader(io.StringIO(text, newline="")):
+            for cell in row:
+                if cell[:1] in _FORMULA_STARTS and cell not in {"", "-"}:
+                    parse_number(cell)
+    except csv.Error as error:
+        raise _refuse(name, f"is no table ({quote(str(error))})") from error
+    except ValueError as error:
+        raise _refuse(name, f"holds {quote(cell)}, which a spreadsheet carries out") from error
+
+
 def _require_json(data: bytes, name: str, bounds: Bounds) -> None:
     values = data.count(b",") + data.count(b"[") + data.count(b"{")
     if values > bounds.json_values:
         raise _refuse(name, f"has some {values:,} values; up to {bounds.json_values:,} are read")
     try:
         level = [parse_json(data)]
+        if b"\\ud" in data.lower():  # half a character, which no file can hold
+            json.dumps(level, ensure_ascii=False).encode()
     except ValueError as error:
         raise _refuse(name, f"is not valid JSON ({quote(str(error))})") from error
     for _ in range(bounds.json_depth + 1):

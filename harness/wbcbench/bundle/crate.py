@@ -20,6 +20,7 @@ from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission, to_json
 from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.record import RunRecord
+from wbcbench.core.text import safe_text
 from wbcbench.core.units import billions, kwh_from_j, share_from_pct
 from wbcbench.table.view import Run
 
@@ -209,7 +210,7 @@ def format_phases(record: RunRecord) -> bytes:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(layout.PHASE_COLUMNS)
     for w in sorted(record.windows, key=lambda w: (w.start_s, w.end_s, w.name)):
-        writer.writerow((w.name, repr(w.start_s), repr(w.end_s), repr(w.duration_s)))
+        writer.writerow((safe_text(w.name), repr(w.start_s), repr(w.end_s), repr(w.duration_s)))
     return out.getvalue().encode()
 
 

@@ -150,12 +150,18 @@ class SubmittedStudy:
         return sorted({str(r.row[column]) for r in self.runs if r.row[column] is not None})
 
 
-def refuse_synthetic(study: SubmittedStudy, *, allowed: bool) -> None:
-    """Require that a study is real, or synthetic in every run and meant to be.
+def refuse_unfit(study: SubmittedStudy, *, allowed: bool) -> None:
+    """Require that a study is of one set of images, and real, or synthetic in every run.
 
     Raises:
         UsageError: It is synthetic without ``allowed``, or it is mixed.
     """
+    sets = {r.dataset.sha256: r.dataset.dataset_id for r in study.records if r.dataset}
+    if len(sets) > 1:
+        raise UsageError(
+            f"{study.name} has runs on {len(sets)} sets of images ({', '.join(sets.values())}), "
+            "and a bundle lists one. Submit them as separate studies."
+        )
     synthetic = [run.run_id for run in study.runs if run.record.synthetic]
     real = sum(run.is_done and not run.record.synthetic for run in study.runs)
     if synthetic and real:

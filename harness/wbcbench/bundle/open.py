@@ -7,9 +7,11 @@ nothing is written into it; a zip is unpacked into a temporary folder, which is 
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import re
 import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -24,8 +26,8 @@ from numpy.typing import NDArray
 
 from wbcbench.bundle.bounds import BOUNDS, Bounds, cap_memory, quote, require_distinct, require_safe
 from wbcbench.bundle.layout import BAGIT, TAG_FILES, TAG_MANIFEST
+from wbcbench.core import trace_file
 from wbcbench.core.errors import UsageError, VerificationError
-from wbcbench.core.trace_file import read_parquet_polls
 
 _LITTER = re.compile(
     r"__MACOSX|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.Spotlight-V100|\.Trashes"
@@ -35,6 +37,10 @@ _CHUNK_BYTES = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
 """Flags of a member that is encrypted, a patch of another file, or has its header masked."""
+
+_SIZES_FOLLOW, _UTF_8 = 0x8, 0x800
+_END_BYTES, _ZIP64_END_BYTES = 22, 76
+_EXTRA_BYTES = 100  # dates and owners, as systems add them
 
 _MAGIC = b"PAR1"
 _FOOTER_BYTES = 1_000_000
@@ -176,9 +182,12 @@ def unpack(source: Path, into: Path, bounds: Bounds) -> None:
         ):
             members = archive.infolist()
             _require_plain_members(members, bounds)
-            _require_no_overlap(members, source.stat().st_size)
+            with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _require_whole(data, archive.start_dir, members)
             _write_members(archive, members, into, bounds)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+    except (
+        zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error,
+    ) as error:  # fmt: skip
         raise VerificationError(f"The zip is damaged or no zip: {quote(str(error))}.") from error
 
 
@@ -221,12 +230,88 @@ def _require_plain_members(members: Sequence[zipfile.ZipInfo], bounds: Bounds) -
             raise VerificationError(f"The zip holds {quote(both)} both as a file and as a folder.")
 
 
-def _require_no_overlap(members: Sequence[zipfile.ZipInfo], size_bytes: int) -> None:
-    """Members that share packed bytes multiply a small zip without end."""
-    starts = sorted((member.header_offset, member.compress_size) for member in members)
-    ends = [*(start for start, _ in starts[1:]), size_bytes]
-    if any(start + packed > end for (start, packed), end in zip(starts, ends, strict=True)):
-        raise VerificationError("The zip's files overlap: several share the same packed bytes.")
+# A zip is read from its end by some programs and from its start by others. Where every byte belongs
+# to one file, and is said to by both of its headers, all of them see the same files.
+def _require_whole(data: mmap.mmap, index_at: int, members: Sequence[zipfile.ZipInfo]) -> None:
+    """Refuse a zip with bytes before, between or after its files, or whose two headers differ."""
+    at = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < at:
+            raise VerificationError("The zip's files overlap: several share the same packed bytes.")
+        if member.header_offset > at:
+            raise _refuse_hidden(f"before {quote(member.filename)}")
+        at = _find_member_end(data, member)
+    *_, count, index_bytes, index_start, comment_bytes = struct.unpack(
+        "<4s4H2LH", data[-_END_BYTES:]
+    )
+    index = [46 + len(_encode_name(m)) + len(m.extra) + len(m.comment) for m in members]
+    ends_at = {index_at + sum(index) + more for more in (0, _ZIP64_END_BYTES)}
+    if data[-_END_BYTES:][:4] != b"PK\5\6" or comment_bytes:
+        raise _refuse_hidden("after its end")
+    is_stated = all(
+        stated in {true, most}
+        for stated, true, most in (
+            (count, len(members), 0xFFFF),
+            (index_bytes, sum(index), 0xFFFFFFFF),
+            (index_start, index_at, 0xFFFFFFFF),
+        )
+    )
+    if at != index_at or not is_stated or len(data) - _END_BYTES not in ends_at:
+        raise _refuse_hidden("beside its table of contents")
+    if any(m.comment or len(m.extra) > _EXTRA_BYTES for m in members):
+        raise _refuse_hidden("in its table of contents")
+
+
+def _find_member_end(data: mmap.mmap, member: zipfile.ZipInfo) -> int:
+    """Where the packed bytes of a member end, once its own header says what the index says."""
+    at = member.header_offset
+    kind, _, flags, method, _, _, *sizes, name_bytes, extra_bytes = struct.unpack(
+        "<4s5H3L2H", data[at : at + 30]
+    )
+    start = at + 30 + name_bytes
+    stated = (member.CRC, member.compress_size, member.file_size)
+    extra = data[start : start + extra_bytes]
+    if sizes[1:] == [0xFFFFFFFF] * 2 and extra[:4] == b"\1\0\x10\0":
+        sizes[2], sizes[1] = struct.unpack("<2Q", extra[4:20])
+    is_later = bool(flags & _SIZES_FOLLOW)  # Finder writes them after the bytes
+    if (
+        kind != b"PK\3\4"
+        or data[at + 30 : start] != _encode_name(member)
+        or (flags, method) != (member.flag_bits, member.compress_type)
+        or extra_bytes > _EXTRA_BYTES
+        or (tuple(sizes) != stated and not (is_later and sizes[1:] == [0, 0]))
+    ):
+        raise VerificationError(
+            f"The zip describes {quote(member.filename)} in two ways, so that programs differ in "
+            "what they unpack."
+        )
+    end: int = start + extra_bytes + member.compress_size
+    if is_later:
+        ends = [
+            head + struct.pack(form, *stated)
+            for head in (b"PK\7\x08", b"")
+            for form in ("<3L", "<L2Q")
+            if form == "<L2Q" or max(stated) < 2**32
+        ]
+        follows = next((words for words in ends if data[end : end + len(words)] == words), None)
+        if follows is None:
+            raise VerificationError(
+                f"The zip states other sizes after {quote(member.filename)} than in its table of "
+                "contents."
+            )
+        end += len(follows)
+    return end
+
+
+def _encode_name(member: zipfile.ZipInfo) -> bytes:
+    return member.orig_filename.encode("utf-8" if member.flag_bits & _UTF_8 else "cp437")
+
+
+def _refuse_hidden(place: str) -> VerificationError:
+    return VerificationError(
+        f"The zip holds bytes that belong to no file, {place}: another program may see another "
+        "bundle in it. Zip the folder again."
+    )
 
 
 def _write_members(
@@ -321,12 +406,14 @@ def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
     try:
         with cap_memory(bounds.traces_bytes), path.open("rb") as stream:
             metadata = pq.ParquetFile(stream, **_LIMITS).metadata
+            if metadata.num_columns != len(trace_file.COLUMNS):
+                raise _refuse_table(path, f"has {metadata.num_columns} columns, unlike traces")
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
             cells = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
             size_bytes = sum(group.total_byte_size for group in groups)
             if cells > bounds.table_cells or size_bytes > bounds.traces_bytes:
                 raise _refuse_table(path, f"unpacks to {size_bytes:,} bytes in {cells:,} cells")
-            read_parquet_polls(path)
+            trace_file.read_parquet_polls(path)
     except (pa.ArrowException, OSError, MemoryError, LookupError, UsageError) as error:
         reason = str(error).partition(". ")[0]
         raise _refuse_table(path, f"cannot be read as traces: {reason}") from error

@@ -10,6 +10,7 @@ Identities are recognised by their form; the user, name and folders of this mach
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import hashlib
 import io
@@ -20,13 +21,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from wbcbench.bundle.document import Redaction
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
+from wbcbench.core.messages import parse_lines
+from wbcbench.core.strict_json import parse_json
 
 Kind = Literal[
     "path", "GPU UUID", "serial number", "user name", "host name", "address", "coordinate", "secret"
@@ -47,6 +50,7 @@ SERIAL_KEYS = frozenset({"serial", "serial_number", "board_serial", "board_id"})
 COORDINATE_KEYS = frozenset({"latitude", "longitude", "lat", "lon", "lng"})
 COORDINATE = re.compile(r"(?i)\b(lat(?:itude)?|lon(?:gitude)?|lng)\b([^\w-]{1,4})-?\d{1,3}\.\d+")
 AT_HOST = re.compile(r"\b(?!git@)([A-Za-z_][\w.+-]*)@([A-Za-z][\w-]*(?:\.[\w-]+)*)")
+OWN_NET = re.compile(r"\b[\w-]{1,63}\.(?:local|lan|internal|localdomain)\b")
 MAC = re.compile(r"(?i)\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b")
 SECRETS = (
     re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|gh[pousr]_[A-Za-z0-9]{30,}|github_pat_\w{20,})"),
@@ -59,10 +63,40 @@ SECRETS = (
     ),
 )
 
+# What ``verify`` lets no text hold: it is replaced after everything else, also where it only looks
+# like a secret, as `threading.local` looks like a machine.
+IDENTITIES: Mapping[str, tuple[Kind, str]] = {
+    "a home folder": ("path", "<path>"),
+    "an address of a machine": ("address", "<address>"),
+    "the name of a machine": ("host name", "<host>"),
+    "a place": ("coordinate", "<coordinate>"),
+}
+# Each begins with what few texts hold, never with a repetition: a line of 30 MB is read once.
+LEAKS: Mapping[str, re.Pattern[str]] = {
+    name: re.compile(rule)
+    for name, rule in {
+        "a private key": r"-----BEGIN [A-Z ]{0,20}PRIVATE KEY-----",
+        "an access key": r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b",
+        "a token": r"\b(?:ghp_|gho_|github_pat_|glpat-|hf_|xox[abpr]-|sk-|npm_|pypi-)[\w-]{20,}",
+        "a password": r"(?i)\b(?:password|passwd|api[_-]?key|secret|token)\b[\"']?\s*[=:]\s*[\"']?"
+        r"(?!null\b|none\b|true\b|false\b|<)[^\s\"',;]{8,}",
+        "a password in an address": r"://(?<=[a-z0-9+.-]://)[^\s/@:]+:[^\s/@]+@",
+        "a home folder": r"(?:/home/|/Users/)[\w.-]+|/root/[\w.-]|[A-Za-z]:\\\\?Users\\\\?[\w.-]+",
+        "an address of a machine": r"\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))"
+        r"\.\d{1,3}\.\d{1,3}\b",
+        "the name of a machine": r"@(?<=\w@)[\w-]+:"
+        r"|\.(?<=\w\.)(?:local|lan|internal|localdomain)\b",
+        "a place": r"(?i)\"?\b(?:latitude|longitude|lat|lon)\b\"?\s*[=:]\s*-?\d{1,3}\.\d{2,}",
+    }.items()
+}
+
 # Names that many share, or that would be taken for words.
 _SHARED_NAMES = (
     "root user users ubuntu debian admin runner jovyan kaggle docker nobody app data home public "
-    "shared test local localhost localdomain gpu cpu train adam host guest student"
+    "shared test local localhost localdomain gpu cpu train adam host guest student "
+    # and words of the files themselves, which would no longer be read
+    "spec record began channels traces marks telemetry predictions attached epochs log nvml rapl "
+    "amd codecarbon simulated wall system counter power package dram psys ram epoch loss accuracy"
 )
 COMMON_NAMES = frozenset(_SHARED_NAMES.split())
 _LEAST_NAME = 3
@@ -124,8 +158,11 @@ def replace_private(text: str, known: Known, salt: str, report: OnReplace) -> st
         salt: Makes the hashes of this bundle unlike those of others.
         report: Called with the kind and the value of each replacement.
     """
-    for rule in _load_rules(known, salt):
-        text = rule.apply(text, report)
+    before = None
+    while text != before:  # a placeholder ends the word before it, which may now be one
+        before = text
+        for rule in _load_rules(known, salt):
+            text = rule.apply(text, report)
     return text
 
 
@@ -152,17 +189,27 @@ def _load_rules(known: Known, salt: str) -> tuple[_Replacement, ...]:
     users, hosts, serials = map(_match_any, (known.users, known.hosts, known.serials))
     folders = _match_any(known.folders, _START, rf"(?:/{_PART})*/?")
     return (
-        *(_Replacement(pattern, "secret", lambda _: "<secret>") for pattern in SECRETS),
+        *(_Replacement(pattern, "secret", _always("<secret>")) for pattern in SECRETS),
         _Replacement(folders, "path", _shorten_path),
         _Replacement(PATH, "path", _shorten_path),
         _Replacement(UUID, "GPU UUID", lambda match: f"{match[1]}-{hash_salted(match[0], salt)}"),
-        _Replacement(serials, "serial number", lambda _: "<serial>"),
+        _Replacement(serials, "serial number", _always("<serial>")),
         _Replacement(COORDINATE, "coordinate", lambda match: f"{match[1]}{match[2]}<coordinate>"),
-        _Replacement(MAC, "address", lambda _: "<address>"),
-        _Replacement(users, "user name", lambda _: "<user>"),
-        _Replacement(hosts, "host name", lambda _: "<host>"),
-        _Replacement(AT_HOST, "user name", lambda _: "<user>@<host>"),
+        _Replacement(MAC, "address", _always("<address>")),
+        _Replacement(users, "user name", _always("<user>")),
+        _Replacement(hosts, "host name", _always("<host>")),
+        _Replacement(OWN_NET, "host name", _always("<host>")),
+        _Replacement(AT_HOST, "user name", _always("<user>@<host>")),
+        *(
+            _Replacement(rule, kind, _always(placeholder))
+            for name, rule in LEAKS.items()
+            for kind, placeholder in [IDENTITIES.get(name, ("secret", "<secret>"))]
+        ),
     )
+
+
+def _always(placeholder: str) -> Callable[[re.Match[str]], str]:
+    return lambda _: placeholder
 
 
 def _match_any(
@@ -284,13 +331,36 @@ def copy_file(source: Path, folder: Path, name: str, redactor: Redactor | None) 
     Raises:
         OSError: It cannot be read, or the target cannot be written.
     """
-    data = source.read_bytes()
+    data = _repair_text(source.suffix, source.read_bytes())
     if redactor is not None:
-        name = redactor.replace_in_text(name)  # a board's log is named after the board
+        path = PurePosixPath(name)  # a board's log is named after the board
+        name = str(path.with_name(redactor.replace_in_text(path.stem) + path.suffix))
         if source.name != run_folder.SPEC:
             data = _redact_file(source, data, redactor)
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data)
+
+
+def _repair_text(suffix: str, data: bytes) -> bytes:
+    """A text that every reader takes: what a kill tore or a library garbled is left out.
+
+    The record was made without it, for whoever reads a run leaves it out, too.
+    """
+    if suffix == ".jsonl":
+        return b"".join(
+            line + b"\n" if _is_strict(line) else json.dumps(message).encode() + b"\n"
+            for line in data.split(b"\n")
+            for message in parse_lines([line])
+        )
+    if suffix in {".txt", ".csv"}:
+        return data.decode("utf-8", errors="replace").replace("\0", "\ufffd").encode()
+    return data
+
+
+def _is_strict(line: bytes) -> bool:
+    with contextlib.suppress(ValueError):
+        return bool(parse_json(line))
+    return False
 
 
 def write_text(path: Path, text: str, redactor: Redactor | None) -> None:

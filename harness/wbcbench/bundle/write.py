@@ -83,8 +83,8 @@ class Written:
         size_bytes: Of the zip, or of all files of the folder.
         files: In the payload.
         submission: Its document.
-        remade: Runs that another version had accounted for otherwise, with the fields of their
-            records that are others in the bundle.
+        remade: Runs that were accounted for otherwise, mostly by another version, with the fields
+            of their records that are others in the bundle.
     """
 
     path: Path
@@ -143,7 +143,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
         _copy_study(folder, payload, redactor)
     remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
     study = SubmittedStudy(payload, order.study)
-    describe.refuse_synthetic(study, allowed=order.allow_synthetic)
+    describe.refuse_unfit(study, allowed=order.allow_synthetic)
     top = layout.bag_name(order.study, study.ended_utc)
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
     _refuse_existing(target, force=order.force)
@@ -288,7 +288,7 @@ def format_lines(written: Written) -> Iterator[str]:
     if written.remade:
         fields = ", ".join(sorted({name for names in written.remade.values() for name in names}))
         count = count_of(len(written.remade), "run")
-        yield f"Note: {count} of another version, accounted again by today's rules: {fields}."
+        yield f"Note: {count} accounted again by today's rules, in the bundle alone: {fields}."
     if submission.git.note:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:

@@ -5,7 +5,6 @@ What is too hot, or whose process is a foreign one, is for ``energy.checks`` to 
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
+from wbcbench.core.text import parse_number
 from wbcbench.core.window import Window
 
 _NONE_LISTED = "-"
@@ -98,7 +98,7 @@ def sample_from_line(line: str) -> BoardSample | None:
         return None
     try:
         values: dict[str, Any] = {
-            name: _PARSERS.get(name, _parse_number)(cell) if cell else None
+            name: _PARSERS.get(name, parse_number)(cell) if cell else None
             for name, cell in zip(COLUMNS, cells, strict=True)
         }
     except ValueError:
@@ -106,19 +106,12 @@ def sample_from_line(line: str) -> BoardSample | None:
     return BoardSample(**values)
 
 
-def _parse_number(cell: str) -> float:
-    value = float(cell)
-    if not math.isfinite(value):
-        raise ValueError(f"{cell} is no reading")
-    return value
-
-
 def _parse_words(cell: str) -> tuple[str, ...]:
     return () if cell == _NONE_LISTED else tuple(cell.split(";"))
 
 
 def _parse_ids(cell: str) -> tuple[int, ...]:
-    return tuple(map(int, _parse_words(cell)))
+    return tuple(int(parse_number(word)) for word in _parse_words(cell))
 
 
 _PARSERS: Mapping[str, Callable[[str], Any]] = {

@@ -20,6 +20,8 @@ UNKNOWN = "unknown"
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
+_NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
+
 _FORMULA_START = re.compile(r"'*[=+\-@\t\r\n]")
 
 # Wide enough that no table is ever folded in a file.
@@ -231,6 +233,17 @@ def _escape_markdown(word: str) -> str:
     for mark in ("|", "<", "*", "`", "["):
         plain = plain.replace(mark, f"\\{mark}")
     return plain.replace("\n", " ")
+
+
+def parse_number(word: str) -> float:
+    """A number as Python and JSON write one: no space, no plus, no ``1_000``, digits of ASCII.
+
+    Raises:
+        ValueError: It is none, or is not finite.
+    """
+    if not _NUMBER.fullmatch(word) or not math.isfinite(value := float(word)):
+        raise ValueError(f"{word[:20]!r} is no number")
+    return value
 
 
 def csv_quoted(text: str) -> str:

@@ -33,7 +33,7 @@ Polls = tuple[str, Sequence[float], Sequence[float | None]]
 Poll = tuple[float, Sequence[float | None]]
 """Seconds, and what each channel of a meter read."""
 
-_COLUMNS = ["channel", "t_s", "value"]
+COLUMNS = ["channel", "t_s", "value"]
 
 
 class TraceWriter:
@@ -82,6 +82,8 @@ def read_csv_polls(path: Path) -> list[Polls]:
 
 def _parse_line(line: str) -> list[float | None]:
     """One poll; an empty cell is a failed read, a torn or damaged line is empty."""
+    if "_" in line or " " in line:  # what Python alone takes for a number
+        return []
     try:
         cells = [float(cell) if cell else None for cell in line.split(",")]
     except ValueError:
@@ -99,7 +101,7 @@ def parquet_from_polls(polls: Sequence[Polls]) -> bytes:
     arrays = [pa.array(column, kind) for column, kind in zip(columns, _get_types(), strict=True)]
     out = io.BytesIO()
     pq.write_table(
-        pa.table(arrays, names=_COLUMNS),
+        pa.table(arrays, names=COLUMNS),
         out,
         row_group_size=1,
         compression="zstd",
@@ -120,7 +122,7 @@ def read_parquet_polls(path: Path, names: Collection[str] | None = None) -> list
     try:
         with path.open("rb") as stream:  # a name that is not UTF-8 is more than pyarrow takes
             return _parse_polls(
-                pq.read_table(stream, columns=_COLUMNS, filters=filters, use_threads=False)
+                pq.read_table(stream, columns=COLUMNS, filters=filters, use_threads=False)
             )
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]

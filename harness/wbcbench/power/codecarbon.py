@@ -40,7 +40,7 @@ ANSWER_S = 2.0  # it measures in milliseconds; one that hangs is not asked again
 STOP_S = 5.0
 NEVER_S = 1e6  # it measures when it is told, not by its own timer
 
-_DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
+DOMAINS = {"cpu": Domain.CPU, "gpu": Domain.GPU, "ram": Domain.DRAM}
 
 # CodeCarbon's mode of a part → our word for the reading, and whether a sensor measures it.
 _MODES = {
@@ -49,6 +49,11 @@ _MODES = {
     "cpu_load": ("tdp_load", Origin.ESTIMATED),
     "constant": ("constant", Origin.ESTIMATED),
 }
+
+
+def find_reading(mode: str | None) -> tuple[str, Origin]:
+    """Our word for what a part's joules are made of, and whether a sensor measures it."""
+    return _MODES.get(str(mode), (str(mode), Origin.ESTIMATED))
 
 
 def open_meters(request: MeterRequest) -> list[EnergyMeter]:
@@ -160,12 +165,12 @@ class CodeCarbonMeter(SlowMeter):
         return self
 
     def _make_channel(self, part: str, how: Mapping[str, Any]) -> Channel:
-        reading, origin = _MODES.get(how["mode"], (str(how["mode"]), Origin.ESTIMATED))
+        reading, origin = find_reading(how["mode"])
         return Channel(
             name=f"{CODECARBON}/{part}",
             kind=Kind.COUNTER,
             origin=origin,
-            domain=_DOMAINS[part],
+            domain=DOMAINS[part],
             reading=reading,
             update_s=None if self.is_sparse else POLL_PERIOD_S,
             limit_w=how.get("tdp_w"),

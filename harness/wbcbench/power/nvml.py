@@ -35,6 +35,7 @@ from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.power.device import (
     ENERGY,
+    GAIN_ERRORS,
     Device,
     Gpu,
     GpuMeter,
@@ -51,9 +52,6 @@ from wbcbench.power.device import (
 from wbcbench.power.meter import MeterRequest
 
 T = TypeVar("T")
-
-# Manufacturers state ±5 %; cards of one model were found −9.5 … +6.4 % off (arXiv 2312.02741).
-GAIN_ERROR = 0.05
 
 POWER_READINGS = ("power_instant", "power_average", "power_usage")
 
@@ -333,7 +331,7 @@ class NvmlDevice(Device):
 
     vendor = "nvml"
     can_train = True
-    gain_error = GAIN_ERROR
+    gain_error = GAIN_ERRORS[vendor]
 
     def __init__(self, gpu: Gpu) -> None:
         """Prepare; nothing is opened yet."""

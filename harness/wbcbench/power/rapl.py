@@ -23,7 +23,7 @@ from wbcbench.power.meter import EnergyMeter, MeterRequest
 _ZONE = re.compile(r"(?P<driver>[a-z-]+)(?P<place>(:[0-9a-f]+)+)")
 _DRIVERS = ("intel-rapl", "amd-rapl", "intel-rapl-mmio")  # the first that has a zone is read
 
-_DOMAINS = {"package": Domain.CPU, "dram": Domain.DRAM, "psys": Domain.SYSTEM}
+DOMAINS = {"package": Domain.CPU, "dram": Domain.DRAM, "psys": Domain.SYSTEM}
 _INSIDE_PACKAGE = ("core", "uncore")
 
 _UPDATE_S = 0.001  # Intel SDM vol. 3B, 15.10.1: counters are renewed about once a millisecond
@@ -67,7 +67,7 @@ def open_meters(request: MeterRequest) -> list[EnergyMeter]:
     """
     root = request.powercap_root
     zones = find_zones(root)
-    counted = [zone for zone in zones if zone.part in _DOMAINS]
+    counted = [zone for zone in zones if zone.part in DOMAINS]
     if not counted:
         problem = f"{root} shows no RAPL counter" if root.is_dir() else f"There is no {root}"
         raise CannotMeasureError(
@@ -123,12 +123,12 @@ class RaplMeter(EnergyMeter):
 
     def __init__(self, zones: Sequence[Zone], unreadable: Sequence[Zone], fix: str) -> None:
         """Read the packages, memories and platform among ``zones`` that are not ``unreadable``."""
-        self._zones = [z for z in zones if z.part in _DOMAINS and z not in unreadable]
+        self._zones = [z for z in zones if z.part in DOMAINS and z not in unreadable]
         self._unreadable, self._fix = unreadable, fix
         self.unread = tuple(
             AbsentMeter(f"rapl/{zone.label}", f"This user may not read it. {fix}", domain)
             for zone in unreadable
-            if (domain := _DOMAINS[zone.part]) is not Domain.SYSTEM
+            if (domain := DOMAINS[zone.part]) is not Domain.SYSTEM
         )
         self._inside = [zone for zone in zones if zone.part in _INSIDE_PACKAGE]
         self._files: list[int] = []
@@ -175,7 +175,7 @@ def _make_channel(zone: Zone) -> Channel:
         name=f"rapl/{zone.label}/counter",
         kind=Kind.COUNTER,
         origin=Origin.MEASURED,
-        domain=_DOMAINS[zone.part],
+        domain=DOMAINS[zone.part],
         reading=zone.label,
         wrap_j=None if range_uj is None else j_from_uj(range_uj),
         update_s=_UPDATE_S,

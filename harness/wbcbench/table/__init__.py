@@ -20,6 +20,7 @@ from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord, require_schema
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, refuse_programs
+from wbcbench.core.text import safe_text
 from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.view import Run
 
@@ -124,7 +125,7 @@ def _format_cell(cell: Cell) -> str:
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
-    return repr(cell) if isinstance(cell, float) else str(cell)
+    return safe_text(cell) if isinstance(cell, str) else repr(cell)
 
 
 def refuse_newer_table(study_dir: Path) -> None:

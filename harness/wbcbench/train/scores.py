@@ -56,14 +56,16 @@ def score(
     table = confusion(predicted(wide), labels, len(classes))
     recall = recalls(table)
     right = predicted(wide) == labels
+    is_known = bool(np.isfinite(wide).all())
     return Scores(
         images=len(labels),
         photographs=None if photographs is None else count_photographs(photographs),
         accuracy=float(right.mean()),
         balanced_accuracy=balanced_accuracy(table),
         macro_f1=macro_f1(table),
-        loss=_cross_entropy(wide, labels),
-        ece=calibration_error(wide, right),
+        # Weights that are no numbers predict none; what follows from them is unknown.
+        loss=_cross_entropy(wide, labels) if is_known else None,
+        ece=calibration_error(wide, right) if is_known else None,
         correct=int(right.sum()),
         recall={
             name: None if np.isnan(r) else float(r) for name, r in zip(classes, recall, strict=True)

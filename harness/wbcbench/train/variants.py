@@ -190,6 +190,28 @@ RELU_BATCHNORM = _build_variant(
 )
 
 
+def count_network(variant: Variant, settings: ModelSettings) -> tuple[int, int, int] | None:
+    """Return parameters, trainable ones and operations an image, without building the network.
+
+    ``None`` for a network that is not one of the published family. What is counted is what
+    :func:`layer_table` counts of the built network.
+    """
+    if getattr(variant.build, "func", None) is not _build:
+        return None
+    side, channels, parameters, flops = settings.image_size, 3, 0, 0
+    for filters in FILTERS:
+        side -= KERNEL_SIZE - 1
+        weights = KERNEL_SIZE**2 * channels * filters
+        parameters, flops = parameters + weights + filters, flops + 2 * side**2 * weights
+        side, channels = side // POOL_SIZE, filters
+    for inputs, outputs in ((side**2 * channels, DENSE_UNITS), (DENSE_UNITS, settings.n_outputs)):
+        parameters, flops = parameters + (inputs + 1) * outputs, flops + 2 * inputs * outputs
+    has_norm = "before-activation" in REGULARISERS[variant.regulariser]
+    # Scale and shift are trained; as many moving averages stand beside them.
+    norm = 2 * sum((*FILTERS, DENSE_UNITS)) if has_norm else 0
+    return parameters + 2 * norm, parameters + norm, flops
+
+
 @dataclass(frozen=True, slots=True)
 class LayerRow:
     """One layer.

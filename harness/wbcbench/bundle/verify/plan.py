@@ -225,13 +225,13 @@ def check_purity(bundle: Bundle) -> Outcome:
     real = [record for record in records if record.status == "done" and not _is_synthetic(record)]
     if declared and real:
         errors.append(f"Synthetic runs are mixed with {len(real)} real ones.")
-    errors += (
+    warnings = [  # committed or undone since, as `code/git.json` says
         f"{record.run_id} had uncommitted changes that are not in the bundle."
         for record in records
         if record.provenance.get("git_dirty") and not bundle.has(layout.DIFF)
-    )
+    ]
     unknown = sum(r.provenance.get("git_commit") is None for r in records)
-    warnings = [f"The commit of {unknown} runs is unknown."] if unknown else []
+    warnings += [f"The commit of {unknown} runs is unknown."] if unknown else []
     good = "No run is synthetic; the code of every run is known."
     if declared:
         good = "Every run is synthetic, as the bundle says: synthetic images or simulated sensor."

@@ -1,0 +1,272 @@
+"""Whether the runs of a study can be different runs of the machines that they name.
+
+No two measurements are alike: a copy that was changed a little still moves when its original does.
+And a board is one board: its counter goes on from run to run, its two readings agree alike in all,
+and what it draws idle does not depend on the network that will be trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, median, stdev
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wbcbench.bundle.open import Predictions, read_predictions
+from wbcbench.bundle.verify import Outcome, report_outcome
+from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
+from wbcbench.bundle.verify.sensors import find_power_w
+from wbcbench.bundle.verify.training import CONTENDED
+from wbcbench.core import window
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import count_of
+from wbcbench.core.trace import Domain, Kind, Origin
+
+_COMPARED, _FEWEST, _CHUNK = 2048, 150, 256
+_ALIKE = 0.6  # of moves, those in the same direction less those in the other
+_PACE_S, _SAME_PACE = 5e-5, 0.95
+"""Polls are late by tens of microseconds, never twice by the same."""
+_IMAGES, _SAME_OUTPUTS, _LEAST_SPREAD, _LEAST = 256, 0.96, 0.05, 1e-30
+_APART_PCT, _DEPTHS, _READINGS = 3.0, 2.0, 50
+_FAULTS = ("counter-", "power-", "heartbeat-", "reads-", "polls-", "sampling-", "window-")
+_MOST_POWER, _MARGIN_S, _BROKEN = 1.5, 60.0, 3
+_FASTER, _PEERS = 4.0, 3
+_IDLE_SHARE, _IDLE_ERRORS, _IDLE_BLOCKS = 0.03, 15.0, 5
+
+Vector = NDArray[np.complex64]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What of one run is compared with the others.
+
+    Attributes:
+        moves: −1, 0 or 1 for each step of the board's power reading.
+        pace: A direction for each time between two polls; it turns once in ``_PACE_S``.
+        outputs: −1 or 1 for each output of some test images, by the median of the image's class.
+        images: Digest of which images these are.
+        idle_w: Power before the trainer starts, by channel.
+        counts_j: Counter and board → first and last reading, each with its moment.
+    """
+
+    moves: Vector
+    pace: Vector
+    outputs: Vector
+    images: str
+    idle_w: Mapping[str, float]
+    counts_j: Mapping[tuple[str, str], tuple[float, float, float, float]]
+
+
+@cache_by_files
+def take_signature(run: RunDir) -> Signature:
+    """Read a run's traces and predictions for what is compared with other runs."""
+    record, path = run.read_own_record(), run.predictions_path
+    traces = [trace for trace in run.read_traces() if trace.good[0]]
+    sensors = [trace for trace in traces if trace.channel.origin is Origin.MEASURED]
+    power = [t for t in sensors if (t.channel.kind, t.channel.domain) == (Kind.SAMPLED, Domain.GPU)]
+    moves = np.sign(np.diff(power[0].good[1][:_COMPARED])) if power else np.zeros(0)
+    turns = np.diff(sensors[0].t_s[:_COMPARED]) / _PACE_S if sensors else np.zeros(0)
+    table = read_predictions(path) if path.is_file() else None
+    idle = record.window(window.IDLE_COLD)
+    powers = {t.channel.name: find_power_w(t, idle) for t in traces} if idle else {}
+    return Signature(
+        moves.astype(np.complex64),
+        np.exp(2j * math.pi * turns).astype(np.complex64),
+        _take_outputs(table) if table else np.zeros(0, np.complex64),
+        hashlib.sha256("".join(table.image_sha256).encode()).hexdigest() if table else "",
+        {name: power_w for name, power_w in powers.items() if power_w},
+        {
+            (t.channel.name, t.channel.device): (times[0], values[0], times[-1], values[-1])
+            for t in sensors
+            if t.channel.kind is Kind.COUNTER and t.channel.device
+            for times, values in [t.good]
+        },
+    )
+
+
+def _take_outputs(table: Predictions) -> Vector:
+    """By signs no single image counts more than another, however sure of it a network is."""
+    every = max(1, len(table.y_true) // _IMAGES)
+    labels = np.asarray(table.y_true[::every])
+    odds = np.log(np.maximum(table.probabilities[::every], _LEAST))
+    odds -= odds.mean(axis=1, keepdims=True)
+    for label in set(labels.tolist()):
+        odds[labels == label] -= np.median(odds[labels == label], axis=0)
+    is_constant = float(np.median(np.abs(odds))) < _LEAST_SPREAD
+    return np.zeros(0, np.complex64) if is_constant else np.sign(odds).ravel().astype(np.complex64)
+
+
+def check_neighbours(bundle: Bundle) -> Outcome:
+    """Runs differ: no trace or prediction is another's; a board's readings fit between its runs."""
+    runs = bundle.finished_and_pilots
+    records = [bundle.record(run) for run in runs]
+    signatures = [take_signature(bundle, run) for run in runs]
+    broken = [*_compare_counters(records, signatures)]
+    is_rule = len(broken) >= _BROKEN  # one may be a counter's fault, or a clock that was set
+    errors = [
+        *_find_copies(records, signatures),
+        *_compare_agreements(records),
+        *_compare_speeds(records),
+        *(broken if is_rule else ()),
+    ]
+    warnings = list[str]() if is_rule else broken
+    for problem, is_certain in _compare_idle(records, signatures):
+        (errors if is_certain else warnings).append(problem)
+    return report_outcome(f"{count_of(len(runs), 'run')}, none like another.", errors, warnings)
+
+
+def _find_copies(records: Sequence[RunRecord], signatures: Sequence[Signature]) -> Iterator[str]:
+    """Runs whose readings, polls or outputs go together as those of one run do."""
+    apart = [not {w.code for w in record.warnings} & CONTENDED for record in records]
+
+    def find(what: str, least: float, vectors: Sequence[Vector], *, seeds: bool) -> Iterator[str]:
+        for one, other in _find_alike(vectors, least):
+            is_other = records[one].spec.seed != records[other].spec.seed
+            if is_other if seeds else apart[one] or apart[other]:
+                names = records[other].run_id, records[one].run_id
+                yield f"{names[0]} has {what} of {names[1]}, changed a little."
+
+    yield from find("the power readings", _ALIKE, [s.moves for s in signatures], seeds=False)
+    yield from find("the times of polls", _SAME_PACE, [s.pace for s in signatures], seeds=False)
+    for images in sorted({s.images for s in signatures}):
+        outputs = [s.outputs if s.images == images else s.outputs[:0] for s in signatures]
+        yield from find("the predictions", _SAME_OUTPUTS, outputs, seeds=True)
+    first = dict[Hashable, RunRecord]()
+    for record in records:
+        for what, name in (("loss", "loss"), ("length", "end_s")):
+            values = [
+                getattr(epoch, name) if name == "loss" else round(epoch.end_s - epoch.start_s, 5)
+                for epoch in record.epochs
+            ]
+            other = first.setdefault((what, *values), record) if len(set(values)) > 1 else record
+            if other is not record and (what, other.spec.seed) != ("loss", record.spec.seed):
+                yield f"{record.run_id} has the {what} of each epoch of {other.run_id}."
+
+
+def _find_alike(vectors: Sequence[Vector], least: float) -> Iterator[tuple[int, int]]:
+    """Pairs that agree at equal places, as a mean over the places where both say something."""
+    places = [i for i, vector in enumerate(vectors) if len(vector) >= _FEWEST]
+    table = np.zeros((len(places), max((len(vectors[i]) for i in places), default=0)), np.complex64)
+    for row, i in zip(table, places, strict=True):
+        row[: len(vectors[i])] = vectors[i]
+    told = np.abs(table).round().astype(np.float32)
+    for start in range(0, len(places), _CHUNK):
+        own = slice(start, start + _CHUNK)
+        both = told[own] @ told.T
+        agree = (table[own] @ table.conj().T).real
+        alike = np.triu((both >= _FEWEST) & (agree > least * both), start + 1)
+        yield from ((places[start + a], places[b]) for a, b in np.argwhere(alike).tolist())
+
+
+def _compare_agreements(records: Sequence[RunRecord]) -> Iterator[str]:
+    """A board's counter and its power reading lie equally far apart in all runs."""
+    groups = defaultdict[Any, list[tuple[RunRecord, float, float]]](list)
+    for record in records:
+        devices = {channel.name: channel.device for channel in record.channels}
+        has_fault = any(warning.code.startswith(_FAULTS) for warning in record.warnings)
+        for pair in record.agreements if record.status == "done" and not has_fault else ():
+            is_deep = pair.depth_pct is not None and pair.readings >= _READINGS
+            if pair.window == window.TRAIN and pair.status != "cross-check" and is_deep:
+                key = (pair.a, pair.b, devices.get(pair.a), record.spec.power_limit_w)
+                groups[key].append((record, pair.difference_pct, pair.depth_pct or 0.0))
+    for (counter, power, *_), group in groups.items():
+        for place, (record, apart_pct, depth_pct) in enumerate(group):
+            others = [each for i, (_, each, _) in enumerate(group) if i != place]
+            if others and abs(apart_pct - median(others)) > max(_APART_PCT, _DEPTHS * depth_pct):
+                yield (
+                    f"{record.run_id}: {counter} lies {apart_pct:+.1f} % off {power}, in the other "
+                    f"runs {median(others):+.1f} %."
+                )
+
+
+def _compare_speeds(records: Sequence[RunRecord]) -> Iterator[str]:
+    """One network, one machine: inference does not go several times as fast in one run."""
+    groups = defaultdict[Any, list[tuple[RunRecord, float]]](list)
+    for record in records:
+        spec, spans = record.spec, {each.name: each.duration_s for each in record.windows}
+        if record.status != "done" or {w.code for w in record.warnings} & CONTENDED:
+            continue
+        way = (spec.image_size, spec.precision, spec.xla, spec.threads, spec.tuned)
+        where = (record.provenance.get("host_id"), record.device, spec.power_limit_w)
+        flops = record.model.flops_per_image if record.model else None
+        for each in record.inference:
+            if spans.get(each.window):
+                key = (each.window, flops, spec.deterministic, *way, *where)
+                groups[key].append((record, each.images / spans[each.window]))
+    for (name, *_), group in groups.items():
+        for place, (record, rate) in enumerate(group):
+            others = [each for i, (_, each) in enumerate(group) if i != place]
+            if len(others) >= _PEERS and rate > _FASTER * median(others):
+                yield (
+                    f"{record.run_id}: {name} went through {rate:,.0f} images a second, in the "
+                    f"other runs {median(others):,.0f}."
+                )
+
+
+def _compare_counters(
+    records: Sequence[RunRecord], signatures: Sequence[Signature]
+) -> Iterator[str]:
+    """A board's counter goes on between two runs, or starts again at nothing in between."""
+    boards = defaultdict[Any, list[tuple[float, float, float, float, str, float]]](list)
+    for record, signature in zip(records, signatures, strict=True):
+        pair: Any = record.provenance.get("clock_pair")
+        limits_w = {channel.name: channel.limit_w for channel in record.channels}
+        for key, (start_s, start_j, end_s, end_j) in signature.counts_j.items():
+            if pair and (limit_w := limits_w.get(key[0])):
+                utc_s = pair["utc_s"] - pair["monotonic_s"]
+                row = (start_s + utc_s, start_j, end_s + utc_s, end_j, record.run_id, limit_w)
+                boards[key].append(row)
+    for (name, _), rows in boards.items():
+        for (_, _, end_s, end_j, _, _), (start_s, start_j, _, _, run_id, limit_w) in pairwise(
+            sorted(rows)
+        ):
+            if start_s > end_s:
+                most_j = _MOST_POWER * limit_w * (start_s - end_s + _MARGIN_S)
+                if start_j > most_j and not 0 <= start_j - end_j <= most_j:
+                    yield (
+                        f"{run_id}: {name} begins at {start_j:,.0f} J, {start_s - end_s:,.0f} s "
+                        f"after it stood at {end_j:,.0f} J."
+                    )
+
+
+def _compare_idle(
+    records: Sequence[RunRecord], signatures: Sequence[Signature]
+) -> Iterator[tuple[str, bool]]:
+    """Before it starts, a board does not know which network comes; each with how certain it is.
+
+    Compared within blocks, so that days and seasons do not count; a variant that stands at one
+    place of every block may always follow a pause.
+    """
+    blocks = defaultdict[Any, dict[str, float]](dict)
+    places = defaultdict[str, set[int]](set)
+    for record, signature in zip(records, signatures, strict=True):
+        spec = record.spec
+        places[spec.variant].add(spec.order_in_block)
+        for channel in record.channels if spec.block else ():
+            power_w = signature.idle_w.get(channel.name)
+            if power_w and channel.origin is not Origin.SIMULATED:
+                key = (channel.name, channel.device, spec.block, spec.block_attempt)
+                blocks[key][spec.variant] = math.log(power_w)
+    apart = defaultdict[tuple[str, str], list[float]](list)
+    for (name, *_), powers in blocks.items():
+        for variant, log_w in powers.items():
+            if len(powers) > 1:
+                others = [each for own, each in powers.items() if own != variant]
+                apart[name, variant].append(log_w - median(others))
+    for (name, variant), shares in apart.items():
+        mean, count = fmean(shares), len(shares)
+        if count < 3 or abs(mean) < _IDLE_SHARE or len(places[variant]) < 2:
+            continue
+        if abs(mean) > _IDLE_ERRORS * stdev(shares) / math.sqrt(count):
+            yield (
+                f"{name} draws {100 * mean:+.1f} % idle before {variant} is trained.",
+                count >= _IDLE_BLOCKS,
+            )
