@@ -119,7 +119,9 @@ def _run(words: list[str]) -> None:
 
 def _print_error(error: WbcbenchError) -> int:
     if str(error):  # without words, the command has already printed everything
-        print(f"error: {error}", file=sys.stderr)
+        # A name from outside may hold line breaks: nothing but our own word begins a line.
+        lines = "\n  ".join(map(str.strip, str(error).splitlines()))
+        print(f"error: {lines}", file=sys.stderr)
     return error.exit_code
 
 

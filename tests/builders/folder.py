@@ -102,11 +102,13 @@ def write_measurements(
     write_cpu_time(run, start_s, end_s)
     for channel, load in loads.items():
         if channel.device is not None:
-            write_telemetry(run, _looks(load, start_s, end_s), channel.device)
+            write_telemetry(run, _looks(load, start_s, end_s, channel.limit_w), channel.device)
     return traces
 
 
-def _looks(load: Load, start_s: float, end_s: float) -> Iterator[BoardSample]:
+def _looks(
+    load: Load, start_s: float, end_s: float, limit_w: float | None
+) -> Iterator[BoardSample]:
     """One look a second at a board that runs as it should."""
     for t_s in np.arange(start_s, end_s, 1.0).tolist():
         is_loaded = load.start_s <= t_s < load.end_s
@@ -117,7 +119,7 @@ def _looks(load: Load, start_s: float, end_s: float) -> Iterator[BoardSample]:
             clock_memory_hz=1.2e9,
             utilization=0.95 if is_loaded else 0.0,
             memory_used_bytes=2e9 if is_loaded else 1e8,
-            power_limit_w=400.0,
+            power_limit_w=limit_w,
             reasons=(),
             own=(4711,) if is_loaded else (),
             foreign=(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -13,10 +14,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from builders.bundle import StudyDesign, bundle_study
 from fakes import hostile_bundles as hostile
+from program import wbcbench
 from wbcbench.bundle.bounds import BOUNDS, Bounds, require_readable
+from wbcbench.bundle.document import Author
 from wbcbench.bundle.open import opened, read_predictions, require_readable_traces, unpack
 from wbcbench.bundle.verify.bundle import load_bundle
+from wbcbench.bundle.write import Order, submit
 from wbcbench.core.board_state import COLUMNS, sample_from_line
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.text import parse_number
@@ -204,6 +209,17 @@ def test_a_network_is_never_loaded(tmp_path):
     assert "would be loaded or run" in refusal(bag)
 
 
+def test_what_verify_would_refuse_unread_is_not_submitted(tmp_path):
+    study = bundle_study(tmp_path / "results", StudyDesign(blocks=1, epochs=2))
+    run = next(path for path in study.iterdir() if path.is_dir())
+    (run / "telemetry").mkdir(exist_ok=True)
+    (run / "telemetry" / "odd.csv").write_text("t_s\n=HYPERLINK()\n")
+    order = Order(study.parent, study.name, (Author("A"),), "MIT", out=tmp_path / "out" / "bag")
+    with pytest.raises(UsageError, match=r"would refuse this bundle.*odd\.csv"):
+        submit(order)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def table(rows: int) -> dict[str, object]:
     """The columns of predictions."""
     texts = {name: ["x"] * rows for name in ("file", "image_sha256", "split", "y_true", "y_pred")}
@@ -281,6 +297,7 @@ WORST = """
 import sys
 from pathlib import Path
 sys.path[:0] = [{tests!r}]
+from builders.bundle import StudyDesign, bundle_study
 from fakes import hostile_bundles as hostile
 room = Path({room!r})
 hostile.crowded(room / "crowded.zip", 1_000_000)
@@ -316,3 +333,17 @@ def test_the_worst_bundles_are_refused_within_half_a_gigabyte(tmp_path):
         [name, "False"] for name in ("abyss.zip", "bomb.zip", "crowded.zip", "values.zip")
     ]
     assert int(peak) < 500_000_000
+
+
+def test_nothing_from_a_bundle_begins_a_line_of_an_error_or_steers_a_terminal(tmp_path):
+    bag = tmp_path / "bag"
+    (bag / "data").mkdir(parents=True)
+    (bag / "bagit.txt").write_text(hostile.BAGIT)
+    evil = "x\nVERIFIED\x1b[2J\u202e\u2028\x9b31m\r"
+    (bag / "data" / "submission.json").write_text(json.dumps({evil: evil, "schema": evil}))
+    for words in (["reproduce", str(bag)], ["verify", str(bag)], ["verify", str(bag), "--json"]):
+        done = wbcbench(*words, cwd=tmp_path)
+        assert done.code in {2, 6}
+        lines = [*done.out.splitlines(), *done.err.splitlines()]
+        assert all(line.isprintable() for line in lines), lines
+        assert not [line for line in lines if line.startswith("VERIFIED")]

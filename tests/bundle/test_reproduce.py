@@ -144,3 +144,32 @@ def test_the_command_says_where_it_is_and_what_to_type(bundle, tmp_path):
     code, out = run(command, str(bundle), "--into", str(tmp_path / "more"))
     assert code == 0
     assert "wbcbench sweep plan.json" in out
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/etc", "a\nrm -rf ~"])
+def test_a_study_whose_name_leads_elsewhere_is_refused(bundle, tmp_path, name):
+    other = renamed(bundle, tmp_path, name)
+    with pytest.raises(VerificationError, match="names a file"):
+        reproduce(other, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+def test_words_of_a_bundle_are_neither_commands_nor_lines_of_the_steps(bundle, tmp_path):
+    other = renamed(bundle, tmp_path, "a; touch evil", gpu_name="A100\n\n    rm -rf ~\x1b[2J")
+    made = reproduce(other, tmp_path / "again")
+    assert made.commands[-1] == "wbcbench report 'a; touch evil'"
+    steps = (tmp_path / "again" / STEPS_FILE).read_text()
+    assert steps.replace("\n", "").isprintable()
+    assert not [line for line in steps.splitlines() if line.strip().startswith("rm")]
+
+
+def renamed(bundle: Path, folder: Path, study: str, **fields: str) -> Path:
+    """A copy of a bundle whose document names another study, which lies there if it can."""
+    other = folder / "other"
+    shutil.copytree(bundle, other)
+    payload = other / layout.PAYLOAD
+    if study.isprintable() and "/" not in study:
+        (payload / layout.study_dir("study")).rename(payload / layout.study_dir(study))
+    path = payload / layout.SUBMISSION
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"study": study} | fields))
+    return other

@@ -54,6 +54,9 @@ def test_what_the_recorder_said_at_the_end_counts_where_it_died_before_the_recor
     record = run.read_record()
     remade = account_from_disk(run, "interrupted", RECORDER_DIED)
     assert (remade.sampling, remade.trainer_cpu_s) == (record.sampling, record.trainer_cpu_s)
+    with run.marks_path.open("a") as stream:
+        stream.write('{"recorder": {"sampling": 3}}\n')
+    assert run.read_end() == {}
     run.record_path.unlink()
     run.write_record(replace(remade, ended_utc=record.ended_utc))
     assert remake_record(run, run.read_record()).sampling == record.sampling

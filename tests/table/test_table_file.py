@@ -77,8 +77,8 @@ def test_a_record_of_a_newer_version_is_refused_and_the_table_left_alone(tmp_pat
     path = table.write_table(study)
     before = path.read_bytes()
     record = study / make_spec().run_id / "record.json"
-    record.write_bytes(record.read_bytes().replace(b'"schema": "2.1"', b'"schema": "7.0"'))
-    with pytest.raises(UsageError, match=r"schema 7\.0"):
+    record.write_bytes(record.read_bytes().replace(b'"schema": "2.', b'"schema": "7.'))
+    with pytest.raises(UsageError, match=r"schema 7\.\d"):
         table.write_table(study)
     assert path.read_bytes() == before
 

@@ -335,7 +335,7 @@ def moved_end(study: Forgery, rng: random.Random) -> None:
 
 def board_log(study: Forgery, change: Callable[[dict[str, str]], None]) -> None:
     """Change every line of the boards' logs of all runs."""
-    runs = [run for run in study.runs(done=False) if len([*run.path.glob("telemetry/*.csv")]) > 1]
+    runs = [run for run in study.all_runs() if len([*run.path.glob("telemetry/*.csv")]) > 1]
     if not runs:
         raise UnfitError("no board")
     for run in runs:
@@ -344,7 +344,7 @@ def board_log(study: Forgery, change: Callable[[dict[str, str]], None]) -> None:
 
 @forged("sensor's gain error made smaller")
 def smaller_gain(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         require(study, run, "nvml")
         study.edit_channels(
             run, lambda channel: channel.update(gain_error=channel["gain_error"] and 0.005)
@@ -353,7 +353,7 @@ def smaller_gain(study: Forgery, rng: random.Random) -> None:
 
 @forged("power limit of the board changed")
 def other_limit(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         require(study, run, "nvml")
         study.edit_channels(
             run, lambda c: c.update(limit_w=300.0 if c["name"].startswith("nvml") else c["limit_w"])
@@ -385,7 +385,7 @@ def other_pace(study: Forgery, rng: random.Random) -> None:
 
 @forged("estimated renamed measured")
 def renamed_measured(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_channels(run, lambda channel: channel.update(origin="measured"))
 
 
@@ -393,7 +393,7 @@ def renamed_measured(study: Forgery, rng: random.Random) -> None:
 def renamed_sensor(study: Forgery, rng: random.Random) -> None:
     new = {"codecarbon/cpu": "rapl/package-0/counter", "codecarbon/ram": "rapl/dram-0/counter"}
 
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         traces = [name for name, _, _ in read_traces(run.path / TRACES)]
         if "codecarbon/cpu" not in traces:
             raise UnfitError("no estimate")
@@ -424,7 +424,7 @@ def _rename_sampling(record: Any) -> None:
 
 @forged("processor's estimate left out")
 def no_estimate(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         require(study, run, "codecarbon")
         names = [name for name, _, _ in read_traces(run.path / TRACES)]
         if all(name.startswith("codecarbon") for name in names):
@@ -453,7 +453,7 @@ def other_reason(study: Forgery, rng: random.Random) -> None:
             raise UnfitError("every meter is there")
         began["absent"][0]["reason"] = "This machine has no such sensor."
 
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_began(run, change)
 
 
@@ -498,19 +498,19 @@ def less_cpu_time(study: Forgery, rng: random.Random) -> None:
 
 @forged("GPU renamed")
 def renamed_gpu(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         change_board(study, run, name="Better GPU")
 
 
 @forged("driver replaced")
 def other_driver(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         change_board(study, run, driver="999.9")
 
 
 @forged("processor renamed")
 def renamed_processor(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_began(run, _rename_processor)
 
 
@@ -522,7 +522,7 @@ def _rename_processor(began: Any) -> None:
 
 @forged("memory of the machine made more")
 def more_memory(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_began(run, lambda b: b["provenance"].update(ram_bytes=64_000_000_000))
 
 
@@ -545,7 +545,7 @@ def one_machine(study: Forgery, rng: random.Random) -> None:
 
 @forged("commit replaced")
 def other_commit(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_began(
             run, lambda b: b["provenance"].update(git_commit="ab" * 20, git_dirty=False)
         )
@@ -553,7 +553,7 @@ def other_commit(study: Forgery, rng: random.Random) -> None:
 
 @forged("lock of the packages replaced")
 def other_lock(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_began(run, lambda b: b["provenance"].update(lock_sha256="ef" * 32))
 
 
@@ -565,7 +565,7 @@ def other_tensorflow(study: Forgery, rng: random.Random) -> None:
 
 @forged("version of this program replaced")
 def other_version(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(done=False):
+    for run in study.all_runs():
         study.edit_began(run, lambda b: b["provenance"].update(wbcbench_version="0.0.9"))
 
 

@@ -42,7 +42,7 @@ from wbcbench.core.run_folder import (
     study_runs,
 )
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.study_folder import PLAN
+from wbcbench.core.study_folder import PLAN, pilot_study
 from wbcbench.core.window import unix_s
 from wbcbench.data.dataset import CLASSES
 from wbcbench.energy.account import account
@@ -177,6 +177,10 @@ class Forgery:
             if all(getattr(run.read_spec(), k) == v for k, v in fields.items())
         ]
         return sorted(found, key=lambda run: self.record(run)["started_utc"])
+
+    def all_runs(self) -> list[RunDir]:
+        """Every run, and those that were made only to know the cost."""
+        return self.runs(done=False) + study_runs(self.results, pilot_study(self.name))
 
     def run(self, rng: random.Random) -> RunDir:
         """Any done run."""

@@ -7,6 +7,7 @@ study, its plan, settings, lock, list of images and source are copied, but none 
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from statistics import stdev
 
 from wbcbench.bundle import document, layout
+from wbcbench.bundle.bounds import BOUNDS, require_readable, require_safe
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import opened
 from wbcbench.bundle.verify.bundle import Bundle
@@ -25,7 +27,7 @@ from wbcbench.core.provenance import lock_sha256
 from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.text import human_energy, human_share
+from wbcbench.core.text import human_energy, human_share, printable
 from wbcbench.run.live_state import Say
 from wbcbench.study import limits, plan
 from wbcbench.table import row
@@ -274,12 +276,15 @@ def reproduce(bundle: Path, into: Path) -> SetUp:
                 "made by `wbcbench submit`, or is damaged; see `wbcbench verify`."
             ) from error
         submission = document.from_json(data, layout.SUBMISSION)
-        plan_path = payload / layout.study_dir(submission.study) / layout.PLAN
+        plan_name = str(layout.study_dir(submission.study) / layout.PLAN)
+        require_safe(plan_name, BOUNDS)  # before it is a path, and a word of a command
+        plan_path = payload / plan_name
         if not plan_path.is_file():
             raise UsageError(
                 f"The study {submission.study} has no plan to set up again, only single runs. "
                 "Each run's spec.json holds the options for `wbcbench run`."
             )
+        require_readable(plan_path, plan_name)
         plan.from_json(plan_path)  # a plan that was changed by hand is refused before any copy
         try:
             return _copy_setup(payload, plan_path, into, submission)
@@ -304,17 +309,19 @@ def _list_commands(submission: Submission, *, with_lock: bool) -> list[str]:
     """Install the source of the runs first, if it is there; then run the study itself."""
     lock = ["pip install --require-hashes -r requirements.lock"] if with_lock else []
     program = f"pip install {'--no-deps ' if with_lock else ''}./source"
+    study = shlex.quote(submission.study)
     install = ["mkdir source && tar -xf source.tar -C source", *lock, program]
     return [
         *(install if submission.git.source else []),
         f"wbcbench sweep {layout.PLAN} --data FOLDER_OF_THE_IMAGES",
-        f"wbcbench compare {submission.study}",
-        f"wbcbench report {submission.study}",
+        f"wbcbench compare {study}",
+        f"wbcbench report {study}",
     ]
 
 
 def _describe_steps(submission: Submission, commands: tuple[str, ...]) -> str:
     dataset = submission.dataset
+    gpu_name = submission.gpu_name or "a machine without a GPU meter"
     images = (
         f"the data set {dataset.dataset_id}, sha256 `{dataset.sha256}`" if dataset else "images"
     )
@@ -323,13 +330,18 @@ def _describe_steps(submission: Submission, commands: tuple[str, ...]) -> str:
         f"{energy_j:.3g} J {status}"
         for status, energy_j in sorted(submission.energy_total_j.study.items())
     )
-    return (
-        f"# {' '.join(submission.title.split())}\n\n"
+    origin = (
         f"Set up from a bundle of {submission.created_utc[:10]}, made with wbcbench "
         f"{submission.wbcbench_version}. {submission.n_runs.done} runs were finished on "
-        f"{submission.gpu_name or 'a machine without a GPU meter'} "
-        f"({spent or 'energy unknown'}).\n\n"
-        f"Needed: {images}; `files.csv` lists what is known of its images.\n\n"
+        f"{gpu_name} ({spent or 'energy unknown'})."
+    )
+    needed = f"Needed: {images}; `files.csv` lists what is known of its images."
+    # The bundle's words stay in their paragraph: they must not look like one more step.
+    title, origin, needed = (
+        " ".join(printable(text).split()) for text in (f"# {submission.title}", origin, needed)
+    )
+    return (
+        f"{title}\n\n{origin}\n\n{needed}\n\n"
         f"{typed}\n\n"
         "Energy and time will be those of this machine; compare contrasts in per cent, and "
         "accuracies. Other versions of wbcbench or of its packages give other results: "

@@ -26,8 +26,9 @@ from wbcbench.bundle.make import (
     make_tables,
 )
 from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
+from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.likeness import find_differences
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import attachment_to_json, to_json, with_attachment
 from wbcbench.core.run_condition import RunStage, condition
@@ -149,6 +150,13 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     _refuse_existing(target, force=order.force)
     submission = _write_contents(order, study, redactor)
     write_bag(bag, list_bag_info(submission))
+    try:
+        load_bundle(bag)
+    except VerificationError as error:
+        raise UsageError(
+            f"`wbcbench verify` would refuse this bundle, so none was written: {error} Repair or "
+            "remove that file of the study, or submit fewer runs."
+        ) from error
     files = len(layout.list_files(payload))
     size_bytes = sum(path.stat().st_size for path in layout.list_files(bag).values())
     if order.as_zip:

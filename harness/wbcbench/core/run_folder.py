@@ -277,7 +277,7 @@ class RunDir:
 
     def write_began(self, began: Circumstances) -> None:
         """Write under which circumstances the run began, in case the recorder is killed."""
-        write_atomically(self.path / BEGAN, TypeAdapter(Circumstances).dump_json(began, indent=1))
+        write_atomically(self.path / BEGAN, _circumstances_adapter().dump_json(began, indent=1))
 
     def read_began(self) -> Circumstances | None:
         """The circumstances; ``None`` when the recorder died before it wrote them."""
@@ -287,15 +287,14 @@ class RunDir:
     def read_end(self) -> dict[str, Any]:
         """Circumstances that the recorder knew at the end; empty where it was killed or is older.
 
-        Raises:
-            ValueError: They are not what a recorder writes.
+        A damaged message is none, as for every other.
         """
-        said = [message["recorder"] for message in self.read_messages() if "recorder" in message]
-        if not said:
-            return {}
-        known = {"started_utc": "", "provenance": {}} | said[-1]
-        at_end = TypeAdapter(Circumstances).validate_python(known)
-        return {name: getattr(at_end, name) for name in records.AT_END if name in known}
+        said = [m["recorder"] for m in self.read_messages() if isinstance(m.get("recorder"), dict)]
+        known = {"started_utc": "", "provenance": {}, **(said[-1] if said else {})}
+        with contextlib.suppress(ValueError):
+            at_end = _circumstances_adapter().validate_python(known)
+            return {name: getattr(at_end, name) for name in records.AT_END if name in known}
+        return {}
 
     def find_run_before(self, host_id: str) -> str | None:
         """The run of this study that began last on this host; ``None`` if none did."""
@@ -428,6 +427,11 @@ class RunDir:
                 return not _try_lock(stream, fcntl.LOCK_SH)
         except OSError:
             return False
+
+
+@cache
+def _circumstances_adapter() -> TypeAdapter[Circumstances]:
+    return TypeAdapter(Circumstances)
 
 
 def _try_lock(stream: IO[str], kind: int) -> bool:

@@ -151,21 +151,21 @@ def _find_removed(bundle: Bundle, runs: Sequence[RunDir]) -> Iterator[str]:
 def _check_drawn_order(plan: Plan) -> Iterator[str]:
     """A plan has each combination once a block, all with one seed, in the order that is drawn."""
     first = [plan.levels(run) for run in plan.block(1)]
+    if not first or len(first) * plan.most_blocks != len(plan.runs):
+        yield "The plan's blocks do not have the same runs."
+        return
     levels = sorted(first, key=lambda combination: json.dumps(combination, sort_keys=True))
     orders = draw_orders(len(levels), plan.most_blocks, plan.order_seed)
     drawn = [(block, levels[i]) for block, order in enumerate(orders, 1) for i in order]
-    for place, run in enumerate(plan.runs, 1):
-        block, expected = drawn[place - 1] if place <= len(drawn) else (0, {})
+    for place, (run, (block, expected)) in enumerate(zip(plan.runs, drawn, strict=True), 1):
         if (run.block, run.order_global, plan.levels(run)) != (block, place, expected):
             yield f"The plan's order is not the one that its seed {plan.order_seed} draws."
             return
-    if len(plan.runs) < len(drawn):
-        yield "The plan's last block lacks runs."
     unplaced = {
         replace(run, seed=0, block=0, order_in_block=0, order_global=0) for run in plan.runs
     }
     if len(unplaced) > len(levels):
         yield "The plan's blocks have other settings than each other."
-    seeds = [{run.seed for run in plan.block(number)} for number in range(1, len(orders) + 1)]
-    if any(len(each) > 1 for each in seeds) or len(set().union(*seeds)) < len(seeds):
+    seeds = {(run.block, run.seed) for run in plan.runs}
+    if not len(seeds) == len({seed for _, seed in seeds}) == plan.most_blocks:
         yield "The plan's blocks do not have one seed each."

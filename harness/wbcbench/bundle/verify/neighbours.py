@@ -13,12 +13,11 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from wbcbench.bundle.open import Predictions, read_predictions
 from wbcbench.bundle.verify import Outcome, report_outcome
@@ -31,6 +30,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.core.units import pct_from_share
+from wbcbench.stats.tests import claim_p
 
 _COMPARED, _FEWEST, _CHUNK = 2048, 150, 256
 _ALIKE = 0.6  # of moves, those in the same direction less those in the other
@@ -267,8 +267,7 @@ def _compare_idle(
         mean, count = fmean(shares), len(shares)
         if count < 3 or abs(mean) < _IDLE_SHARE or len(places[variant]) < 2:
             continue
-        errors = math.sqrt(count) * abs(mean) / max(stdev(shares), _LEAST)
-        chance = 2 * float(special.stdtr(count - 1, -errors))  # of so much, by Student's t
-        if chance < _RARE:
+        chance = claim_p(np.copysign(1.0, mean) * np.array(shares), 0.0, None)  # by Student's t
+        if chance is not None and chance < _RARE:
             words = f"{name} draws {pct_from_share(mean):+.1f} % idle before {variant} is trained."
             yield words, chance < _NEVER
