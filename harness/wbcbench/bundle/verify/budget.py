@@ -55,7 +55,7 @@ class Allowance:
     memory_bytes: int = 500_000_000
     memory_run_bytes: int = 50_000
     cpu_mb_s: float = 8.0
-    memory_factor: int = 5
+    memory_factor: int = 20
     packed_factor: int = 4
     wall_factor: float = 20.0
 
