@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_verify.py [--times N] [--honest N] [--only WORDS] [--write]
 
-Seeds are fixed: the same numbers give the same table. ``--write`` puts the table into
-``harness/VERIFICATION.md``. Exits with 1 when a tampering goes unnoticed that is not known to be
+Seeds are fixed: the same numbers give the same table. ``--write`` puts the table of
+all kinds into ``harness/VERIFICATION.md``. Exits with 1 when a tampering goes unnoticed that is not known to be
 beyond a bundle, when fewer are errors than is asked for, or when an honest bundle raises an alarm.
 """
 
@@ -145,7 +145,7 @@ def main() -> int:
     forged, edited = split(found)
     shares = share_caught(forged) >= LEAST_FORGED, share_caught(edited) >= LEAST_EDITED
     good = not alarms and not unnoticed and all(shares)
-    if asked.write and good:
+    if asked.write and not asked.only and not alarms:
         write(text)
     return 0 if good else 1
 
