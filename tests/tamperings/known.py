@@ -49,7 +49,6 @@ _BY = {
         "tests given up afterwards": "the plan is what it says now",
         "stopping rule taken out of the plan": "the plan is what it says now",
         "target of energy to accuracy lowered": "the plan is what it says now",
-        "a plan without a date": "plans of other programs have none",
         "plan taken away, the runs single ones": "single runs have no plan",
         "the last block dropped with its plan entry": "no run comes after it that names it",
         "the last block dropped, the plan left as it is": "a study may be stopped",
