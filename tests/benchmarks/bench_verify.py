@@ -2,9 +2,10 @@
 
     python tests/benchmarks/bench_verify.py [--times N] [--honest N] [--only WORDS] [--write]
 
-Seeds are fixed: the same numbers give the same table. ``--write`` puts the table into
-``harness/VERIFICATION.md``. Exits with 1 when a tampering goes unnoticed that is not known to be
-beyond a bundle, when fewer are errors than is asked for, or when an honest bundle raises an alarm.
+Seeds are fixed: the same numbers give the same table. ``--write`` puts the table of all kinds into
+``harness/VERIFICATION.md``, if no honest bundle raises an alarm. Exits with 1 when one does, when a
+tampering goes unnoticed that is not known to be beyond a bundle, or when fewer are errors than is
+asked for.
 """
 
 from __future__ import annotations
@@ -145,7 +146,7 @@ def main() -> int:
     forged, edited = split(found)
     shares = share_caught(forged) >= LEAST_FORGED, share_caught(edited) >= LEAST_EDITED
     good = not alarms and not unnoticed and all(shares)
-    if asked.write and good:
+    if asked.write and not asked.only and not alarms:
         write(text)
     return 0 if good else 1
 

@@ -15,7 +15,7 @@ from tamperings import BEYOND, KINDS
 from tamperings.made_again import UnfitError
 from tamperings.trials import TWO, Base, bundle, errors, share_caught, tried
 
-EVERY = 9
+EVERY = 11
 FORGED = (
     "joules of a variant scaled, off the steps of its sensors",
     "training closed early",

@@ -29,10 +29,7 @@ _BY = {
         "predictions improved by 5 %, the last validation with them": (
             "nobody else saw the predictions"
         ),
-        "probabilities sharpened where they are right": "nobody else saw the predictions",
         "accuracy while training raised": "only the trainer saw it",
-        "losses smoothed": "only the trainer saw them",
-        "target reached an epoch earlier": "only the trainer saw the validation of an epoch",
         "every image given a photograph of its own": (
             "of a set of one's own, nobody else knows which images show the same"
         ),
@@ -42,8 +39,7 @@ _BY = {
         "seed of a block changed": "weights and order of images are digests that a training gives",
         "learning rate changed, as every epoch says it": "only the trainer used it",
         "precision changed": "only the trainer used it",
-        "warm-up left out": "a run may have had none",
-        "idle windows left out": "a run may have had none",
+        "batch size changed, the steps of an epoch with it": "only the trainer used it",
     },
     _DIGEST: {
         "plan backdated": "the day is written by whoever keeps the plan",
@@ -53,10 +49,12 @@ _BY = {
         "tests given up afterwards": "the plan is what it says now",
         "stopping rule taken out of the plan": "the plan is what it says now",
         "target of energy to accuracy lowered": "the plan is what it says now",
-        "a plan without a date": "plans of other programs have none",
         "plan taken away, the runs single ones": "single runs have no plan",
         "the last block dropped with its plan entry": "no run comes after it that names it",
         "the last block dropped, the plan left as it is": "a study may be stopped",
+        "a variant dropped with its plan entry": (
+            "of few blocks, what is left may stand as the order's seed draws it"
+        ),
         "a study moved by months, its pairs of clocks with it": (
             "all clocks are of the same machine"
         ),
@@ -68,6 +66,7 @@ _BY = {
         "clock of the board raised in its log": "only the board's driver saw it",
         "load of the board lowered in its log": "only the board's driver saw it",
         "processor time of others taken out of its log": "only the recorder saw it",
+        "GPU renamed": "of a board that no table knows, whoever renames it does so everywhere",
         "driver replaced": "it is named once",
         "processor renamed": "whoever renames it does so everywhere",
         "memory of the machine made more": "it is named once",
