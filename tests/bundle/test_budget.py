@@ -50,8 +50,12 @@ def test_the_process_with_limits_finds_what_is_found_without(honest, room):
         (Allowance(cpu_s=0.1, cpu_run_s=0.0, cpu_mb_s=0.0), "more than 1 s of processor time"),
         (Allowance(wall_factor=0.001), "takes more than 1 s,"),
         (
-            Allowance(memory_bytes=110_000_000, memory_run_bytes=0, memory_factor=0),
+            Allowance(memory_bytes=110_000_000, memory_run_bytes=0),
             "more than 110 MB of memory",
+        ),
+        (
+            Allowance(memory_bytes=150_000_000, memory_run_bytes=0, reserved_factor=1),
+            "more than 150 MB of memory",
         ),
     ],
 )
@@ -74,14 +78,14 @@ def test_what_a_bundle_sends_raises_its_limits_and_what_it_states_does_not(hones
     small, large = (compute_limits(Allowance(), each) for each in (Load(), load))
     assert (small.cpu_s, small.memory_bytes) == (60, 500_000_000)
     assert large.cpu_s > small.cpu_s
-    assert large.memory_bytes >= 500_100_000
+    assert large.memory_bytes == 500_100_000
     path = hostile.zipped(tmp_path / "zeros.zip", {"x.txt": b""})
     most_bytes = 4 * path.stat().st_size
     run = tmp_path / "bag" / "data" / "results" / "study" / "run"
     run.mkdir(parents=True)
     for name in ("record.json", "traces.parquet"):
         (run / name).write_bytes(bytes(1_000_000))
-    assert measure_load(tmp_path / "bag", path, Allowance()) == Load(1, most_bytes, most_bytes)
+    assert measure_load(tmp_path / "bag", path, Allowance()) == Load(1, most_bytes)
 
 
 def started(honest) -> tuple[subprocess.Popen[str], psutil.Process]:

@@ -17,10 +17,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from pydantic import TypeAdapter
 
 from wbcbench.bundle import layout
@@ -33,6 +36,9 @@ from wbcbench.core.errors import WbcbenchError, error_named
 from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
 
+_OUT_OF_MEMORY = 77  # exit status of the child
+_EVERY_S = 0.02
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -42,11 +48,11 @@ class Allowance:
     it states.
 
     Attributes:
-        cpu_s, memory_bytes: Of any bundle.
+        cpu_s, memory_bytes: Of any bundle; memory is what lies in the machine's, resident.
         cpu_run_s, memory_run_bytes: And for each of its runs.
         cpu_mb_s: And for each megabyte of traces.
-        memory_factor: And for each byte of records.
         packed_factor: Bytes that count for a byte of a zip, for nothing packs as well as zeros.
+        reserved_factor: Bytes that libraries may reserve, used or not, for one resident byte.
         wall_factor: Seconds that may pass for a second of processor time, on a busy machine.
     """
 
@@ -55,8 +61,8 @@ class Allowance:
     memory_bytes: int = 500_000_000
     memory_run_bytes: int = 50_000
     cpu_mb_s: float = 8.0
-    memory_factor: int = 20
     packed_factor: int = 4
+    reserved_factor: int = 3
     wall_factor: float = 20.0
 
 
@@ -66,7 +72,6 @@ class Load:
 
     runs: int = 0
     trace_bytes: int = 0
-    record_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +81,7 @@ class Limits:
     cpu_s: int
     wall_s: int
     memory_bytes: int
+    reserved_bytes: int
 
 
 def compute_limits(budget: Allowance, load: Load) -> Limits:
@@ -87,14 +93,15 @@ def compute_limits(budget: Allowance, load: Load) -> Limits:
     )
     memory_bytes = budget.memory_bytes + budget.memory_run_bytes * load.runs
     return Limits(
-        cpu_s,
-        math.ceil(cpu_s * budget.wall_factor),
-        memory_bytes + budget.memory_factor * load.record_bytes,
+        cpu_s=cpu_s,
+        wall_s=math.ceil(cpu_s * budget.wall_factor),
+        memory_bytes=memory_bytes,
+        reserved_bytes=budget.reserved_factor * memory_bytes,
     )
 
 
 def measure_load(bag: Path, source: Path, budget: Allowance) -> Load:
-    """Count the runs of an opened bundle, and the bytes of their evidence.
+    """Count the runs of an opened bundle, and the bytes of their traces.
 
     Args:
         bag: The opened bundle.
@@ -104,15 +111,9 @@ def measure_load(bag: Path, source: Path, budget: Allowance) -> Load:
     runs = f"{layout.PAYLOAD}/{layout.RESULTS}/*/*"
     most_bytes = budget.packed_factor * source.stat().st_size if source.is_file() else math.inf
 
-    def list_sizes(name: str) -> list[int]:
-        return [path.stat().st_size for path in bag.glob(f"{runs}/{name}")]
-
-    records, traces = list_sizes(layout.RECORD), list_sizes(run_folder.TRACES)
-    return Load(
-        min(len(records), BOUNDS.runs),
-        int(min(sum(traces), most_bytes)),
-        int(min(sum(records), most_bytes)),
-    )
+    records = sum(1 for _ in bag.glob(f"{runs}/{layout.RECORD}"))
+    trace_bytes = sum(path.stat().st_size for path in bag.glob(f"{runs}/{run_folder.TRACES}"))
+    return Load(min(records, BOUNDS.runs), int(min(trace_bytes, most_bytes)))
 
 
 ALLOWANCE = Allowance()
@@ -166,6 +167,7 @@ def _describe_end(status: int, result: dict[str, Any], load: Load, budget: Allow
     problem = {
         -signal.SIGXCPU: f"takes more than {limits.cpu_s} s of processor time, the limit {size}",
         -signal.SIGALRM: f"takes more than {limits.wall_s} s, the limit {size}",
+        _OUT_OF_MEMORY: f"needs {memory}",
         0: result.get("crash") or f"needs {memory}",
     }.get(status)
     if problem is None:  # without memory a library aborts, or the system kills
@@ -183,14 +185,17 @@ def _main(source: str, order: str, descriptor: str) -> None:
     budget, asked = Allowance(**options["budget"]), options["asked"]
     if asked["allowed_signers"]:
         asked["allowed_signers"] = Path(asked["allowed_signers"])
+    limits = [compute_limits(budget, Load())]
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_watch_memory, args=(limits,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _limit(compute_limits(budget, Load()))
+    _limit(limits[0])
     with os.fdopen(int(descriptor), "wb") as answers:
 
         def allow_for_load(bag: Path) -> None:
             load = measure_load(bag, Path(source), budget)
-            _limit(compute_limits(budget, load))
+            limits[0] = compute_limits(budget, load)
+            _limit(limits[0])
             answers.write(json.dumps(asdict(load)).encode() + b"\n")
             answers.flush()
 
@@ -208,12 +213,20 @@ def _main(source: str, order: str, descriptor: str) -> None:
 
 def _limit(limits: Limits) -> None:
     """Let the system end this process beyond its limits; without memory, an allocation fails."""
-    amounts = {resource.RLIMIT_CPU: limits.cpu_s, resource.RLIMIT_DATA: limits.memory_bytes}
+    amounts = {resource.RLIMIT_CPU: limits.cpu_s, resource.RLIMIT_DATA: limits.reserved_bytes}
     for kind, amount in amounts.items():
         hard = resource.getrlimit(kind)[1]
         soft = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(kind, (soft, hard))
     signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
+
+
+def _watch_memory(limits: Sequence[Limits]) -> None:
+    """End this process once more of it lies in memory than the first of ``limits`` says."""
+    process = psutil.Process()
+    while process.memory_info().rss <= limits[0].memory_bytes:
+        time.sleep(_EVERY_S)
+    os._exit(_OUT_OF_MEMORY)
 
 
 def _end_with_parent() -> None:
