@@ -1,10 +1,6 @@
 """How long do handing a study of 32 runs in and checking it take, and how large is the bundle?
 
     python tests/benchmarks/bench_bundle.py [--blocks N] [--epochs N]
-    python tests/benchmarks/bench_bundle.py --runs 30 100 300 1000
-
-The second prints a table: what it costs to verify studies of so many runs of two epochs, the report
-made again included.
 
 The runs are made without training but with everything a real one leaves: traces of 25 epochs, 2,487
 predictions each. `submit` and `verify` run as users run them, each in a process of its own.
@@ -25,8 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from builders.bundle import StudyDesign, bundle_study  # noqa: E402
-from wbcbench.bundle.open import opened  # noqa: E402
-from wbcbench.bundle.verify.budget import Allowance, compute_limits, measure_load  # noqa: E402
 from wbcbench.cli import COMMANDS  # noqa: E402
 
 LIMIT_S, LIMIT_MB = 20.0, 500.0
@@ -67,39 +61,11 @@ def cost(*words: str) -> Cost:
     return Cost(time.monotonic() - began_s, cpu_s, usage.ru_maxrss / 1024)
 
 
-def tabulate(sizes: list[int]) -> int:
-    """A line a study of so many runs: what `verify` used, and what it may use."""
-    print("| runs | zip | processor time | allowed | memory | allowed |\n|--:|--:|--:|--:|--:|--:|")
-    is_kept = True
-    for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            here = Path(folder)
-            study = bundle_study(here / "results", StudyDesign(blocks=-(-size // 4), epochs=2))
-            words = ("--results", str(study.parent), "--author", "A", "--licence", "MIT")
-            zipped = here / "one.zip"
-            cost("submit", "study", *words, "--out", str(zipped))
-            spent = cost("verify", str(zipped))
-            with opened(zipped) as bag:
-                load = measure_load(bag, zipped, Allowance())
-            limits = compute_limits(Allowance(), load)
-            allowed_mb, memory_mb = limits.memory_bytes / 1e6, 1.048576 * spent.memory_mb
-            is_kept = is_kept and spent.cpu_s <= limits.cpu_s and memory_mb <= allowed_mb
-            print(
-                f"| {load.runs:,} | {zipped.stat().st_size / 1e6:.1f} MB | {spent.cpu_s:.0f} s "
-                f"| {limits.cpu_s} s | {memory_mb:.0f} MB | {allowed_mb:.0f} MB |",
-                flush=True,
-            )
-    return 0 if is_kept else 1
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, nargs="+", default=[])
     parser.add_argument("--blocks", type=int, default=8)
     parser.add_argument("--epochs", type=int, default=25)
     asked = parser.parse_args()
-    if asked.runs:
-        return tabulate(asked.runs)
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         made = StudyDesign(blocks=asked.blocks, epochs=asked.epochs, published=True)
