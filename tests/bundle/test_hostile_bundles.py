@@ -175,23 +175,24 @@ def test_a_number_that_only_python_reads_is_none(word):
 @pytest.mark.parametrize(
     "line",
     [
-        "a-" * 5_000_000,
-        "sk-" * 3_000_000,
-        "1." * 5_000_000,
-        "a@" * 5_000_000,
-        "://" * 3_000_000,
-        "token " * 2_000_000,
+        "a-" * 1_000_000,
+        "sk-" * 700_000,
+        "1." * 1_000_000,
+        "a@" * 1_000_000,
+        "://" * 700_000,
+        "token " * 400_000,
     ],
 )
-def test_a_line_of_ten_million_characters_is_searched_once(tmp_path, line):
+def test_a_line_of_two_million_characters_is_searched_once(tmp_path, line):
     """The process may use a minute in all; a search that goes back at every step takes weeks."""
     (tmp_path / "log.txt").write_text(line)
     script = (
         "import resource, sys; resource.setrlimit(resource.RLIMIT_CPU, (60, 60))\n"
         "from pathlib import Path\n"
         "from wbcbench.bundle.verify.files import _find_secrets\n"
-        "from wbcbench.bundle.verify.statements import _drop_size\n"
-        "path = Path(sys.argv[1]); _find_secrets(path, ''); _drop_size(path.read_text())\n"
+        "from wbcbench.bundle.verify.likeness import find_difference\n"
+        "path = Path(sys.argv[1]); _find_secrets(path, '')\n"
+        "for name in ('a.md', 'a.svg'): find_difference(name, path.read_bytes(), b'<svg>')\n"
     )
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "log.txt")], check=True)
 
