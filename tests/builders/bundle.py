@@ -681,7 +681,15 @@ def _at_end(began: Circumstances, traces: Sequence[Trace], length_s: float) -> C
     return replace(
         began,
         sampling=tuple(
-            Sampling(name, 0.1, float(steps.mean()), float(steps.max()), len(steps) + 1, 0, 0)
+            Sampling(
+                name,
+                0.1,
+                float(steps.mean()),
+                float(steps.max()),
+                len(steps) + 1,
+                missed=max(round(float(steps.sum()) / 0.1) - len(steps), 0),
+                failed=0,
+            )
             for name, steps in ((name, np.diff(times[name])) for name in sorted(times))
         ),
         recorder_cpu_s=0.6,

@@ -223,6 +223,45 @@ def cut_hole(bag: Bag) -> None:
     )
 
 
+def poll_otherwise(bag: Bag, change: Callable[[Polls], Polls]) -> None:
+    """Other readings of the first run, which its sampler counted as they are."""
+    run = first_run(bag)
+    times = change(read_parquet_polls(run.path / TRACES)[0])[1]
+    steps_s = np.diff(times)
+    sampling = {"samples": len(times), "period_s": steps_s.mean(), "max_gap_s": steps_s.max()}
+
+    def count(message: dict[str, Any]) -> None:
+        for each in message.get("recorder", {}).get("sampling", ()):
+            each.update(sampling)
+
+    edit_marks(bag, run, count)
+    edit_traces(bag, run, change)
+
+
+def cut_polls(bag: Bag) -> None:
+    """Nothing was read for four seconds."""
+    poll_otherwise(bag, lambda polls: (polls[0], *(x[:300] + x[340:] for x in polls[1:])))
+
+
+def hasten_polls(bag: Bag) -> None:
+    """Those of training alone took nine tenths of their time, so that all that follow are early."""
+    train = first_run(bag).read_own_record().window("train")
+    assert train is not None
+
+    def hasten(polls: Polls) -> Polls:
+        name, t_s, values = polls
+        early_s = 0.1 * (np.clip(t_s, train.start_s, train.end_s) - train.start_s)
+        return name, (np.array(t_s) - early_s).tolist(), values
+
+    poll_otherwise(bag, hasten)
+
+
+def halve_time(message: dict[str, Any]) -> None:
+    """The trainer took half of its processor time."""
+    if "recorder" in message:
+        message["recorder"]["trainer_cpu_s"] /= 2
+
+
 def compress(bag: Bag) -> None:
     """All took four fifths of its time."""
     run = first_run(bag)
@@ -354,6 +393,9 @@ IN_RUNS: dict[str, tuple[Edit, str]] = {
     "epoch shortened": (in_marks(shorten_epoch), "as in training"),
     "time compressed": (compress, "longer than it was polled"),
     "hole cut": (cut_hole, "readings; "),
+    "polls cut": (cut_polls, "but only 0 were missed"),
+    "polls hastened": (hasten_polls, "in less time than one every"),
+    "trainer's time": (in_marks(halve_time), "of processor time, but"),
     "processor time": (work_more, "do not fit into"),
     "gain": (in_channels(COUNTER, gain_error=0.01), "gain_error 0.01"),
     "limit": (in_channels(COUNTER, limit_w=300.0), "limit_w 300.0"),

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench.bundle.verify.training import CONTENDED
 from wbcbench.core import window
 from wbcbench.core.board_state import BoardSample
 from wbcbench.core.cpu_load import CpuSample
-from wbcbench.core.record import RunRecord
+from wbcbench.core.record import RunRecord, Sampling
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.units import j_from_mj, j_from_uj
 from wbcbench.core.window import Window
@@ -27,7 +28,9 @@ from wbcbench.power.device import GAIN_ERRORS
 
 _UNEVEN = 1e-3  # of a step: what binary fractions leave of a whole number of steps
 _PLANNED_S, _LOST, _UNEVEN_S = 0.6, 2, 0.05
+_PACE_S, _PACE_POLLS = 1.0, 6
 _CPU_SHARE, _CPU_SLACK_S = 1.05, 2.0
+_OWN_SHARE, _OWN_SLACK_S = 1.25, 10.0
 _CONSTANT_SHARE, _CONSTANT_S = 0.01, 3.0
 _GAP_EDGE_S, _GAP_LEAST_S = {Kind.COUNTER: 0.5, Kind.SAMPLED: 1.5}, 0.8
 _LOADED, _LEAST_LOAD = 0.85, 0.3
@@ -177,6 +180,27 @@ def _check_polls(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
                     f"{trace.channel.name} has no reading for {gap_s:.1f} s; its longest gap was "
                     f"{sampling.max_gap_s:.1f} s"
                 )
+            if trace.channel.origin is not Origin.MEASURED:
+                yield from _check_pace(trace, sampling)
+
+
+def _check_pace(trace: Trace, sampling: Sampling) -> Iterator[str]:
+    """Polls that follow no sensor come once in each interval, and each that did not is counted."""
+    t_s, interval_s = np.asarray(trace.t_s, dtype=np.float64), sampling.interval_s
+    ahead_s = interval_s * np.arange(len(t_s)) - t_s
+    early_s = float((ahead_s - np.minimum.accumulate(ahead_s)).max())
+    lost_s = float(t_s[-1] - t_s[0]) - interval_s * (len(t_s) - 1 + sampling.missed)
+    slack_s = max(_PACE_S, _PACE_POLLS * interval_s)
+    if early_s > slack_s:
+        yield (
+            f"{trace.channel.name} has polls in less time than one every {interval_s:g} s takes: "
+            f"{early_s:.1f} s are missing"
+        )
+    if lost_s > slack_s:
+        yield (
+            f"{trace.channel.name} has no polls for {lost_s:.1f} s in all, but only "
+            f"{sampling.missed:,} were missed"
+        )
 
 
 def _check_processor(record: RunRecord, samples: Sequence[CpuSample]) -> Iterator[str]:
@@ -199,6 +223,16 @@ def _check_processor(record: RunRecord, samples: Sequence[CpuSample]) -> Iterato
             yield (
                 f"the trainer's {record.trainer_cpu_s:.0f} s of processor time do not fit into "
                 f"{length_s:.0f} s of {count} cores"
+            )
+        # In a container the log may be of processes of its host, elsewhere only of the run's own.
+        is_alone = not any(warning.code in CONTENDED for warning in record.warnings)
+        known_s = record.trainer_cpu_s + (record.recorder_cpu_s or 0.0)
+        own_s = samples[-1].own_s - samples[0].own_s if samples else 0.0
+        is_told = is_alone and record.provenance.get("in_container") is False
+        if is_told and own_s > _OWN_SHARE * known_s + _OWN_SLACK_S:
+            yield (
+                f"trainer and recorder took {known_s:.0f} s of processor time, but {own_s:.0f} s "
+                "by its log"
             )
 
 
