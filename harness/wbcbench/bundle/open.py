@@ -50,6 +50,9 @@ _TEXT_BYTES = 400  # of one text in a table of predictions
 _TEXTS = ("file", "image_sha256", "split", "y_true", "y_pred")
 _NUMBERS = ("group_id", "original_id")
 _IN_TRAIN = "also_in_train"
+_BESIDE = {b"ARROW:schema", b"PARQUET:field_id"}
+"""All that pyarrow writes beside a table."""
+_WRITER = re.compile(r"parquet-cpp(-arrow)? version [\w.+-]{1,40}")
 
 
 @contextmanager
@@ -417,6 +420,29 @@ def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
     except (pa.ArrowException, OSError, MemoryError, LookupError, UsageError) as error:
         reason = str(error).partition(". ")[0]
         raise _refuse_table(path, f"cannot be read as traces: {reason}") from error
+
+
+def find_words(path: Path) -> str:
+    """What a Parquet file says beside its table and who wrote it; empty if nothing.
+
+    Raises:
+        VerificationError: It is damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _require_footer(path)
+    try:
+        with path.open("rb") as stream:
+            file = pq.ParquetFile(stream, **_LIMITS)
+            metadata, schema = file.metadata, file.schema_arrow
+    except (pa.ArrowException, OSError) as error:
+        raise _refuse_table(path, f"cannot be read: {str(error).splitlines()[0]}") from error
+    places = [metadata.metadata, schema.metadata, *(field.metadata for field in schema)]
+    words = [k + b" " + v for place in places for k, v in (place or {}).items() if k not in _BESIDE]
+    if words:
+        return b" ".join(words).decode(errors="replace")
+    return "" if _WRITER.fullmatch(str(metadata.created_by)) else str(metadata.created_by)
 
 
 def _require_footer(path: Path) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from typing import get_args
 from urllib.parse import unquote
 
 from wbcbench.bundle import describe, document, layout, signature
 from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.crate import format_bag_info, list_bag_info
-from wbcbench.bundle.redact import IDENTITIES, LEAKS
+from wbcbench.bundle.redact import IDENTITIES, LEAKS, Kind
 from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.energies import check_traces
@@ -183,7 +184,10 @@ def check_secrets(bundle: Bundle) -> Outcome:
     ]
     is_redacted = bundle.document.redaction.applied
     errors, warnings = (
-        list[str](),
+        [
+            f"{layout.SUBMISSION} says that {quote(kind)} was redacted, a kind that nothing is of."
+            for kind in bundle.document.redaction.counts.keys() - set(get_args(Kind))
+        ],
         [] if is_redacted else ["The bundle was made without redaction."],
     )
     for path in texts:

@@ -12,8 +12,10 @@ from itertools import pairwise
 from pydantic import JsonValue
 
 from wbcbench.bundle import layout
+from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
+from wbcbench.bundle.verify.form import find_unknown
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import group_values
 from wbcbench.bundle.verify.statements import compare_descriptions
@@ -21,6 +23,7 @@ from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.energy.account import ABANDONED, SHARING
@@ -51,6 +54,7 @@ def check_plan(bundle: Bundle) -> Outcome:
         warning = "There is no plan, so the comparison was not fixed before the runs."
         return report_outcome("", errors, [warning])
     plans = _read_plans(bundle)
+    errors += _find_unread(bundle)
     foreign = [r for r in records if _name_plan(r) not in {None, *(p.sha256 for p, _ in plans)}]
     if foreign and not any(_name_plan(r) == the_plan.sha256 for r in records):
         digest = str(_name_plan(foreign[0]))[:12]
@@ -131,6 +135,15 @@ def _read_plans(bundle: Bundle) -> list[tuple[Plan, str | None]]:
     paths = sorted(bundle.study_dir.glob(study_folder.PLANS))
     plans = ((path, plan.from_json(path)) for path in paths)
     return [(each, plan.read_stored_utc(path, each)) for path, each in plans]
+
+
+def _find_unread(bundle: Bundle) -> Iterator[str]:
+    """Names in the plans that reading them leaves out."""
+    for path in sorted(bundle.study_dir.glob(study_folder.PLANS)):
+        stated = parse_json(path.read_bytes())
+        again = parse_json(plan.to_json(plan.from_json(path), ""))
+        for name in find_unknown(stated, again):
+            yield f"{path.name} has {quote(name)}, which no plan has."
 
 
 def _name_plan(record: RunRecord) -> JsonValue:

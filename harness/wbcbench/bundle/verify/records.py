@@ -9,18 +9,16 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import fields
 from typing import TypeVar
 
-from pydantic import JsonValue
-
 from wbcbench.bundle import layout
 from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.make import make_tables
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
+from wbcbench.bundle.verify.form import find_unread
 from wbcbench.bundle.verify.likeness import compare_files, find_differences
 from wbcbench.core import run_folder
 from wbcbench.core.record import AT_END, Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.energy.account import remake_record
 from wbcbench.table import derive
@@ -60,17 +58,16 @@ def _check_folder(run: RunDir) -> tuple[str, ...]:
     record = run.read_own_record()
     return tuple(
         f"{run.run_id}: {problem}."
-        for problem in (*_compare_start(run, record), *_check_derived(run, record))
+        for problem in (
+            *find_unread(run, record),
+            *_compare_start(run, record),
+            *_check_derived(run, record),
+        )
     )
 
 
 def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
-    """Files from before the run agree with the record; it holds nothing that no record has."""
-    stated = parse_json(run.record_path.read_bytes())
-    yield from (
-        f"the record has {quote(name)}, which no record has"
-        for name in _find_unknown(stated, json.loads(to_json(record)))
-    )
+    """Files from before the run agree with the record."""
     if record.spec != run.read_spec():
         yield "the record belongs to another run than spec.json"
     if has_evidence(record) and record.status == "done" and not run.read_end():
@@ -83,17 +80,6 @@ def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
             yield f"{name} differs between began.json and the record"
     if set(record.meters) != set(began.meters):
         yield "began.json names other meters than the record"
-
-
-def _find_unknown(stated: JsonValue, known: JsonValue) -> Iterator[str]:
-    """Names in a file that reading it leaves out."""
-    if isinstance(stated, dict) and isinstance(known, dict):
-        yield from stated.keys() - known.keys()
-        for name in stated.keys() & known.keys():
-            yield from _find_unknown(stated[name], known[name])
-    elif isinstance(stated, list) and isinstance(known, list):
-        for pair in zip(stated, known, strict=False):
-            yield from _find_unknown(*pair)
 
 
 def has_evidence(record: RunRecord) -> bool:
