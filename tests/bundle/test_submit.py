@@ -481,9 +481,9 @@ def test_nothing_half_written_is_left_where_there_is_no_room(study, tmp_path):
     ("fields", "reason"),
     [
         ({"title": r"C:\Users\ada\cells"}, "title looks as if it held a home folder"),
-        ({"course": "token: abcdefgh1234"}, "course .* a password"),
-        ({"title": "ghp_" + "a" * 36, "redact": False}, "title .* a token"),
-        ({"authors": (ADA, Author("root@tower:/srv"))}, "author .* the name of a machine"),
+        ({"course": "token: abcdefgh1234"}, r"course .* a password"),
+        ({"title": "ghp_" + "a" * 36, "redact": False}, r"title .* a token"),
+        ({"authors": (ADA, Author("root@tower:/srv"))}, r"author .* the name of a machine"),
     ],
 )
 def test_private_words_of_the_author_are_refused_for_nothing_redacts_them(
@@ -496,7 +496,7 @@ def test_private_words_of_the_author_are_refused_for_nothing_redacts_them(
 def test_a_study_named_like_a_machine_is_submitted_without_redaction_alone(tmp_path):
     study = bundle_study(tmp_path / "results", replace(SMALL, study="lab.local", blocks=1))
     asked = Order(study.parent, study.name, (ADA,), "MIT", out=tmp_path / "bag", formats=TEXT)
-    with pytest.raises(UsageError, match="study.* the name of a machine"):
+    with pytest.raises(UsageError, match=r"study.* the name of a machine"):
         submit(asked)
     assert submit(replace(asked, redact=False)).path.is_dir()
 
