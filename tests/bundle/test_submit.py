@@ -33,9 +33,11 @@ from wbcbench.compare.result import format_contrasts_csv
 from wbcbench.core.errors import UsageError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
+from wbcbench.core.study_folder import PLAN
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import ALL_FORMATS
+from wbcbench.study import plan
 from wbcbench.study.experiment import SubmissionDetails as Planned
 from wbcbench.study.plan import choose_settings
 from wbcbench.table.view import read_study
@@ -473,6 +475,40 @@ def test_nothing_half_written_is_left_where_there_is_no_room(study, tmp_path):
     with files_no_larger_than(20_000), pytest.raises(UsageError, match="cannot be written"):
         submit(order(study.parent, tmp_path / "bundle"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"title": r"C:\Users\ada\cells"}, "title looks as if it held a home folder"),
+        ({"course": "token: abcdefgh1234"}, r"course .* a password"),
+        ({"title": "ghp_" + "a" * 36, "redact": False}, r"title .* a token"),
+        ({"authors": (ADA, Author("root@tower:/srv"))}, r"author .* the name of a machine"),
+    ],
+)
+def test_private_words_of_the_author_are_refused_for_nothing_redacts_them(
+    study, tmp_path, fields, reason
+):
+    with pytest.raises(UsageError, match=reason):
+        submit(order(study.parent, tmp_path / "bundle", **fields))
+
+
+def test_a_study_named_like_a_machine_is_submitted_without_redaction_alone(tmp_path):
+    study = bundle_study(tmp_path / "results", replace(SMALL, study="lab.local", blocks=1))
+    asked = Order(study.parent, study.name, (ADA,), "MIT", out=tmp_path / "bag", formats=TEXT)
+    with pytest.raises(UsageError, match=r"study.* the name of a machine"):
+        submit(asked)
+    assert submit(replace(asked, redact=False)).path.is_dir()
+
+
+def test_who_submits_is_redacted_in_the_plan_which_keeps_its_digest(tmp_path):
+    about = Planned(author="Ada", title=f"{HOME}/cells", licence="MIT")
+    study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1, submission=about))
+    before = plan.from_json(study / PLAN)
+    bundled = submit(order(study.parent, tmp_path / "bundle")).path / "data" / "results" / "study"
+    after = plan.from_json(bundled / PLAN)
+    assert after.submission == replace(about, title="<path>/cells")
+    assert after.sha256 == before.sha256
 
 
 # --- the command -------------------------------------------------------------------------------

@@ -396,12 +396,13 @@ def _redact_file(source: Path, data: bytes, redactor: Redactor) -> bytes:
 
 
 def _redact_plan(text: str, redactor: Redactor) -> str:
-    """Only the description is redacted: the digest is made from the rest."""
-    value = json.loads(text)
-    about = redactor.replace_in_text(value["plan"]["about"])
-    if about == value["plan"]["about"]:
-        return text
-    return _format_json({**value, "plan": {**value["plan"], "about": about}})
+    """Only what the digest is not made from: the description, and who submits."""
+    document = json.loads(text)
+    plan = document["plan"]
+    new = {**plan, "about": redactor.replace_in_text(plan["about"])}
+    if "submission" in plan:
+        new["submission"] = redactor.replace_in_value(plan["submission"])
+    return text if new == plan else _format_json({**document, "plan": new})
 
 
 def _redact_json(text: str, redactor: Redactor) -> str:

@@ -25,7 +25,7 @@ from wbcbench.bundle.make import (
     make_report,
     make_tables,
 )
-from wbcbench.bundle.redact import Redactor, copy_file, make_redactor
+from wbcbench.bundle.redact import IDENTITIES, LEAKS, Redactor, copy_file, make_redactor
 from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.likeness import find_differences
 from wbcbench.core.errors import UsageError, VerificationError
@@ -99,10 +99,11 @@ def submit(order: Order) -> Written:
     """Make the bundle of a study.
 
     Raises:
-        UsageError: There is no such study, a run of it is going on, it is synthetic or mixed, the
-            target exists or cannot be written. Nothing is left half written.
+        UsageError: There is no such study, a run of it is going on, it is synthetic or mixed, a
+            title is private, the target exists or cannot be written. Nothing is left half written.
     """
     source = require_study(order.results, order.study)
+    _refuse_private(order)
     _refuse_running(source)
     finalise_abandoned(order.results, order.study)
     if (out := order.out) is not None:
@@ -117,6 +118,25 @@ def submit(order: Order) -> Written:
             return _make_bundle(order, source, Path(temporary))
     except OSError as error:
         raise explain_write_error(parent, error) from error
+
+
+def _refuse_private(order: Order) -> None:
+    """Raise ``UsageError`` if what is never redacted holds what ``verify`` lets no bundle hold."""
+    names = [("author", author.name) for author in order.authors]
+    words = [
+        ("study's name", order.study),
+        ("title", order.title),
+        ("course", order.course),
+        *names,
+    ]
+    for what, text in words:
+        for kind, rule in LEAKS.items():
+            is_told = not order.redact and (kind in IDENTITIES or "password" in kind)
+            if text and rule.search(text) and not is_told:
+                raise UsageError(
+                    f"The {what} looks as if it held {kind}, which `wbcbench verify` lets pass in "
+                    "no redacted bundle. Choose another, or keep it with --no-redact."
+                )
 
 
 def _refuse_running(source: Path) -> None:
