@@ -39,6 +39,11 @@ _LAST = chr(sys.maxunicode)
 
 T = TypeVar("T")
 
+_UNREAD = frozenset((run_folder.LOG,))
+_MADE = _UNREAD | {
+    layout.RUNS_TABLE, layout.RUNS_SCHEMA, layout.CONTRASTS, layout.PHASES, layout.BOAMPS,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -80,11 +85,11 @@ class Bundle:
         start = f"{layout.PAYLOAD}/"
         return sorted(n.removeprefix(start) for n in self.digests if n.startswith(start))
 
-    def compute_digest(self, *folders: str) -> str:
-        """One digest of the payload's files below these folders; logs are left out."""
+    def compute_digest(self, folder: str, but: frozenset[str] = _UNREAD) -> str:
+        """One digest of the payload's files below a folder, ``but`` those with these names."""
         total = hashlib.sha256()
-        for name in sorted({name for folder in folders for name in self.list_names(folder)}):
-            if not name.endswith(f"/{run_folder.LOG}"):
+        for name in self.list_names(folder):
+            if name.rpartition("/")[2] not in but:
                 total.update(f"{name}\0{self.digests[f'{layout.PAYLOAD}/{name}']}\n".encode())
         return total.hexdigest()
 
@@ -127,8 +132,8 @@ class Bundle:
 
     @cached_property
     def results_digest(self) -> str:
-        """Of everything that the study is read from."""
-        return self.compute_digest(f"{layout.RESULTS}/")
+        """Of everything that the study is read from; what is made from it is left out."""
+        return self.compute_digest(f"{layout.RESULTS}/", but=_MADE)
 
     @cached_property
     def study_dir(self) -> Path:
