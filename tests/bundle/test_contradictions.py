@@ -400,6 +400,8 @@ IN_RUNS: dict[str, tuple[Edit, str]] = {
     "gain": (in_channels(COUNTER, gain_error=0.01), "gain_error 0.01"),
     "limit": (in_channels(COUNTER, limit_w=300.0), "limit_w 300.0"),
     "limit of the log": (in_channels(COUNTER, limit_w=300.0), "but the board's log 400 W"),
+    "pace of a counter": (in_channels(COUNTER, update_s=0.3), "but a probe 0.1"),
+    "pace of an estimate": (in_channels("codecarbon/cpu", update_s=0.5), "update_s 0.5, but"),
     "origin": (in_channels("codecarbon/cpu", origin="measured"), "origin measured"),
     "renamed": (
         in_channels("codecarbon/cpu", name="rapl/package-0/counter", origin="measured"),

@@ -72,6 +72,9 @@ def _check_channel(record: RunRecord, channel: Channel) -> Iterator[str]:
         stated = getattr(channel, name)
         if stated != expected:
             yield f"{channel.name} has {name} {stated}, but {meter} makes it {expected}"
+    for card in record.sensor_cards:
+        if card.channel == channel.name and card.update_s not in (None, channel.update_s):
+            yield f"{channel.name} has update_s {channel.update_s}, but a probe {card.update_s}"
 
 
 def _check_limit(channel: Channel, samples: Sequence[BoardSample]) -> Iterator[str]:
@@ -120,6 +123,7 @@ def _describe_channel(vendor: str, part: str, facts: Mapping[str, Any]) -> dict[
                 "reading": reading,
                 "limit_w": how.get("tdp_w"),
                 "gain_error": None,
+                **({"update_s": facts["measure_power_s"]} if "measure_power_s" in facts else {}),
             }
         case "simulated":
             return {"kind": kind, "origin": Origin.SIMULATED, "domain": Domain.GPU}
