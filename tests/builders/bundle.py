@@ -36,7 +36,7 @@ from builders.folder import (
 )
 from builders.machine import COUNTER, CPU_MODEL, GPU, METERS, POWER, PROVENANCE, RAM_MODEL, Load
 from builders.run import make_model
-from builders.study import VARIANTS
+from builders.study import VARIANTS, card_of
 from builders.timeline import make_epochs, make_windows
 from wbcbench import table
 from wbcbench.bundle import layout
@@ -87,7 +87,11 @@ HOME = "/home/alice"
 HOST = "alices-tower"
 
 NVML = METERS["nvml/gpu0"] | {"serial": SERIAL}
-CODECARBON = METERS["codecarbon"] | {"country": "DEU", "lock": f"{HOME}/.codecarbon.lock"}
+CODECARBON = METERS["codecarbon"] | {
+    "country": "DEU",
+    "measure_power_s": 1.0,
+    "lock": f"{HOME}/.codecarbon.lock",
+}
 
 ENDS: Mapping[str, tuple[Status, Failure | None]] = {
     "done": ("done", None),
@@ -673,7 +677,8 @@ def _at_start(
     }
     absent = AbsentMeter("rapl", "There is no /sys/class/powercap, so CPU energy cannot be read.")
     absents = () if machine.rapl else (absent,)
-    return Circumstances(_utc(start_s), provenance, machine.meters, absents)
+    cards = tuple(card_of(c) for c in machine.channels if c.name.startswith("nvml"))
+    return Circumstances(_utc(start_s), provenance, machine.meters, absents, sensor_cards=cards)
 
 
 def _at_end(began: Circumstances, traces: Sequence[Trace], length_s: float) -> Circumstances:

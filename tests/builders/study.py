@@ -175,12 +175,13 @@ def _first_of(
         energies=remove_validation(appraisal.energies, windows),
         budgets=remove_validation_from_budgets(appraisal.budgets, windows),
         agreements=appraisal.agreements,
-        sensor_cards=tuple(map(_card, GPU_CHANNELS)),
+        sensor_cards=tuple(map(card_of, GPU_CHANNELS)),
     )
     return record, run
 
 
-def _card(channel: Channel) -> SensorCard:
+def card_of(channel: Channel) -> SensorCard:
+    """What a probe of a sensor found."""
     counts = channel.kind is Kind.COUNTER
     way = "counter" if counts else "held"
     return SensorCard(channel.name, 0.1, 28.0 if counts else None, 0.001, way, 5.0, 900)

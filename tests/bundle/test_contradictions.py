@@ -28,6 +28,7 @@ from wbcbench.bundle.verify import Status
 from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.neighbours import check_neighbours
 from wbcbench.bundle.verify.plausible import check_runs
+from wbcbench.bundle.verify.scores import check_leakage
 from wbcbench.bundle.write import Order, submit
 from wbcbench.core.run_folder import TRACES, RunDir
 from wbcbench.core.spec import RunSpec
@@ -400,6 +401,8 @@ IN_RUNS: dict[str, tuple[Edit, str]] = {
     "gain": (in_channels(COUNTER, gain_error=0.01), "gain_error 0.01"),
     "limit": (in_channels(COUNTER, limit_w=300.0), "limit_w 300.0"),
     "limit of the log": (in_channels(COUNTER, limit_w=300.0), "but the board's log 400 W"),
+    "pace of a counter": (in_channels(COUNTER, update_s=0.3), "but a probe 0.1"),
+    "pace of an estimate": (in_channels("codecarbon/cpu", update_s=0.5), "update_s 0.5, but"),
     "origin": (in_channels("codecarbon/cpu", origin="measured"), "origin measured"),
     "renamed": (
         in_channels("codecarbon/cpu", name="rapl/package-0/counter", origin="measured"),
@@ -450,6 +453,23 @@ def test_what_no_two_runs_can_have_left_is_an_error(opened, kind):
     status, detail = find(opened.root)["V19"]
     assert status is Status.ERROR
     assert words in detail
+
+
+def test_which_published_images_train_shows_is_known(tmp_path):
+    study = StudyDesign(blocks=1, variants=TWO[:1], epochs=1, published=True)
+    bag = Bag(bundle(study, tmp_path), tmp_path / "spare")
+    assert check_leakage(load_bundle(bag.root)).status is Status.WARNING
+    path = first_run(bag).predictions_path
+    table = pq.read_table(path)
+    place = table.column_names.index("also_in_train")
+    count = sum(table["also_in_train"].to_pylist())
+    out = io.BytesIO()
+    cleared = pa.array([False] * len(table))
+    pq.write_table(table.set_column(place, "also_in_train", cleared), out)
+    bag.write(path, out.getvalue())
+    outcome = check_leakage(load_bundle(bag.root))
+    assert outcome.status is Status.ERROR
+    assert f"{count:,} images have another mark of TRAIN than published" in outcome.detail
 
 
 # --- honest studies ----------------------------------------------------------------------------

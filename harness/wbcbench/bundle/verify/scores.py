@@ -23,7 +23,7 @@ from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.run_folder import RunDir
 from wbcbench.data.dataset import UNKNOWN_PHOTOGRAPH
 from wbcbench.data.read import PUBLISHED_ID, dataset_sha256
-from wbcbench.data.splits import published_images
+from wbcbench.data.splits import Provenance, published_images
 from wbcbench.train.scores import UNUSED, predicted, score
 
 _SUM_TOLERANCE = 0.02  # half-precision outputs
@@ -111,14 +111,19 @@ def check_leakage(bundle: Bundle) -> Outcome:
     images = list(rows)
     errors = [*_find_duplicates(images), *_check_dataset(bundle, images)]
     errors += compare_files(bundle, remake_images(bundle)[1])[0]
-    if dataset.dataset_id == PUBLISHED_ID:
-        errors += _compare_published(images)
+    known = published_images() if dataset.dataset_id == PUBLISHED_ID else {}
+    errors += _compare_published(images, known) if known else ()
     leaks = set[str]()
     for run in bundle.finished:
         if (predictions := bundle.predictions(run)) is not None:
             errors += (f"{run.run_id}: {problem}" for problem in _compare_list(images, predictions))
-            pairs = zip(predictions.image_sha256, predictions.also_in_train, strict=True)
+            pairs = [*zip(predictions.image_sha256, predictions.also_in_train, strict=True)]
             leaks |= {sha256 for sha256, in_train in pairs if in_train}
+            wrong = sum(h in known and known[h].also_in_train != marked for h, marked in pairs)
+            if wrong:
+                errors.append(
+                    f"{run.run_id}: {wrong:,} images have another mark of TRAIN than published."
+                )
     warnings = []
     if leaks:
         warnings.append(f"TRAIN shows cells of {len(leaks)} test images; see leakage-free scores.")
@@ -180,8 +185,7 @@ def _compare_list(images: Sequence[_Image], table: Predictions) -> Iterator[str]
         yield "an image is predicted twice."
 
 
-def _compare_published(images: Sequence[_Image]) -> Iterator[str]:
-    known = published_images()
+def _compare_published(images: Sequence[_Image], known: Mapping[str, Provenance]) -> Iterator[str]:
     for image in images:
         origin = known.get(image["sha256"])
         if origin is None:

@@ -23,7 +23,7 @@ from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.units import j_from_mj, j_from_uj
 from wbcbench.core.window import Window
 from wbcbench.energy.source import CODECARBON
-from wbcbench.power import codecarbon, rapl
+from wbcbench.power import codecarbon, pacer, rapl
 from wbcbench.power.device import GAIN_ERRORS
 
 _UNEVEN = 1e-3  # of a step: what binary fractions leave of a whole number of steps
@@ -72,6 +72,9 @@ def _check_channel(record: RunRecord, channel: Channel) -> Iterator[str]:
         stated = getattr(channel, name)
         if stated != expected:
             yield f"{channel.name} has {name} {stated}, but {meter} makes it {expected}"
+    for card in record.sensor_cards:
+        if card.channel == channel.name and card.update_s not in (None, channel.update_s):
+            yield f"{channel.name} has update_s {channel.update_s}, but a probe {card.update_s}"
 
 
 def _check_limit(channel: Channel, samples: Sequence[BoardSample]) -> Iterator[str]:
@@ -120,6 +123,7 @@ def _describe_channel(vendor: str, part: str, facts: Mapping[str, Any]) -> dict[
                 "reading": reading,
                 "limit_w": how.get("tdp_w"),
                 "gain_error": None,
+                **({"update_s": facts["measure_power_s"]} if "measure_power_s" in facts else {}),
             }
         case "simulated":
             return {"kind": kind, "origin": Origin.SIMULATED, "domain": Domain.GPU}
@@ -162,7 +166,14 @@ def _check_polls(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
 
     Where a driver hung at the end, the polls that were planned with its last may not be counted.
     """
+    low_s, high_s = pacer.LEAST_PERIOD_S, pacer.MOST_PERIOD_S
     for sampling in record.sampling:
+        own = [c for c in record.channels if c.name.startswith(f"{sampling.meter}/")]
+        is_paced = any(
+            channel.origin is Origin.MEASURED
+            and (channel.kind is Kind.SAMPLED or low_s <= (channel.update_s or 0.0) <= high_s)
+            for channel in own
+        )
         for trace in traces:
             if not trace.channel.name.startswith(f"{sampling.meter}/") or sampling.period_s is None:
                 continue
@@ -180,16 +191,19 @@ def _check_polls(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
                     f"{trace.channel.name} has no reading for {gap_s:.1f} s; its longest gap was "
                     f"{sampling.max_gap_s:.1f} s"
                 )
-            if trace.channel.origin is not Origin.MEASURED:
+            if not is_paced:
                 yield from _check_pace(trace, sampling)
 
 
 def _check_pace(trace: Trace, sampling: Sampling) -> Iterator[str]:
-    """Polls that follow no sensor come once in each interval, and each that did not is counted."""
+    """Polls that follow no sensor come once in each interval, and each that did not is counted.
+
+    What a last poll was late by is counted no more.
+    """
     t_s, interval_s = np.asarray(trace.t_s, dtype=np.float64), sampling.interval_s
     ahead_s = interval_s * np.arange(len(t_s)) - t_s
     early_s = float((ahead_s - np.minimum.accumulate(ahead_s)).max())
-    lost_s = float(t_s[-1] - t_s[0]) - interval_s * (len(t_s) - 1 + sampling.missed)
+    lost_s = float(t_s[-2] - t_s[0]) - interval_s * (len(t_s) - 2 + sampling.missed)
     slack_s = max(_PACE_S, _PACE_POLLS * interval_s)
     if early_s > slack_s:
         yield (
