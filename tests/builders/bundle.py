@@ -162,8 +162,10 @@ class Machine:
             }
             for i, board in enumerate(self.boards)
         }
+        modes = {"cpu": "cpu_load", "ram": "constant"}
+        parts = {part: {"mode": modes[part]} for part in self.codecarbon}
         return (
-            ({"codecarbon": CODECARBON} if self.codecarbon else {})
+            ({"codecarbon": CODECARBON | {"parts": parts}} if self.codecarbon else {})
             | boards
             | ({"rapl": {"zones": list(self.rapl)}} if self.rapl else {})
         )
@@ -666,7 +668,12 @@ def _at_start(
         "git_commit": None,
         "git_dirty": None,
         "python_version": "3.11.7",
-        "packages": {"tensorflow": "2.21.0", "keras": "3.15.1", "numpy": "2.4.6"},
+        "packages": {
+            "tensorflow": "2.21.0",
+            "keras": "3.15.1",
+            "numpy": "2.4.6",
+            "codecarbon": CODECARBON["codecarbon_version"] if machine.codecarbon else None,
+        },
         "cpu_governor": "performance",
         "loadavg_start": 0.01,
         "virtualised": False,

@@ -35,6 +35,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Trace
 from wbcbench.core.trace_file import Polls, parquet_from_polls, read_parquet_polls
 from wbcbench.data.dataset import CLASSES
+from wbcbench.data.read import PUBLISHED_SHA256
 from wbcbench.train.scores import score
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +113,21 @@ def in_channels(channel: str, **changes: Any) -> Edit:
         if new := changes.get("name"):
             polls = [(n.replace(channel, new), t, v) for n, t, v in read_parquet_polls(path)]
             bag.write(path, parquet_from_polls(polls))
+        remake(run)
+
+    return edit
+
+
+def leave_out(channel: str) -> Edit:
+    """A channel that was never there, though its meter says that it reads it."""
+
+    def edit(bag: Bag) -> None:
+        run, path = first_run(bag), first_run(bag).path / TRACES
+        held = json.loads((run.path / "channels.json").read_text())
+        kept = [each for each in held if each["name"] != channel]
+        bag.write(run.path / "channels.json", json.dumps(kept))
+        polls = [each for each in read_parquet_polls(path) if each[0] != channel]
+        bag.write(path, parquet_from_polls(polls))
         remake(run)
 
     return edit
@@ -403,6 +419,11 @@ IN_RUNS: dict[str, tuple[Edit, str]] = {
     "limit of the log": (in_channels(COUNTER, limit_w=300.0), "but the board's log 400 W"),
     "pace of a counter": (in_channels(COUNTER, update_s=0.3), "but a probe 0.1"),
     "pace of an estimate": (in_channels("codecarbon/cpu", update_s=0.5), "update_s 0.5, but"),
+    "estimate left out": (leave_out("codecarbon/cpu"), "reads codecarbon/cpu, which is left out"),
+    "images held out": (
+        field("dataset", "sha256", lambda _: PUBLISHED_SHA256),
+        "are not the 9,957 of TRAIN",
+    ),
     "origin": (in_channels("codecarbon/cpu", origin="measured"), "origin measured"),
     "renamed": (
         in_channels("codecarbon/cpu", name="rapl/package-0/counter", origin="measured"),

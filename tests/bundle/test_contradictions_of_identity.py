@@ -24,6 +24,7 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.verify import Outcome, Status
 from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.code import check_code
+from wbcbench.bundle.verify.files import check_required
 from wbcbench.bundle.verify.history import check_history
 from wbcbench.bundle.verify.identity import check_identity
 from wbcbench.bundle.verify.records import check_rows
@@ -240,6 +241,17 @@ def move_country(study: Study) -> None:
     study.edit_record(0, lambda d: d["spec"].update(country="NOR"))
 
 
+def rename_split(study: Study) -> None:
+    """Let every run have held photographs out."""
+    for place in range(len(study.runs)):
+        study.edit_record(place, lambda d: d["spec"].update(validation="by-photograph"))
+
+
+def miss_codecarbon(document: Document) -> None:
+    reason = "CodeCarbon is not installed. Install it, or leave the codecarbon meter out."
+    document["absent"].append({"meter": "codecarbon", "reason": reason, "domain": None})
+
+
 NAMES: dict[str, tuple[Edit, str]] = {
     "processor renamed": (
         lambda s: s.edit_all(name_processor(EPYC)),
@@ -258,6 +270,15 @@ NAMES: dict[str, tuple[Edit, str]] = {
         f"the driver names the board {H100}, which is no Ampere",
     ),
     "board of one run renamed": (lambda s: s.edit(1, name_board(H100, H100)), "names the board"),
+    "device renamed": (
+        lambda s: s.edit_record(0, lambda d: d["model"].update(device="CPU:0")),
+        "TensorFlow ran on CPU:0, but on the board 0000:01:00.0",
+    ),
+    "meter said to be absent": (
+        lambda s: s.edit(0, miss_codecarbon),
+        "CodeCarbon 3.3.2 was installed, but its meter is absent as not installed",
+    ),
+    "split renamed": (rename_split, "but the last validation scored TEST"),
     "country changed": (move_country, "its country is NOR, that of CodeCarbon DEU"),
     "version changed": (
         lambda s: s.edit(0, lambda d: d["provenance"]["packages"].update(tensorflow="2.19.0")),
@@ -317,6 +338,13 @@ def test_runs_of_two_machines_and_boots_and_older_runs_contradict_nothing(study:
     for each in (check_history, check_identity, check_code):
         outcome = check(study, each)
         assert outcome.status is Status.OK, outcome.detail
+
+
+def test_a_board_without_a_log_is_a_warning(study: Study) -> None:
+    for path in study.runs[0].path.glob("telemetry/GPU-*.csv"):
+        path.unlink()
+    outcome = check(study, check_required)
+    assert outcome.status is Status.WARNING and "has no log of its board" in outcome.detail
 
 
 def test_a_run_that_was_removed_from_single_runs_is_a_warning(study: Study) -> None:

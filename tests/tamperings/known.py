@@ -70,6 +70,10 @@ _BY = {
         "driver replaced": "it is named once",
         "processor renamed": "whoever renames it does so everywhere",
         "memory of the machine made more": "it is named once",
+        "some runs given to another machine": (
+            "containers of one machine have names of their own, under one boot"
+        ),
+        "two machines made one": "machines that are copies of one image share its name",
         "lock of the packages replaced": "it is named once",
         "commit replaced": "without its source, nothing says which program it is",
         "version of this program replaced": "it is named once",

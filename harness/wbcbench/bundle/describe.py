@@ -7,6 +7,7 @@ files.
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
     from wbcbench.report import Report
 
-RENDERERS = ("wbcbench", "matplotlib", "jinja2", "typst", "rocrate")
+RENDERERS = (
+    "wbcbench", "matplotlib", "numpy", "fonttools", "jinja2", "typst", "rocrate", "pydantic",
+)  # fmt: skip
 _METERS = {"primary": "primary", "gpu": "gpu_energy", "cpu": "cpu_energy", "dram": "dram_energy"}
 """``primary`` or a part of the machine → how its columns begin."""
 
@@ -304,6 +307,7 @@ def list_retained(study: SubmittedStudy) -> tuple[str, ...]:
 def list_renderers() -> Mapping[str, str]:
     """The packages that render the report with their versions, and the digest of this source."""
     versions = {name: metadata.version(name) for name in RENDERERS}
+    versions["zlib"] = zlib.ZLIB_RUNTIME_VERSION  # packs PDFs
     return {**versions, "source": program_sha256()[:12]}
 
 

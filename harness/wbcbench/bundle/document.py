@@ -7,7 +7,8 @@ zero. A reference bundle of the format, which must always verify, is in ``tests/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from wbcbench.bundle.layout import RELEASES, RULES, SCHEMA
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.strict_json import parse_json
+
+ORCID = re.compile(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", re.ASCII)
+_VERSION = re.compile(r"[a-z][a-z0-9-]{0,30} [\w.+-]{1,40}", re.ASCII)
+_LONGEST_NAME = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +277,24 @@ def from_json(data: bytes, source: str) -> Submission:
     except (ValueError, KeyError, TypeError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UsageError(f"{source} is not the document of a bundle: {reason}") from error
+
+
+def find_invalid_words(submission: Submission) -> Iterator[str]:
+    """What of the words that only its author can say is not what it must be."""
+    if find_licence(submission.licence) != submission.licence:
+        yield f"The licence {quote(submission.licence)} is no SPDX identifier of one licence."
+    names = [submission.title, submission.course, *(author.name for author in submission.authors)]
+    for name in filter(None, names):
+        if not name.isprintable() or not name.strip() or len(name) > _LONGEST_NAME:
+            yield f"{quote(name)} is not one line of up to {_LONGEST_NAME} characters."
+    for author in submission.authors:
+        if author.orcid is not None and not ORCID.fullmatch(author.orcid):
+            yield f"{quote(author.orcid)} is no ORCID."
+    if not submission.authors:
+        yield "The bundle has no author."
+    for package, version in submission.renderer.items():
+        if not _VERSION.fullmatch(f"{package} {version}"):
+            yield f"{quote(f'{package} {version}')} is no version of a package."
 
 
 def find_licence(name: str) -> str | None:

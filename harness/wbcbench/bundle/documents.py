@@ -38,6 +38,13 @@ def make_documents(study: SubmittedStudy, submission: Submission) -> dict[str, b
     return {name: get_template(f"{name}.j2").render(values).encode() for name in DOCUMENTS}
 
 
+def read_template(name: str) -> str:
+    """What a document is made from."""
+    environment = _load_environment()
+    assert environment.loader is not None
+    return environment.loader.get_source(environment, f"{name}.j2")[0]
+
+
 @cache
 def _load_environment() -> Environment:
     """Templates of plain text, not HTML: filters escape a value for its place."""

@@ -40,7 +40,9 @@ _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
 
 _SIZES_FOLLOW, _UTF_8 = 0x8, 0x800
 _END_BYTES, _ZIP64_END_BYTES = 22, 76
-_EXTRA_BYTES = 100  # dates and owners, as systems add them
+_EXTRA_BYTES = 100
+_PLAIN_EXTRAS = {0x0001, 0x000A, 0x5455, 0x5855, 0x7855, 0x7875}
+"""Sizes beyond 4 GB; dates and owners, as systems add them."""
 
 _MAGIC = b"PAR1"
 _FOOTER_BYTES = 1_000_000
@@ -220,6 +222,8 @@ def _require_plain_members(members: Sequence[zipfile.ZipInfo], bounds: Bounds) -
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR) > member.is_dir():
             raise _refuse_kind("zip", member.filename)
+        if member.is_dir() and (member.file_size or member.compress_size):
+            raise _refuse_hidden(f"in the folder {quote(member.filename)}")
         if member.flag_bits & _UNREADABLE or member.compress_type not in _METHODS:
             raise VerificationError(
                 f"{quote(member.filename)} is encrypted or not packed with deflate, so it cannot "
@@ -261,8 +265,19 @@ def _require_whole(data: mmap.mmap, index_at: int, members: Sequence[zipfile.Zip
     )
     if at != index_at or not is_stated or len(data) - _END_BYTES not in ends_at:
         raise _refuse_hidden("beside its table of contents")
-    if any(m.comment or len(m.extra) > _EXTRA_BYTES for m in members):
+    if any(m.comment or not _is_plain_extra(m.extra) for m in members):
         raise _refuse_hidden("in its table of contents")
+
+
+def _is_plain_extra(extra: bytes) -> bool:
+    """Whether what a system adds to a file is sizes, dates and owners: no other name of it."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, size = struct.unpack("<2H", extra[at : at + 4])
+        if kind not in _PLAIN_EXTRAS:
+            return False
+        at += 4 + size
+    return at == len(extra) <= _EXTRA_BYTES
 
 
 def _find_member_end(data: mmap.mmap, member: zipfile.ZipInfo) -> int:
@@ -281,7 +296,7 @@ def _find_member_end(data: mmap.mmap, member: zipfile.ZipInfo) -> int:
         kind != b"PK\3\4"
         or data[at + 30 : start] != _encode_name(member)
         or (flags, method) != (member.flag_bits, member.compress_type)
-        or extra_bytes > _EXTRA_BYTES
+        or not _is_plain_extra(extra)
         or (tuple(sizes) != stated and not (is_later and sizes[1:] == [0, 0]))
     ):
         raise VerificationError(

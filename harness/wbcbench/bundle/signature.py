@@ -15,7 +15,6 @@ from wbcbench.core.errors import UsageError
 
 NAMESPACE = "wbcbench"
 _PROGRAM = "ssh-keygen"
-_LONGEST_S = 60.0
 
 
 def has_program() -> bool:
@@ -73,7 +72,6 @@ def _run(
         [_PROGRAM, "-Y", *words],
         input=None if may_ask else message,
         capture_output=True,
-        timeout=None if may_ask else _LONGEST_S,
         check=False,
     )
     texts = (out.decode("utf-8", "replace") for out in (done.stdout, done.stderr))

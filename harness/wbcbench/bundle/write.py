@@ -251,6 +251,8 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
         dataset=dataset,
         redaction=redactor.summary(retained) if redactor else Redaction(applied=False),
     )
+    for problem in document.find_invalid_words(submission):
+        raise UsageError(f"The bundle cannot be written: {problem}")
     documents = make_documents(study, submission)
     _write_files(study.payload, documents | {layout.SUBMISSION: document.to_json(submission)})
     _write_files(study.payload, {layout.CRATE: make_crate(study, submission)})

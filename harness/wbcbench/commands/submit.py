@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wbcbench.bundle.document import Author
     from wbcbench.study.experiment import SubmissionDetails
 
-_ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])")
+_ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])", re.ASCII)
 
 Authors = Annotated[
     list[str] | None, typer.Option(metavar="NAME[, ORCID]", help="Author of the study; repeatable.")

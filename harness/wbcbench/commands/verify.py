@@ -79,12 +79,10 @@ def verify(
 
 
 def _parse_digest(text: str) -> str:
-    """The digest of a plan, or its first digits, as it was posted."""
-    digest = text.strip().lower().removeprefix("sha256:").strip(" …")
-    if not re.fullmatch(r"[0-9a-f]{12,64}", digest):
-        raise UsageError(
-            f"'{text}' is no digest of a plan: 64 hexadecimal digits, or the first 12 or more."
-        )
+    """The digest of a plan as it was posted: whole, for a part of it can be made to fit."""
+    digest = text.strip().lower().removeprefix("sha256:").strip()
+    if not re.fullmatch(r"[0-9a-f]{64}", digest, re.ASCII):
+        raise UsageError(f"'{text}' is no digest of a plan, which has 64 hexadecimal digits.")
     return digest
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from wbcbench.core.errors import WbcbenchError, error_named
 from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
 
-_OUT_OF_MEMORY = 77  # exit status of the child
+_LOAD = b"load "  # begins the child's first line
 _EVERY_S = 0.02
 
 
@@ -50,7 +50,7 @@ class Allowance:
     Attributes:
         cpu_s, memory_bytes: Of any bundle; memory is what lies in the machine's, resident.
         cpu_run_s, memory_run_bytes: And for each of its runs.
-        cpu_mb_s: And for each megabyte of traces.
+        cpu_mb_s, most_traces_s: And for each megabyte of traces, up to so much.
         packed_factor: Bytes that count for a byte of a zip, for nothing packs as well as zeros.
         reserved_factor: Bytes that libraries may reserve, used or not, for one resident byte.
         wall_factor: Seconds that may pass for a second of processor time, on a busy machine.
@@ -61,6 +61,7 @@ class Allowance:
     memory_bytes: int = 500_000_000
     memory_run_bytes: int = 50_000
     cpu_mb_s: float = 8.0
+    most_traces_s: float = 1800.0
     packed_factor: int = 4
     reserved_factor: int = 3
     wall_factor: float = 20.0
@@ -86,11 +87,8 @@ class Limits:
 
 def compute_limits(budget: Allowance, load: Load) -> Limits:
     """What a load may use of a budget."""
-    cpu_s = math.ceil(
-        budget.cpu_s
-        + budget.cpu_run_s * load.runs
-        + budget.cpu_mb_s * mb_from_bytes(load.trace_bytes)
-    )
+    traces_s = min(budget.cpu_mb_s * mb_from_bytes(load.trace_bytes), budget.most_traces_s)
+    cpu_s = math.ceil(budget.cpu_s + budget.cpu_run_s * load.runs + traces_s)
     memory_bytes = budget.memory_bytes + budget.memory_run_bytes * load.runs
     return Limits(
         cpu_s=cpu_s,
@@ -119,6 +117,35 @@ def measure_load(bag: Path, source: Path, budget: Allowance) -> Load:
 ALLOWANCE = Allowance()
 
 
+class MemoryWatch(threading.Thread):
+    """Kills a process once more of it lies in memory than it may use.
+
+    From outside, for a library that fills memory may let nothing else of its process run.
+
+    Attributes:
+        most_bytes: What it may use.
+        was_exceeded: Whether it was killed for that.
+        is_over: Set to end the watch.
+    """
+
+    def __init__(self, pid: int, most_bytes: int) -> None:
+        super().__init__(daemon=True)
+        self.most_bytes, self.was_exceeded, self.is_over = most_bytes, False, False
+        self._pid = pid
+        self.start()
+
+    def run(self) -> None:
+        """Look at it again and again."""
+        with suppress(psutil.Error):
+            process = psutil.Process(self._pid)
+            while not self.is_over:
+                if process.memory_info().rss > self.most_bytes:
+                    self.was_exceeded = True
+                    process.kill()
+                    return
+                time.sleep(_EVERY_S)
+
+
 def verify_within_budget(
     source: Path,
     *,
@@ -143,19 +170,26 @@ def verify_within_budget(
         child = PythonChild(
             __name__, str(source), order, env=environment, stderr=subprocess.DEVNULL
         )
+        watch = MemoryWatch(child.pid, compute_limits(budget, Load()).memory_bytes)
+        load = Load()
         try:
-            *counts, answer = child.answers.read().split(b"\n")
+            line = child.answers.readline()
+            if line.startswith(_LOAD):
+                load = Load(**json.loads(line.removeprefix(_LOAD)))
+                watch.most_bytes = compute_limits(budget, load).memory_bytes
+                line = child.answers.read()
             status = child.wait()
         finally:
+            watch.is_over = True
             child.kill()
             child.wait()
             child.answers.close()
-    load = Load(**json.loads(counts[0])) if counts else Load()
-    result: dict[str, Any] = json.loads(answer or b"{}")
+    result: dict[str, Any] = {} if watch.was_exceeded else json.loads(line or b"{}")
     if "inspection" in result:
         return TypeAdapter(Inspection).validate_python(result["inspection"])
     if "error" in result:
         raise error_named(result["error"])(result["text"])
+    status = 0 if watch.was_exceeded else status
     return refuse(_describe_end(status, result, load, budget), "The check stopped.", strict=strict)
 
 
@@ -167,7 +201,6 @@ def _describe_end(status: int, result: dict[str, Any], load: Load, budget: Allow
     problem = {
         -signal.SIGXCPU: f"takes more than {limits.cpu_s} s of processor time, the limit {size}",
         -signal.SIGALRM: f"takes more than {limits.wall_s} s, the limit {size}",
-        _OUT_OF_MEMORY: f"needs {memory}",
         0: result.get("crash") or f"needs {memory}",
     }.get(status)
     if problem is None:  # without memory a library aborts, or the system kills
@@ -185,18 +218,15 @@ def _main(source: str, order: str, descriptor: str) -> None:
     budget, asked = Allowance(**options["budget"]), options["asked"]
     if asked["allowed_signers"]:
         asked["allowed_signers"] = Path(asked["allowed_signers"])
-    limits = [compute_limits(budget, Load())]
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    threading.Thread(target=_watch_memory, args=(limits,), daemon=True).start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    _limit(limits[0])
+    _limit(compute_limits(budget, Load()))
     with os.fdopen(int(descriptor), "wb") as answers:
 
         def allow_for_load(bag: Path) -> None:
             load = measure_load(bag, Path(source), budget)
-            limits[0] = compute_limits(budget, load)
-            _limit(limits[0])
-            answers.write(json.dumps(asdict(load)).encode() + b"\n")
+            _limit(compute_limits(budget, load))
+            answers.write(_LOAD + json.dumps(asdict(load)).encode() + b"\n")
             answers.flush()
 
         try:
@@ -219,14 +249,6 @@ def _limit(limits: Limits) -> None:
         soft = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
         resource.setrlimit(kind, (soft, hard))
     signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
-
-
-def _watch_memory(limits: Sequence[Limits]) -> None:
-    """End this process once more of it lies in memory than the first of ``limits`` says."""
-    process = psutil.Process()
-    while process.memory_info().rss <= limits[0].memory_bytes:
-        time.sleep(_EVERY_S)
-    os._exit(_OUT_OF_MEMORY)
 
 
 def _end_with_parent() -> None:

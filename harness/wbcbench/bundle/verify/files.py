@@ -17,6 +17,7 @@ from wbcbench.bundle.redact import IDENTITIES, LEAKS, Kind
 from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.energies import check_traces
+from wbcbench.bundle.verify.records import has_evidence
 from wbcbench.core import run_folder
 from wbcbench.core.errors import VerificationError
 from wbcbench.core.run_folder import RunDir
@@ -121,14 +122,34 @@ def check_required(bundle: Bundle) -> Outcome:
     )
     for run in (*bundle.runs, *bundle.pilots):
         errors += _check_run_files(bundle, run)
-    schemas = describe.make_schemas(bundle.document.study).items()
-    errors += (
+    others = [
         f"{name} is not the schema of this format."
-        for name, schema in schemas
+        for name, schema in describe.make_schemas(bundle.document.study).items()
         if bundle.has(name) and parse_json(bundle.read(name)) != parse_json(schema)
-    )
+    ]
+    if others and not errors and "pydantic" in bundle.version_differences:  # which words them
+        return report_not_checked(f"{others[0]} ({bundle.version_differences})")
+    errors += others
+    warnings = [
+        f"{run.run_id} has no log of its board {device}."
+        for run in bundle.finished_and_pilots
+        for device in _find_unlogged(bundle, run)
+    ]
     runs = count_of(len(bundle.runs), "run")
-    return report_outcome(f"{len(bundle.list_names())} files, {runs}; none besides.", errors)
+    good = f"{len(bundle.list_names())} files, {runs}; none besides."
+    return report_outcome(good, errors, warnings)
+
+
+def _find_unlogged(bundle: Bundle, run: RunDir) -> set[str]:
+    """Boards that were read without a log, though the processor's was written beside it.
+
+    A disk that cannot be written may cost a log and not the run.
+    """
+    record = bundle.record(run)
+    if record.status != "done" or not has_evidence(record) or not run.cpu_time_path.is_file():
+        return set()
+    boards = {c.device for c in record.channels if c.name.startswith("nvml/") and c.device}
+    return {device for device in boards if not run.telemetry_path(device).is_file()}
 
 
 def _belongs(bundle: Bundle, name: str) -> bool:

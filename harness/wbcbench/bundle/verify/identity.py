@@ -6,6 +6,7 @@ CodeCarbon and by TensorFlow. Where all of them are renamed alike, nothing here 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
@@ -26,6 +27,7 @@ _ORDER = ("batch_size", "dataset_sha256", "validation", "validation_fraction", "
 _SEEDS = 2**31 - 1  # TensorFlow counts seeds modulo this
 _FEW_IMAGES = 20  # so few have the same order twice by chance
 _COUNTED = ("python", "tensorflow", "keras", "numpy")
+_ONE_LOSS = 1e-4
 _VENDORS = ("intel", "amd")
 _CHIPS = {
     "Pascal": "P100|P40", "Volta": "V100", "Turing": "T4", "Ampere": "A100|A30|A40|A10|A800",
@@ -44,6 +46,7 @@ def check_identity(bundle: Bundle) -> Outcome:
     records = [bundle.record(run) for run in runs]
     errors += _check_digests(records)
     errors += _check_machines(records)
+    errors += _check_split(records)
     stated = sum(bool(r.model and r.model.first_weights_sha256) for r in records)
     good = f"The names of machine and network agree; {count_of(stated, 'run')} of "
     return report_outcome(f"{good}{len(records)} state their first weights.", errors)
@@ -64,6 +67,14 @@ def _compare_names(record: RunRecord) -> Iterator[str]:
         yield f"the system names the processor {cpu}, CodeCarbon {told['cpu_model']}"
     if country and told.get("country") and country != told["country"]:
         yield f"its country is {country}, that of CodeCarbon {told['country']}"
+    model = record.model
+    if model and model.device_pci_bus_id and "GPU" not in model.device:
+        yield f"TensorFlow ran on {model.device}, but on the board {model.device_pci_bus_id}"
+    packages = record.provenance.get("packages")
+    version = packages.get(CODECARBON) if isinstance(packages, Mapping) else None
+    without = [a for a in record.absent if a.meter == CODECARBON and "not installed" in a.reason]
+    if version and without:
+        yield f"CodeCarbon {version} was installed, but its meter is absent as not installed"
     nvml = [m for n, m in record.meters.items() if n.startswith("nvml/") and isinstance(m, Mapping)]
     boards = [(str(m["name"]), str(m.get("architecture"))) for m in nvml if m.get("name")]
     for board, chip in boards:
@@ -150,6 +161,31 @@ def _get_digest(record: RunRecord, what: str) -> str | None:
         return record.model.first_weights_sha256
     is_few = record.dataset is None or record.dataset.n_train < _FEW_IMAGES
     return None if is_few else record.model.image_order_sha256
+
+
+def _check_split(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Validation on held-out photographs does not give, run by run, the scores of TEST."""
+    held_out = [r for r in records if r.spec.validation != "published" and r.test and r.epochs]
+    same = [r for r in held_out if _has_scores_of_test(r)]
+    if len(same) == len(held_out) > 1:
+        yield (
+            f"{same[0].run_id} and every other run say that photographs were held out, but the "
+            "last validation scored TEST."
+        )
+
+
+def _has_scores_of_test(record: RunRecord) -> bool:
+    """Whether the last validation and the test are one; of networks that tell classes apart."""
+    last, test, data = record.epochs[-1], record.test, record.dataset
+    if test is None or data is None or None in (last.val_loss, last.val_accuracy, test.loss):
+        return False
+    told = sum(any(counts) for counts in zip(*test.confusion, strict=True))
+    return (
+        told > 1
+        and data.n_val == data.n_test
+        and round((last.val_accuracy or 0.0) * data.n_val) == test.correct < test.images
+        and math.isclose(last.val_loss or 0.0, test.loss or 0.0, rel_tol=_ONE_LOSS)
+    )
 
 
 def _check_machines(records: Sequence[RunRecord]) -> Iterator[str]:

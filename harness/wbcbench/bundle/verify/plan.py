@@ -83,7 +83,7 @@ def _compare_posted(digest: str, the_plan: Plan | None) -> Iterator[str]:
     """Whether the plan is the one whose digest was made public before the first run."""
     if the_plan is None:
         yield f"There is no plan, and one with the digest {digest[:12]} was posted."
-    elif not the_plan.sha256.startswith(digest):
+    elif the_plan.sha256 != digest:
         yield f"The plan has the digest {the_plan.sha256[:12]}, not {digest[:12]} as posted."
 
 

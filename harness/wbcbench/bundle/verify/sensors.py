@@ -48,6 +48,8 @@ def find_in_readings(
         yield from _check_channel(record, channel)
         if channel.domain is Domain.GPU and channel.device:
             yield from _check_limit(channel, boards.get(channel.device, ()))
+    if record.status == "done":
+        yield from _find_left_out(record)
     for trace in traces:
         yield from _check_grid(trace)
         yield from _check_constant(record, trace)
@@ -75,6 +77,17 @@ def _check_channel(record: RunRecord, channel: Channel) -> Iterator[str]:
     for card in record.sensor_cards:
         if card.channel == channel.name and card.update_s not in (None, channel.update_s):
             yield f"{channel.name} has update_s {channel.update_s}, but a probe {card.update_s}"
+
+
+def _find_left_out(record: RunRecord) -> Iterator[str]:
+    """What a meter says it reads has a channel."""
+    named = {channel.name for channel in record.channels}
+    for meter, facts in record.meters.items():
+        field, start = ("parts", f"{meter}/") if meter == CODECARBON else ("readings", "")
+        reads = facts.get(field) if isinstance(facts, Mapping) else None
+        for name in reads if isinstance(reads, Mapping) else ():
+            if f"{start}{name}" not in named:
+                yield f"{meter} reads {start}{name}, which is left out"
 
 
 def _check_limit(channel: Channel, samples: Sequence[BoardSample]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +17,8 @@ import numpy as np
 from wbcbench.bundle.open import Predictions
 from wbcbench.core import window
 from wbcbench.core.record import Epoch, RunRecord
+from wbcbench.data.read import PUBLISHED_SHA256
+from wbcbench.data.splits import published_images
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import ModelSettings, count_network
 
@@ -69,6 +72,13 @@ def _check_counts(record: RunRecord) -> Iterator[str]:
         yield f"{model.steps_per_epoch} steps an epoch do not feed {data.n_train:,} images"
     if data and spec.validation == "published" and data.n_val != data.n_test:
         yield f"it validated on {data.n_val:,} images, but on TEST, which has {data.n_test:,}"
+    if data and data.sha256 == PUBLISHED_SHA256 and not data.skipped:
+        held_out = 0 if spec.validation == "published" else data.n_val
+        if data.n_train + held_out != (published := _count_published_train()):
+            yield (
+                f"{data.n_train:,} images to train on and {held_out:,} held out are not the "
+                f"{published:,} of TRAIN"
+            )
     if [epoch.index for epoch in record.epochs] != list(range(1, len(record.epochs) + 1)):
         yield "its epochs are not numbered 1, 2, 3 …"
     for epoch in record.epochs:
@@ -86,6 +96,11 @@ def _check_counts(record: RunRecord) -> Iterator[str]:
     for each in record.inference:
         if each.images % each.batch_size or each.window != window.infer(each.batch_size):
             yield f"{each.window} has {each.images:,} images, not batches of {each.batch_size}"
+
+
+@cache
+def _count_published_train() -> int:
+    return sum(image.name.startswith("TRAIN/") for image in published_images().values())
 
 
 def _check_shares(
