@@ -197,6 +197,12 @@ def test_a_line_of_two_million_characters_is_searched_once(tmp_path, line):
     subprocess.run([sys.executable, "-c", script, str(tmp_path / "log.txt")], check=True)
 
 
+def test_a_zip_whose_files_have_other_names_for_other_programs_is_refused(tmp_path):
+    source = hostile.named_twice(tmp_path / "a.zip", "data/log.txt", "data/report.html")
+    with pytest.raises(VerificationError, match="two ways|table of contents"), opened(source):
+        pass
+
+
 def test_a_bundle_that_is_not_there_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match="no bundle"), opened(tmp_path / "none"):
         pass

@@ -128,6 +128,12 @@ def test_a_signature_of_somebody_else_or_of_another_bundle_is_refused(opened, ke
     assert verify(opened.root).result is Result.NOT_VERIFIED
 
 
+def test_a_signature_that_is_none_is_not_sealed_over(opened):
+    opened.write(opened.root / layout.SIGNATURE, "no signature\n")
+    done = wbcbench("seal", str(opened.root))
+    assert done.code == 2 or shutil.which("ssh-keygen") is None
+
+
 def test_a_key_that_is_not_there_is_named(opened):
     done = wbcbench("seal", str(opened.root), "--sign", "no-such-key")
     assert done.code == 2

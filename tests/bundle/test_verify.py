@@ -26,7 +26,7 @@ from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.bundle.verify.energies import _check_plausible
 from wbcbench.bundle.verify.files import check_bag, check_citation, check_required
 from wbcbench.bundle.verify.inspect import Inspection, Result, as_text, get_title, verify
-from wbcbench.bundle.verify.statements import check_rendering
+from wbcbench.bundle.verify.statements import check_rendering, check_statements
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
@@ -353,6 +353,24 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
         path.write_text(text.replace("[author]", forged, 1))
         refit(opened)
         assert verify(opened.root).outcomes["V11"].status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"licence": "MIT\n\nERRATUM: 40 % less"}, "no SPDX identifier"),
+        ({"title": "A\nB"}, "is not one line"),
+        ({"title": "Study [author: x]"}, "looks like a place for an answer"),
+        ({"authors": [{"name": "A", "orcid": "40 % less"}]}, "is no ORCID"),
+        ({"authors": []}, "has no author"),
+        ({"Erratum: 40 % less": None}, "does not belong there"),
+    ],
+)
+def test_the_words_of_an_author_are_names_and_nothing_more(opened, change, words):
+    opened.edit_json(opened.data / layout.SUBMISSION, lambda d: d.update(change))
+    outcome = check_statements(load_bundle(opened.root))
+    assert outcome.status is Status.ERROR
+    assert words in outcome.detail
 
 
 def test_a_field_that_no_record_has_is_refused(opened):

@@ -6,6 +6,7 @@ import io
 import stat
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,6 +30,17 @@ def of_kind(path: Path, kind: int, target: bytes = b"/etc/passwd") -> Path:
     with zipfile.ZipFile(path, "w") as packed:
         packed.writestr("bagit.txt", BAGIT)
         packed.writestr(member, target)
+    return path
+
+
+def named_twice(path: Path, name: str, other: str) -> Path:
+    """A member that one program unpacks under one name, and another under the other."""
+    member = zipfile.ZipInfo(name)
+    words = b"\1" + zlib.crc32(name.encode()).to_bytes(4, "little") + other.encode()
+    member.extra = struct.pack("<2H", 0x7075, len(words)) + words
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("bagit.txt", BAGIT)
+        packed.writestr(member, b"x")
     return path
 
 

@@ -25,7 +25,7 @@ from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.strict_json import parse_json
 
 _INVISIBLE = 0.02  # of a drawing's coordinates, in points
-_ROUNDED = 10  # characters of a number that was rounded for a reader
+_ROUNDED = 16  # characters of two numbers that were rounded for a reader
 _SHORT = 60
 
 _NUMBER = re.compile(r"((?<![\w.])[-+]?\d{1,30}(?:\.\d{1,30})?(?:[eE][-+]?\d{1,3})?(?!\w))")
@@ -199,10 +199,11 @@ def _is_equal_cell(stated: str, expected: str, invisible: float = 0.0) -> bool:
     if not (_NUMBER.fullmatch(stated) and _NUMBER.fullmatch(expected)):
         return False
     old, new = float(stated), float(expected)
-    if math.isclose(old, new, rel_tol=0.0, abs_tol=invisible):
+    if invisible and abs(old - new) <= invisible:
         return True
     # What is rounded, or counts, is the same on every processor.
-    is_unrounded = "." in stated + expected and max(map(len, (stated, expected))) > _ROUNDED
+    both = stated + expected
+    is_unrounded = "e" in both or ("." in both and len(both) > _ROUNDED)
     return is_unrounded and is_close(old, new)
 
 
