@@ -355,10 +355,16 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
         assert verify(opened.root).outcomes["V11"].status is Status.ERROR
 
 
+def test_a_licence_is_one_identifier_and_nothing_more(opened):
+    words = "MIT\n\nERRATUM: 40 % less"
+    opened.edit_json(opened.data / layout.SUBMISSION, lambda d: d.update(licence=words))
+    [problem] = document.find_invalid_words(load_bundle(opened.root).document)
+    assert "no SPDX identifier" in problem
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"licence": "MIT\n\nERRATUM: 40 % less"}, "no SPDX identifier"),
         ({"title": "A\nB"}, "is not one line"),
         ({"title": "Study [author: x]"}, "looks like a place for an answer"),
         ({"authors": [{"name": "A", "orcid": "40 % less"}]}, "is no ORCID"),
