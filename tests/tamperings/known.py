@@ -26,6 +26,9 @@ _BY = {
         ),
         "runs of a variant made more alike": "each differs as runs do",
         "trace smoothed": "some sensors are as smooth",
+        "traces of two runs of a block exchanged": (
+            "where the driver was loaded anew for every run, no counter goes on from run to run"
+        ),
         "predictions improved by 5 %, the last validation with them": (
             "nobody else saw the predictions"
         ),
