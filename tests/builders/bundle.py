@@ -443,6 +443,12 @@ def _split(name: str, design: StudyDesign) -> list[Listed]:
     return [i for i in listed(published=design.published) if i.name.startswith(f"{name}/")]
 
 
+def _count_trained(spec: RunSpec, design: StudyDesign) -> int:
+    """Images of TRAIN that are not held out; as many are as TEST has."""
+    held_out = 0 if spec.validation == "published" else len(_split("TEST", design))
+    return len(_split("TRAIN", design)) - held_out
+
+
 def _test_images(design: StudyDesign) -> ImageSet:
     """TEST without pixels."""
     images = _split("TEST", design)
@@ -575,9 +581,11 @@ def _epochs(
         start_s=start_s,
         epoch_s=(7.5 * (1 + 0.01 * rng.normal(size=spec.epochs))).tolist(),
         validation_s=2.0,
-        images=len(_split("TRAIN", design)),
+        images=_count_trained(spec, design),
         learning_rate=spec.learning_rate,
     )
+    if spec.validation != "published":
+        return epochs
     # The last validation and the test are of the same weights, on the same images.
     tested = score(_predict(spec, design), images.labels, None, CLASSES)
     balanced = [*(float(np.mean(right / sizes)) for right in hits[:-1]), tested.balanced_accuracy]
@@ -599,7 +607,7 @@ def _results(
         spec.dataset_sha256,
         synthetic=False,
         grouped=True,
-        n_train=len(_split("TRAIN", design)),
+        n_train=_count_trained(spec, design),
         n_val=len(test),
         n_test=len(test),
         n_test_leaky=sum(image.also_in_train for image in test),
