@@ -446,6 +446,15 @@ def test_an_honest_study_contradicts_itself_nowhere(name, tmp_path):
     }, found
 
 
+def test_a_counter_goes_on_whatever_the_wall_clock_is_set_to_between_the_runs(opened):
+    for run in opened.runs()[::2]:
+        record = json.loads(run.record_path.read_bytes())
+        record["provenance"]["clock_pair"]["utc_s"] -= 3000.0
+        run.record_path.write_text(json.dumps(record))
+    status, detail = find(opened.root)["V19"]
+    assert status is Status.OK, detail
+
+
 def test_real_runs_contradict_themselves_nowhere(finished, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(finished[0], results)
