@@ -529,6 +529,25 @@ def test_an_honest_study_contradicts_itself_nowhere(name, tmp_path):
     }, found
 
 
+def go_on(spec: RunSpec, trace: Trace) -> Trace:
+    """A counter that has counted for long, and goes on from run to run."""
+    before_j = 1e7 + 2e4 * spec.order_global if trace.channel.name == COUNTER else 0.0
+    return replace(trace, value=[v + before_j for v in trace.value])
+
+
+def test_a_counter_goes_on_whatever_the_wall_clock_is_set_to_between_the_runs(tmp_path):
+    room = Bag(
+        bundle(StudyDesign(blocks=1, variants=TWO, epochs=1, bend=go_on), tmp_path),
+        tmp_path / "spare",
+    )
+    last = max(room.runs(), key=lambda run: run.read_spec().order_global)
+    record = json.loads(last.record_path.read_bytes())
+    record["provenance"]["clock_pair"]["utc_s"] -= 3000.0
+    last.record_path.write_text(json.dumps(record))
+    status, detail = find(room.root)["V19"]
+    assert status is Status.OK, detail
+
+
 def test_real_runs_contradict_themselves_nowhere(finished, tmp_path):
     results = tmp_path / "results"
     shutil.copytree(finished[0], results)

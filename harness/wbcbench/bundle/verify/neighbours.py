@@ -216,17 +216,20 @@ def _compare_speeds(records: Sequence[RunRecord]) -> Iterator[str]:
 def _compare_counters(
     records: Sequence[RunRecord], signatures: Sequence[Signature]
 ) -> Iterator[str]:
-    """A board's counter goes on between two runs, or starts again at nothing in between."""
+    """A board's counter goes on between two runs of a boot, or starts again at nothing in between.
+
+    By the monotonic clock, for a wall clock may be set between them.
+    """
     boards = defaultdict[Any, list[tuple[float, float, float, float, str, float]]](list)
     for record, signature in zip(records, signatures, strict=True):
-        pair: Any = record.provenance.get("clock_pair")
+        facts = record.provenance
         limits_w = {channel.name: channel.limit_w for channel in record.channels}
         for key, (start_s, start_j, end_s, end_j) in signature.counts_j.items():
-            if pair and (limit_w := limits_w.get(key[0])):
-                utc_s = pair["utc_s"] - pair["monotonic_s"]
-                row = (start_s + utc_s, start_j, end_s + utc_s, end_j, record.run_id, limit_w)
-                boards[key].append(row)
-    for (name, _), rows in boards.items():
+            if facts.get("boot_id") and (limit_w := limits_w.get(key[0])):
+                place = str(facts.get("host_id")), str(facts["boot_id"])
+                row = (start_s, start_j, end_s, end_j, record.run_id, limit_w)
+                boards[(*key, *place)].append(row)
+    for (name, *_), rows in boards.items():
         for (_, _, end_s, end_j, _, _), (start_s, start_j, _, _, run_id, limit_w) in pairwise(
             sorted(rows)
         ):
