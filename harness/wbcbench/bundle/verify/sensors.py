@@ -27,6 +27,7 @@ from wbcbench.power import codecarbon, pacer, rapl
 from wbcbench.power.device import GAIN_ERRORS
 
 _UNEVEN = 1e-3  # of a step: what binary fractions leave of a whole number of steps
+_FEWEST_POLLS = 3  # that have a pace
 _PLANNED_S, _LOST, _UNEVEN_S = 0.6, 2, 0.05
 _PACE_S, _PACE_POLLS = 1.0, 6
 _CPU_SHARE, _CPU_SLACK_S = 1.05, 2.0
@@ -194,6 +195,8 @@ def _check_polls(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
             most = math.ceil(_PLANNED_S / sampling.interval_s)
             if not -_LOST <= len(t_s) - count <= most:
                 yield f"{trace.channel.name} has {len(t_s):,} readings; {count:,} were made"
+                continue
+            if len(t_s) < _FEWEST_POLLS:
                 continue
             longer_s = t_s[-1] - t_s[0] - sampling.period_s * (count - 1)
             if not -_UNEVEN_S <= longer_s <= _PLANNED_S + _UNEVEN_S:
