@@ -163,6 +163,9 @@ def _is_printed(character: str) -> bool:
 
 def _compare_tables(stated: str, expected: str) -> Iterator[str]:
     """Cell by cell; neither has a row or a column that the other lacks."""
+    if ("\r" in stated) != ("\r" in expected):
+        yield "its lines end in another way"
+        return
     (head, *old_rows), (new_head, *new_rows) = (
         list(csv.reader(io.StringIO(text, newline=""), strict=True)) or [[]]
         for text in (stated, expected)
