@@ -95,8 +95,8 @@ def report(found: list[Tried], honest_count: int) -> str:
     forged, edited = split(found)
     return (
         f"{len(found)} tamperings of {len({t.kind for t in found})} kinds on {len(BASES)} bundles. "
-        f"Where everything else was made again by the program itself, {count_errors(forged)} of "
-        f"{len(forged)} are errors; with manifests made to fit, {count_errors(edited)} of "
+        f"Where everything else was made again by the program itself, {count_caught(forged)} of "
+        f"{len(forged)} do not verify; with manifests made to fit, {count_caught(edited)} of "
         f"{len(edited)}. {honest_count} honest bundles of different studies: no alarm.\n\n"
         f"{as_table(found)}\n"
     )
@@ -108,7 +108,7 @@ def split(found: list[Tried]) -> tuple[list[Tried], list[Tried]]:
     return forged, [each for each in found if each not in forged]
 
 
-def count_errors(found: list[Tried]) -> int:
+def count_caught(found: list[Tried]) -> int:
     return sum(each.is_caught for each in found)
 
 
