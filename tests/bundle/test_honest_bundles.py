@@ -375,7 +375,7 @@ def test_every_example_that_is_kept_is_verified(study, tmp_path):
 
 
 @given(cases())
-@settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_a_bundle_of_any_honest_study_is_verified(case):
     with TemporaryDirectory() as room:
         check(case, Path(room))
