@@ -63,6 +63,7 @@ _BY = {
         ),
     },
     _SIGNATURE: {
+        "what was redacted changed": "only who redacted it knows how much was taken out",
         "a line of the log edited": "the log is what libraries printed, and no number is of it",
         "reason of an absent meter changed": "only the recorder saw it",
         "board made cooler in its log": "only the board's sensor saw it",

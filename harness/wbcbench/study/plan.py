@@ -240,6 +240,11 @@ def from_json(path: Path) -> Plan:
         raise UsageError(f"The plan {path} cannot be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is not a plan of this version: {error}") from error
+    if document.get("schema") != SCHEMA:
+        raise UsageError(
+            f"{path} is of another format than {SCHEMA}, which this version reads. Use the "
+            "wbcbench that made it, or plan again from the experiment file."
+        )
     if plan.sha256 != digest:
         raise UsageError(
             f"{path} was changed after it was made: its digest is {digest[:12]}…, that of its "

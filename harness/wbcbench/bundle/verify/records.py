@@ -17,7 +17,7 @@ from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.bundle.verify.form import find_unread
 from wbcbench.bundle.verify.likeness import compare_files, find_differences
 from wbcbench.core import run_folder
-from wbcbench.core.record import AT_END, Circumstances, RunRecord, to_json
+from wbcbench.core.record import AT_END, RECORD_SCHEMA, Circumstances, RunRecord, to_json
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.energy.account import remake_record
@@ -68,6 +68,8 @@ def _check_folder(run: RunDir) -> tuple[str, ...]:
 
 def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
     """Files from before the run agree with the record."""
+    if _parse_version(record.schema) > _parse_version(RECORD_SCHEMA):
+        yield f"the record is of a later format, {quote(record.schema)}"
     if record.spec != run.read_spec():
         yield "the record belongs to another run than spec.json"
     if has_evidence(record) and record.status == "done" and not run.read_end():
@@ -84,7 +86,11 @@ def _compare_start(run: RunDir, record: RunRecord) -> Iterator[str]:
 
 def has_evidence(record: RunRecord) -> bool:
     """Whether its version wrote the recorder's last message and the digests of what was trained."""
-    return tuple(map(int, record.schema.split("."))) >= (2, 2)
+    return _parse_version(record.schema) >= (2, 2)
+
+
+def _parse_version(schema: str) -> tuple[int, ...]:
+    return tuple(map(int, schema.split(".")))
 
 
 def _check_derived(run: RunDir, record: RunRecord) -> Iterator[str]:
