@@ -584,6 +584,8 @@ def _epochs(
         images=_count_trained(spec, design),
         learning_rate=spec.learning_rate,
     )
+    lost = [(epoch.loss or 0.0) * (1 + float(x)) for epoch, x in zip(epochs, noise, strict=True)]
+    epochs = tuple(replace(e, loss=loss) for e, loss in zip(epochs, lost, strict=True))
     if spec.validation != "published":
         return epochs
     # The last validation and the test are of the same weights, on the same images.
@@ -591,8 +593,8 @@ def _epochs(
     balanced = [*(float(np.mean(right / sizes)) for right in hits[:-1]), tested.balanced_accuracy]
     last = replace(epochs[-1], val_loss=tested.loss, val_accuracy=tested.accuracy)
     return tuple(
-        replace(epoch, loss=(epoch.loss or 0.0) * (1 + float(x)), val_balanced_accuracy=share)
-        for epoch, x, share in zip((*epochs[:-1], last), noise, balanced, strict=True)
+        replace(epoch, val_balanced_accuracy=share)
+        for epoch, share in zip((*epochs[:-1], last), balanced, strict=True)
     )
 
 

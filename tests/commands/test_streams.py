@@ -48,6 +48,7 @@ CALLS = {
     "reproduce": ("reproduce nothing", 2),
     "merge": ("merge runs --into joined", 0),
     "verify": ("verify nothing", 2),
+    "seal": ("seal nothing", 2),
     "monitor": ("monitor --meters simulated --no-save -- sh -c 'exit 7'", 7),
     "doctor": ("doctor --help", 0),
     "attach": ("attach {run} nothing.csv", 2),
