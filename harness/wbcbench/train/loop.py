@@ -126,10 +126,11 @@ class EpochMarks(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has n
         scores = score(probabilities, stage.sets.validation.labels, None, CLASSES)
         evaluate_end_s = phases.edge_s()
         phases.close(window.validate(index), evaluate_end_s)
-        if not math.isfinite(scores.loss or 0.0):  # the last step of the epoch made it so
+        val_loss = math.nan if scores.loss is None else scores.loss
+        if not math.isfinite(val_loss):  # the last step of the epoch made it so
             phases.close(window.TRAIN, evaluate_end_s)
             self._send(replace(trained, evaluate_end_s=evaluate_end_s))
-            raise NanLossError.at_end_of(index, f"validation loss is {scores.loss}")
+            raise NanLossError.at_end_of(index, f"validation loss is {val_loss}")
         self.finished = index
         if stage.wire.control.is_stopping or index == stage.spec.epochs:
             phases.close(window.TRAIN, evaluate_end_s)
