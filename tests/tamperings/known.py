@@ -32,7 +32,6 @@ _BY = {
         "predictions improved by 5 %, the last validation with them": (
             "nobody else saw the predictions"
         ),
-        "accuracy while training raised": "only the trainer saw it",
         "every image given a photograph of its own": (
             "of a set of one's own, nobody else knows which images show the same"
         ),
@@ -63,6 +62,9 @@ _BY = {
         ),
     },
     _SIGNATURE: {
+        "wall meter's log shifted": "a meter whose clock is wrong is an honest one",
+        "order of two blocks exchanged": "a queue may start blocks in another order (V04 warns)",
+        "the board's log removed": "a full disk may have taken it (V02 warns)",
         "what was redacted changed": "only who redacted it knows how much was taken out",
         "a line of the log edited": "the log is what libraries printed, and no number is of it",
         "reason of an absent meter changed": "only the recorder saw it",

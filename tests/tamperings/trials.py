@@ -16,6 +16,7 @@ from tamperings import BEYOND, KINDS
 from tamperings.bag import Bag
 from tamperings.made_again import FORMATS, Forgery, UnfitError, submit_study
 from wbcbench.bundle.verify.inspect import verify
+from wbcbench.core.errors import UsageError
 from wbcbench.study.experiment import Until
 
 __all__ = ["FORMATS"]
@@ -163,7 +164,7 @@ def tried_on_any(bases: list[Base], kind: str, seed: int) -> Tried:
     for base in (*bases[at:], *bases[:at]):
         try:
             return tried(base, kind, seed)
-        except UnfitError:
+        except (UnfitError, UsageError):  # or the program makes nothing of what was tampered with
             continue
     raise UnfitError(kind)
 
