@@ -47,9 +47,12 @@ def check_history(bundle: Bundle) -> Outcome:
         errors += early
         warnings += late
     errors += _check_boots([bundle.record(run) for run in bundle.finished_and_pilots])
-    # Single runs lie where they happened to be made, and people tidy up there.
+    # Single runs lie where they happened to be made, and people tidy up there; merged ones may
+    # have another name than where they were made.
     removed = [*_find_removed(bundle, bundle.runs), *_find_removed(bundle, bundle.pilots)]
-    (warnings if bundle.plan is None else errors).extend(removed)
+    planned = {record.provenance.get("plan_sha256") for record in bundle.records.values()}
+    is_own = bundle.plan is not None and planned == {bundle.plan.sha256}
+    (errors if is_own else warnings).extend(removed)
     if bundle.plan is not None and any(map(has_evidence, bundle.records.values())):
         errors += _check_drawn_order(bundle.plan)  # earlier versions drew others
     count = count_of(len(bundle.finished), "run")
