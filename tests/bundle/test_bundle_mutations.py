@@ -15,6 +15,8 @@ from tamperings import BEYOND, KINDS
 from tamperings.made_again import UnfitError
 from tamperings.trials import TWO, Base, bundle, errors, share_caught, tried
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 EVERY = 23
 FORGED = (
     "joules of a variant scaled, off the steps of its sensors",

@@ -38,6 +38,8 @@ from wbcbench.data.dataset import CLASSES
 from wbcbench.data.read import PUBLISHED_SHA256
 from wbcbench.train.scores import score
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 ROOT = Path(__file__).parents[2]
 Edit = Callable[[Bag], None]
 

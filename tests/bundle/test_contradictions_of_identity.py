@@ -34,6 +34,8 @@ from wbcbench.core.provenance import program_sha256, run_git, source_root
 from wbcbench.core.run_folder import RunDir
 from wbcbench.study import plan as plans
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 INTEL, EPYC = "Intel(R) Xeon(R) Platinum 8488C", "AMD EPYC 9654 96-Core Processor"
 A100, H100 = "NVIDIA A100-SXM4-80GB", "NVIDIA H100 80GB HBM3"
 PROGRAM = PurePosixPath("harness/wbcbench")

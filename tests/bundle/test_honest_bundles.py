@@ -33,6 +33,8 @@ from wbcbench.study.experiment import PlannedAnalysis, Until
 from wbcbench.table import write_table
 from wbcbench.table.merge import merge_studies
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 EXAMPLES = Path(__file__).parents[2] / "results"
 
 SECOND = Board("Example GPU", "GPU-2b2c3d4e-5f60-7182-93a4-b5c6d7e8f902")

@@ -27,6 +27,8 @@ from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.text import parse_number
 from wbcbench.core.trace_file import parquet_from_polls
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 
 @pytest.fixture(autouse=True)
 def nothing_outside(tmp_path, monkeypatch):

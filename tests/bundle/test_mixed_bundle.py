@@ -29,6 +29,8 @@ from wbcbench.table.explain import RecountState, explain
 from wbcbench.table.export import select_columns
 from wbcbench.table.recount import recount
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 
 def write_wall_log(run: RunDir, path: Path, step_s: float = 0.5) -> Path:
     """A log of a machine that draws 500 W throughout and 200 W more in training."""

@@ -16,6 +16,8 @@ from wbcbench.core.trace_file import Poll
 from wbcbench.power.pacer import Pacer
 from wbcbench.power.sampler import _MeterReader
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 
 @dataclass
 class SlowMachine:

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from wbcbench.bundle.redact import LEAKS, Known, find_names, replace_private
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 KNOWN = Known(
     folders=("/home/Alice Smith",),
     users=("alice",),

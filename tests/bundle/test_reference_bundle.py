@@ -6,16 +6,24 @@ written again (`python -m builders.bundle`), after one `layout.RULES` rises, too
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import bagit
 import pytest
 
-from wbcbench import table
+from tamperings.bag import Bag
+from wbcbench import registry, table
 from wbcbench.bundle import document, layout
-from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.verify.inspect import as_text, verify
+from wbcbench.bundle.describe import SubmittedStudy, list_renderers
+from wbcbench.bundle.verify import Status
+from wbcbench.bundle.verify.inspect import Result, as_text, verify
+from wbcbench.commands.verify import verify as verify_command
+from wbcbench.core.errors import PartlyVerifiedError
 
 REFERENCE = Path(__file__).parents[1] / "formats" / f"bundle-{layout.RULES}.zip"
 
@@ -45,6 +53,49 @@ def test_its_document_and_its_records_are_still_read(bag):
     assert study.comparison is not None
 
 
-def test_it_still_verifies():
-    inspection = verify(REFERENCE)
-    assert inspection.verified, as_text(inspection)
+def test_it_still_verifies_without_tensorflow_and_in_json():
+    script = """
+import sys
+from wbcbench.cli import main
+sys.argv[1:] = ["verify", sys.argv[1], "--json"]
+try:
+    main()
+except SystemExit:
+    pass
+finally:
+    heavy = {"tensorflow", "keras", "codecarbon", "pynvml", "cv2", "torch"}
+    print(heavy & set(sys.modules), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(REFERENCE)], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.strip().endswith("set()")
+    found = json.loads(done.stdout)
+    assert list(found) == ["schema", "verified", "result", "remarks", "checks"]
+    assert found["schema"] == "wbcbench.verify/2"
+    assert found["verified"] is True
+    assert [check["id"] for check in found["checks"]] == list(registry.VERIFICATIONS)
+    assert {tuple(check) for check in found["checks"]} == {("id", "status", "detail")}
+
+
+def test_a_drawing_by_another_program_is_verified_in_part_and_by_this_one_wrong(bag, tmp_path):
+    opened = Bag(bag, tmp_path / "spare")
+    path = opened.report / layout.FIGURES / "learning-curves.svg"
+    text = path.read_text(encoding="utf-8")
+    opened.write(path, re.sub(r"(<path d=\"M )(\d+)", r"\g<1>1\2", text, count=4))
+    here, other = list_renderers(), {**list_renderers(), "matplotlib": "3.9.0"}
+    opened.edit_json(opened.data / layout.SUBMISSION, lambda d: d.update(renderer=here))
+    opened.refit()
+    found = verify(opened.root)
+    assert found.outcomes["V12"].status is Status.ERROR
+    opened.edit_json(opened.data / layout.SUBMISSION, lambda d: d.update(renderer=other))
+    opened.refit()
+    found = verify(opened.root)
+    assert found.result is Result.IN_PART
+    assert found.outcomes["V12"].status is Status.NOT_CHECKED
+    assert "matplotlib 3.9.0 ≠" in found.outcomes["V12"].detail
+    assert as_text(found).endswith("VERIFIED IN PART")
+    with pytest.raises(PartlyVerifiedError) as caught:
+        verify_command(opened.root)
+    assert caught.value.exit_code == 8
+    opened.restore()

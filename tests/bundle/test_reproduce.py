@@ -22,6 +22,8 @@ from wbcbench.commands.sweep import sweep
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.study import plan
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 TINY = StudyDesign(blocks=1, variants=("leaky-dropout", "relu-dropout"), epochs=2)
 
 

@@ -42,8 +42,9 @@ from wbcbench.study.experiment import SubmissionDetails as Planned
 from wbcbench.study.plan import choose_settings
 from wbcbench.table.view import read_study
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 TEXT = ("md",)
-"""Drawing the figures takes longer than all the rest of a bundle."""
 ADA = Author("Ada Lovelace", "0000-0002-1825-0097")
 RUN_FILES = (
     "spec.json", "record.json", "began.json", "channels.json", "marks.jsonl", "phases.csv",

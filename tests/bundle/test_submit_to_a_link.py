@@ -13,6 +13,8 @@ from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
 from wbcbench.core.errors import UsageError
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 
 @pytest.mark.parametrize("name", ["bag", "bag.zip"])
 def test_a_link_to_a_bundle_is_written_through(name: str, tmp_path: Path) -> None:

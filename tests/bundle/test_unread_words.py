@@ -24,6 +24,8 @@ from wbcbench.bundle.write import Order, submit
 from wbcbench.core import run_folder
 from wbcbench.core.run_folder import RunDir
 
+pytestmark = pytest.mark.usefixtures("sketches")
+
 BOAST = "we are best"
 
 

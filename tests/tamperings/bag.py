@@ -154,6 +154,15 @@ class Bag:
         tags = [(name, sha256_of(self.root / name)) for name in layout.TAG_FILES]
         (self.root / layout.TAG_MANIFEST).write_text(layout.format_manifest(tags))
 
+    def refit(self) -> None:
+        """The same, and the report's own list of its files."""
+        path = self.report / "files.json"
+        files = {n: p for n, p in layout.list_files(self.report).items() if p != path}
+        digests = {name: sha256_of(place) for name, place in files.items()}
+        if self.json(path)["files"] != digests:
+            self.edit_json(path, lambda value: value.update(files=digests))
+        self.rehash()
+
     def _fit_document(self) -> None:
         path = self.data / layout.SUBMISSION
         document = self.json(path) if path.exists() else {}

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ _LATER = {"family": None, "exploratory": False}
 """What [analysis] came to say later, and the value that says nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What is fixed before the first run.
 
@@ -82,10 +83,11 @@ class Plan:
     about: str = ""
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Digest of the design in canonical JSON."""
-        design = {name: value for name, value in asdict(self).items() if name not in _NOT_DESIGN}
+        facts = asdict(replace(self, runs=()))
+        design = {name: value for name, value in facts.items() if name not in _NOT_DESIGN}
         for name, unset in _LATER.items():  # plans that knew nothing of it keep their digest
             if design["analysis"][name] == unset:
                 del design["analysis"][name]

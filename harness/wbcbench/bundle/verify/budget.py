@@ -218,10 +218,12 @@ def _main(source: str, order: str, descriptor: str) -> None:
     budget, asked = Allowance(**options["budget"]), options["asked"]
     if asked["allowed_signers"]:
         asked["allowed_signers"] = Path(asked["allowed_signers"])
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end = threading.Thread(target=_end_with_parent, daemon=True)
+    end.start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(compute_limits(budget, Load()))
-    with os.fdopen(int(descriptor), "wb") as answers:
+    # Nobody reads any more: then the other thread removes the folder, and ends this process.
+    with suppress(BrokenPipeError), os.fdopen(int(descriptor), "wb") as answers:
 
         def allow_for_load(bag: Path) -> None:
             load = measure_load(bag, Path(source), budget)
@@ -239,6 +241,8 @@ def _main(source: str, order: str, descriptor: str) -> None:
         except Exception as error:  # noqa: BLE001 whatever it was, nothing was verified
             result = {"crash": f"ended with an error of the program ({type(error).__name__})"}
         answers.write(json.dumps(result).encode())
+        return
+    end.join()
 
 
 def _limit(limits: Limits) -> None:
@@ -254,7 +258,9 @@ def _limit(limits: Limits) -> None:
 def _end_with_parent() -> None:
     """Its end of the pipe closes when it is killed, and nobody else would remove the folder."""
     sys.stdin.buffer.read()
-    shutil.rmtree(tempfile.gettempdir(), ignore_errors=True)
+    room = Path(tempfile.gettempdir())
+    while room.exists():  # the check goes on meanwhile, and may write a file behind the remover
+        shutil.rmtree(room, ignore_errors=True)
     os._exit(1)
 
 

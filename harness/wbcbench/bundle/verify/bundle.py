@@ -45,7 +45,7 @@ _MADE = _UNREAD | {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bundle:
     """An opened bundle.
 

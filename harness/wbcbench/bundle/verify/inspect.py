@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,7 @@ def get_title(name: str) -> str:
 
 
 # What is made from results is made again only once the results are correct.
+@lru_cache(maxsize=1)  # four checks ask it of one bundle
 def why_not_rebuilt(bundle: Bundle) -> Outcome | None:
     """Why nothing is made from these results; ``None`` when they are correct."""
     failed = [n for n, check in _RESULTS.items() if check(bundle).status is Status.ERROR]
