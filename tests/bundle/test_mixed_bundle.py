@@ -187,10 +187,9 @@ def test_a_real_run_with_a_wall_meter_is_attached_submitted_verified_and_explain
     wall = ("--wall-meter", str(log))
     sent = ("--author", "Ada", "--licence", "MIT", "--allow-synthetic", "--out", str(bag))
     for words in (("attach", run.run_id, *wall, *where), ("submit", "runs", *where, *sent)):
-        ended = wbcbench(*words)
+        ended = wbcbench(*words, "--json")
         assert ended.code == 0, ended.err
-    found = wbcbench("verify", str(bag), "--json")
-    assert found.json["result"] == "verified", found.out
+    assert ended.json["verify"]["result"] == "verified", ended.out
     told = wbcbench("explain", run.run_id, "energy_wall_train_j", *where)
     assert ", equal to the record" in told.out
     assert "DIFFERS" not in told.out

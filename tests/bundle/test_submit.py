@@ -26,11 +26,13 @@ from wbcbench import table
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.describe import submission_schema
 from wbcbench.bundle.document import Author
+from wbcbench.bundle.verify import report_not_checked, report_outcome
+from wbcbench.bundle.verify.inspect import Inspection
 from wbcbench.bundle.write import Order, Written, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import format_contrasts_csv
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.study_folder import PLAN
@@ -518,7 +520,7 @@ def test_who_submits_is_redacted_in_the_plan_which_keeps_its_digest(tmp_path):
 def command(*words: str) -> tuple[int, str, BaseException | None]:
     app = typer.Typer()
     app.command()(submit_command)
-    done = CliRunner().invoke(app, list(words))
+    done = CliRunner().invoke(app, [*words, "--no-verify"])
     return done.exit_code, done.stdout, done.exception
 
 
@@ -565,6 +567,28 @@ def test_an_odd_author_or_licence_is_refused(study, words):
     asked = [word for pair in fine.items() for word in pair]
     _, _, error = command("study", "--results", str(study.parent), *asked)
     assert isinstance(error, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "words"),
+    [
+        (report_outcome("", ["It says 2, and there is 1."]), "NOT VERIFIED"),
+        (report_not_checked("Nothing draws here."), "VERIFIED IN PART"),
+    ],
+)
+def test_a_bundle_that_is_not_verified_is_told_of_and_stays(
+    study, tmp_path, monkeypatch, capsys, outcome, words
+):
+    found = Inspection({"V01": report_outcome("All is well."), "V02": outcome})
+    monkeypatch.setattr("wbcbench.bundle.verify.budget.verify_within_budget", lambda _, **__: found)
+    bag = tmp_path / "bag"
+    with pytest.raises(VerificationError) as caught:
+        submit_command("study", study.parent, ["Ada"], "MIT", out=bag)
+    assert caught.value.exit_code == 6
+    *_, fault, summary = capsys.readouterr().out.splitlines()
+    assert outcome.detail in fault
+    assert re.fullmatch(rf"Checked: 0 warnings, \d errors?: {words}", summary)
+    assert bag.is_dir()
 
 
 def test_what_was_taken_out_is_said(study, tmp_path):

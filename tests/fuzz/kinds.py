@@ -155,6 +155,7 @@ def _choose_reading(folder: Path, path: Path, rng: random.Random) -> Words:
             "A B",
             "--licence",
             "MIT",
+            "--no-verify",
             "--out",
             "bag",
         ),

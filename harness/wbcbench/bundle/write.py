@@ -323,7 +323,7 @@ def format_lines(written: Written) -> Iterator[str]:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
         yield "Note: only tested images are listed by digest; --data FOLDER lists all of them."
-    yield f"Check it: wbcbench verify {written.path}"
+    yield f"Anybody can check it: wbcbench verify {written.path}"
 
 
 def build_document(written: Written) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.text import decode_word
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ NoRedact = Annotated[
 AllowSynthetic = Annotated[
     bool, typer.Option("--allow-synthetic", help="Allow a study of the simulated sensor.")
 ]
+NoVerify = Annotated[
+    bool, typer.Option("--no-verify", help="Write the bundle and do not check it.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing bundle.")]
 
 
@@ -54,10 +57,16 @@ def submit(
     data: Data = None,
     no_redact: NoRedact = False,
     allow_synthetic: AllowSynthetic = False,
+    no_verify: NoVerify = False,
     force: Force = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Write a study as a bundle: plan, runs, traces, report, documents, digests of everything."""
+    """Write a study as a bundle, with digests of everything, and check it as `verify` does.
+
+    It holds plan, runs, traces, report and documents. Exit 6 if the check finds a fault.
+    """
+    from wbcbench.bundle.verify import inspect
+    from wbcbench.bundle.verify.budget import verify_within_budget
     from wbcbench.bundle.write import Order, build_document, format_lines
     from wbcbench.bundle.write import submit as write_bundle
     from wbcbench.core.study_folder import require_study
@@ -81,8 +90,15 @@ def submit(
         force=force,
     )
     written = write_bundle(order)
-    text = "\n".join(format_lines(written))
-    options.print_result(build_document(written), text, "submit", as_json=as_json)
+    found = None if no_verify else verify_within_budget(written.path)
+    lines = [*format_lines(written), *(inspect.format_faults(found) if found else ())]
+    document = build_document(written) | {"verify": inspect.as_document(found) if found else None}
+    options.print_result(document, "\n".join(lines), "submit", as_json=as_json)
+    if found and not found.verified:
+        raise VerificationError(
+            f"{written.path} is written, and is {found.result}: see the checks above. "
+            "Mend the study and submit it again with --force."
+        )
 
 
 def _read_details(folder: Path) -> SubmissionDetails:

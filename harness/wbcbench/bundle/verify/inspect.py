@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -163,15 +163,27 @@ def as_document(inspection: Inspection) -> dict[str, Any]:
 
 def as_text(inspection: Inspection) -> str:
     """One line a check, and their sum."""
-    statuses = inspection.statuses
-    lines = [
-        f"{_SIGN[statuses[name]]} {name} {get_title(name)}: "
-        f"{printable(' '.join(outcome.detail.split()))}"
-        for name, outcome in inspection.outcomes.items()
-    ]
+    return "\n".join([*_format_checks(inspection, list(Status)), _format_sum(inspection)])
+
+
+def format_faults(inspection: Inspection) -> list[str]:
+    """A line for each check that failed or was left out, and the sum of all."""
+    faults = _format_checks(inspection, [Status.ERROR, Status.NOT_CHECKED])
+    return [*faults, f"Checked: {_format_sum(inspection)}"]
+
+
+def _format_checks(inspection: Inspection, chosen: Sequence[Status]) -> Iterator[str]:
+    """A line for each check that ended in one of these ways."""
+    for name, status in inspection.statuses.items():
+        if status in chosen:
+            detail = printable(" ".join(inspection.outcomes[name].detail.split()))
+            yield f"{_SIGN[status]} {name} {get_title(name)}: {detail}"
+
+
+def _format_sum(inspection: Inspection) -> str:
     counts = f"{count_of(inspection.warnings, 'warning')}, {count_of(inspection.errors, 'error')}"
     remarks = "".join(f" ({printable(remark)})" for remark in inspection.remarks)
-    return "\n".join([*lines, f"{counts}: {inspection.result.upper()}{remarks}"])
+    return f"{counts}: {inspection.result.upper()}{remarks}"
 
 
 def get_title(name: str) -> str:
