@@ -53,7 +53,7 @@ VALIDATION_S = 0.7
 # errors are normal: so the examples are the same every time.
 INTERVALS_HELD = 1.5
 ROUNDED_J = 0.002  # a counter's joules are rounded to thousandths
-EXAMPLES, LINES_SHOWN = 200, 10
+EXAMPLES, LINES_SHOWN = 120, 10
 
 Ability = tuple[Power, bool]  # the power reading, and whether there is a counter
 ABILITIES: tuple[Ability, ...] = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,12 +57,12 @@ def load_runs(study_dir: Path | str) -> pd.DataFrame:
 
 def row(record: RunRecord) -> dict[str, Cell]:
     """One run's cells by column, in the table's order; ``None`` is unknown."""
-    return Run(record).row
+    return dict(Run(record).row)
 
 
 def rows(records: Iterable[RunRecord]) -> list[dict[str, Cell]]:
     """The rows of many runs, sorted by variant, block and run."""
-    placed = [(run.place, run.row) for run in map(Run, records)]
+    placed = [(run.place, dict(run.row)) for run in map(Run, records)]
     return [cells for _, cells in sorted(placed, key=lambda pair: pair[0])]
 
 
@@ -111,7 +111,7 @@ def write_table(study_dir: Path) -> Path:
     return path
 
 
-def to_csv(table_rows: Iterable[dict[str, Cell]]) -> bytes:
+def to_csv(table_rows: Iterable[Mapping[str, Cell]]) -> bytes:
     """UTF-8, LF, one header line; the same rows give the same bytes."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

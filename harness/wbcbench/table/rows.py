@@ -11,7 +11,7 @@ import hashlib
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -50,10 +50,25 @@ class RecordedRun(Protocol):
     record: RunRecord
 
 
-def build_row(run: RecordedRun) -> dict[str, Cell]:
-    """One run's cells by column, in the table's order; ``None`` is unknown."""
-    cells = Cells(run)
-    return {name: _plain(cells[name]) for name in load_columns()}
+class Row(Mapping[str, Any]):
+    """One run's cells by column, in the table's order; ``None`` is unknown.
+
+    Each is computed when it is first read: who compares thousands of runs reads a few columns.
+    """
+
+    def __init__(self, run: RecordedRun) -> None:
+        self._cells = Cells(run)
+
+    def __getitem__(self, column: str) -> Any:
+        if column not in load_columns():
+            raise KeyError(column)
+        return _plain(self._cells[column])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(load_columns())
+
+    def __len__(self) -> int:
+        return len(load_columns())
 
 
 class Cells(dict[str, Any]):

@@ -36,7 +36,7 @@ from wbcbench.energy.source import (
     source_power_w,
 )
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.table.rows import build_row, duration_s, mean_power_w
+from wbcbench.table.rows import Row, duration_s, mean_power_w
 from wbcbench.train.variants import Variant
 
 ABSENT = "absent"
@@ -55,7 +55,6 @@ COMPARABLE = (
 TABLE_BATCH = 64
 """Batch size of the inference columns whose names state none."""
 
-Row = dict[str, Any]
 """Cells by column; ``None`` is unknown."""
 
 
@@ -97,7 +96,7 @@ class Run:
     @cached_property
     def row(self) -> Row:
         """Its row of the results table, in the table's order."""
-        return build_row(self)
+        return Row(self)
 
     def number(self, column: str) -> float | None:
         """A cell that holds a number."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -216,7 +216,7 @@ def check_machines(bundle: Bundle) -> Outcome:
     )
 
 
-def _find_differing(rows: Sequence[dict[str, Cell]], columns: Sequence[str]) -> Iterator[str]:
+def _find_differing(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str]) -> Iterator[str]:
     for name in columns:
         counts = Counter(str(row.get(name)) for row in rows)
         if len(counts) > 1:

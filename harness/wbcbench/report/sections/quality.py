@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.text import count_of, human_power
@@ -158,7 +158,7 @@ def _build_part_chip(study: ReportStudy, part: str, name: str) -> Chip:
     return Chip(name, words, len(states) > 1 or not is_clean)
 
 
-def _format_status(row: dict[str, object], part: str) -> str:
+def _format_status(row: Mapping[str, object], part: str) -> str:
     method = str(row[f"{part}_energy_method"])
     status = row.get(f"{part}_energy_status") or ("absent" if method == "none" else "measured")
     if status == "absent":
