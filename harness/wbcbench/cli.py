@@ -7,6 +7,7 @@ nothing, not even Typer.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -67,6 +68,7 @@ _COMPLETING = "_WBCBENCH_COMPLETE"
 def main() -> None:
     """Entry point of the console script."""
     guard_streams()
+    _end_in_order()
     set_settings_aside(os.environ, sys.path)
     code = _carry_out(sys.argv[1:])
     if problem := output_problem():
@@ -75,6 +77,17 @@ def main() -> None:
         code = code or lost_code
     if code:
         sys.exit(code)
+
+
+def _end_in_order() -> None:
+    """Let who is asked to end take back what is half done, as after Ctrl-C; runs have their own."""
+
+    def leave(number: int, _: object) -> None:
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, leave)
 
 
 def _carry_out(words: list[str]) -> int | str | None:

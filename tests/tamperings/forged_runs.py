@@ -221,11 +221,21 @@ def closed_early(study: Forgery, rng: random.Random) -> None:
 
 @forged("validation widened over training steps")
 def widened_validation(study: Forgery, rng: random.Random) -> None:
-    for run in study.runs(variant=study.variant(rng)):
+    widen_validation(study, study.variant(rng), 1.5)
+
+
+@forged("validation widened over training steps, by less than a second")
+def hardly_widened_validation(study: Forgery, rng: random.Random) -> None:
+    widen_validation(study, study.variant(rng), 0.9)
+
+
+def widen_validation(study: Forgery, variant: str, by_s: float) -> None:
+    """Let each epoch of a variant end earlier, and its validation begin so."""
+    for run in study.runs(variant=variant):
         for epoch in study.record(run)["epochs"]:
-            move_edges(study, run, f"epoch-{epoch['index']}", end_s=-1.5)
-            move_edges(study, run, f"validate-{epoch['index']}", start_s=-1.5)
-        study.edit_each(run, "epoch", lambda epoch: epoch.update(end_s=epoch["end_s"] - 1.5))
+            move_edges(study, run, f"epoch-{epoch['index']}", end_s=-by_s)
+            move_edges(study, run, f"validate-{epoch['index']}", start_s=-by_s)
+        study.edit_each(run, "epoch", lambda epoch: epoch.update(end_s=epoch["end_s"] - by_s))
 
 
 @forged("one epoch made shorter")

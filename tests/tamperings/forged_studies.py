@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from tamperings.forged_results import fill
 from tamperings.forged_runs import move_calendar, scale
 from tamperings.kinds import forged
 from tamperings.made_again import Forgery, UnfitError
-from wbcbench.core.run_folder import RunDir
+from wbcbench.core.run_folder import ATTACHED_TRACE, RunDir
 from wbcbench.core.study_folder import PLAN
 from wbcbench.study.plan import Plan
 
@@ -110,13 +112,33 @@ def no_pilot(study: Forgery, rng: random.Random) -> None:
     rmtree(pilots)
 
 
-@forged("two variants exchanged, in all their runs")
-def exchanged_variants(study: Forgery, rng: random.Random) -> None:
+@forged("two variants exchanged in one block")
+def exchanged_runs(study: Forgery, rng: random.Random) -> None:
     block = rng.choice([run.read_spec().block for run in study.runs()])
     if len(inside := study.runs(block=block)) < 2:
         raise UnfitError("no two runs")
     one, other = rng.sample(inside, 2)
     exchange(study, one, other, "variant", "order_in_block", "order_global")
+
+
+@forged("two variants exchanged in every block, but for what each network says of itself")
+def exchanged_variants(study: Forgery, rng: random.Random) -> None:
+    first, second = sorted({run.read_spec().variant for run in study.runs()})[:2]
+    for run in study.runs(variant=first):
+        spec = run.read_spec()
+        others = study.runs(variant=second, block=spec.block)
+        if len(others) != 1:
+            continue
+        own, its = (find_messages(each, "model") for each in (run, others[0]))
+        study.edit_each(run, "model", lambda model, its=its: model.update(its[0]))
+        study.edit_each(others[0], "model", lambda model, own=own: model.update(own[0]))
+        exchange(study, run, others[0], "variant", "order_in_block", "order_global")
+
+
+def find_messages(run: RunDir, kind: str) -> list[dict[str, Any]]:
+    """What the trainer said of one kind."""
+    messages = map(json.loads, run.marks_path.read_text().splitlines())
+    return [message[kind] for message in messages if kind in message]
 
 
 def exchange(study: Forgery, one: RunDir, other: RunDir, *names: str) -> None:
@@ -256,6 +278,28 @@ def lower_target(study: Forgery, rng: random.Random) -> None:
 @forged("country changed")
 def other_country(study: Forgery, rng: random.Random) -> None:
     study.respec_all(lambda spec: True, country="SWE")
+
+
+@forged("country changed, as CodeCarbon says it")
+def other_country_whole(study: Forgery, rng: random.Random) -> None:
+    for run in study.runs(done=False):
+        study.edit_began(run, lambda began: began["meters"]["codecarbon"].update(country="SWE"))
+    study.respec_all(lambda spec: True, country="SWE")
+
+
+@forged("wall meter's log taken away from every run")
+def no_wall_meter(study: Forgery, rng: random.Random) -> None:
+    attached = [run for run in study.all_runs() if run.has_attachment]
+    if not attached:
+        raise UnfitError("no wall meter")
+    for run in attached:
+        run.attachment_path.unlink()
+        (run.path / ATTACHED_TRACE).unlink()
+
+
+@forged("dropout of the dense layer changed")
+def other_dropout(study: Forgery, rng: random.Random) -> None:
+    study.respec_all(lambda spec: True, dropout_dense=0.25)
 
 
 @forged("split of validation renamed")

@@ -24,6 +24,13 @@ _BY = {
         "joules of a variant scaled, in all its traces": (
             "where a variant is alone in a part of the study, nothing says what its idle power was"
         ),
+        "two variants exchanged in every block, but for what each network says of itself": (
+            "traces and predictions do not name their network"
+        ),
+        "validation widened over training steps, by less than a second": (
+            "a validation may take longer in one run than in another"
+        ),
+        "dropout of the dense layer changed": "only the trainer used it",
         "runs of a variant made more alike": "each differs as runs do",
         "trace smoothed": "some sensors are as smooth",
         "traces of two runs of a block exchanged": (
@@ -62,6 +69,8 @@ _BY = {
         ),
     },
     _SIGNATURE: {
+        "country changed, as CodeCarbon says it": "it is what the user said",
+        "wall meter's log taken away from every run": "it was attached after the runs",
         "wall meter's log shifted": "a meter whose clock is wrong is an honest one",
         "order of two blocks exchanged": "a queue may start blocks in another order (V04 warns)",
         "the board's log removed": "a full disk may have taken it (V02 warns)",

@@ -75,8 +75,8 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
             unpack(source, Path(folder), bounds)
         except OSError as error:
             raise UsageError(
-                f"{source} cannot be unpacked: {error.strerror}. Free space in {folder}, or set "
-                "TMPDIR to a larger disk."
+                f"{source} cannot be unpacked: {error.strerror}. Free space on the disk of "
+                "temporary files, or set TMPDIR to a folder on a larger one."
             ) from error
         yield _find_bag(source, Path(folder), bounds)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +33,7 @@ from wbcbench.core.record import attachment_to_json, to_json, with_attachment
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
-from wbcbench.core.text import count_of
+from wbcbench.core.text import count_of, shell_word
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.energy.account import remake_attachment, remake_record
 from wbcbench.report.publish import ALL_FORMATS
@@ -287,8 +286,6 @@ def explain_write_error(parent: Path, error: OSError) -> UsageError:
     """The error of a bundle that cannot be written, with the way out."""
     is_full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     reason = "the disk is full" if is_full else (error.strerror or str(error))
-    if is_full and parent.exists():
-        reason += f" ({mb_from_bytes(shutil.disk_usage(parent).free):.0f} MB are free)"
     return UsageError(
         f"The bundle cannot be written to {parent.resolve()}: {reason}. No partial bundle is left "
         "there. Free space, change permissions, or choose another path with --out."
@@ -323,7 +320,7 @@ def format_lines(written: Written) -> Iterator[str]:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
         yield "Note: only tested images are listed by digest; --data FOLDER lists all of them."
-    yield f"Anybody can check it: wbcbench verify {written.path}"
+    yield f"Anybody can check it: wbcbench verify {shell_word(written.path)}"
 
 
 def build_document(written: Written) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import typer
 from wbcbench.commands import options
 from wbcbench.core.extras import require_training
 from wbcbench.core.study_folder import PLAN
+from wbcbench.core.text import shell_word
 
 if TYPE_CHECKING:
     from wbcbench.study.plan import Plan
@@ -60,12 +61,12 @@ def plan(
         typer.echo(describe_plan(study, power, costs))
     options.confirm(costs, limit_j, yes=yes)
     if out is None:
-        print_progress(f"Nothing was written. Start: wbcbench sweep {file}")
+        print_progress(f"Nothing was written. Start: wbcbench sweep {shell_word(file)}")
         return
     # The plan of a study keeps its date.
     stored_utc = read_stored_utc(out, study) if out.name == PLAN else None
     options.write_output(out, to_json(study, stored_utc))
-    print_progress(f"{out} written. Start: wbcbench sweep {out}")
+    print_progress(f"{out} written. Start: wbcbench sweep {shell_word(out)}")
     print_progress(
         f"Post its digest before the first run, for `wbcbench verify --plan-digest`: {study.sha256}"
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.text import count_of
+from wbcbench.core.text import count_of, shell_word
 
 Sign = Annotated[
     Path | None,
@@ -32,5 +32,6 @@ def seal(bundle: options.Bundle, sign: Sign = None, as_json: options.AsJson = Fa
     if sealed.voided:
         lines.append("Its signature was void and is removed. Sign again with --sign KEY.")
     elif sealed.is_signed:
-        lines.append(f"Signed. Check: wbcbench verify {sealed.path} --allowed-signers FILE")
+        place = shell_word(sealed.path)
+        lines.append(f"Signed. Check: wbcbench verify {place} --allowed-signers FILE")
     options.print_result(document, "\n".join(lines), "seal", as_json=as_json)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
 from wbcbench.core.text import decode_word
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def submit(
     document = build_document(written) | {"verify": inspect.as_document(found) if found else None}
     options.print_result(document, "\n".join(lines), "submit", as_json=as_json)
     if found and not found.verified:
-        raise VerificationError(
+        is_wrong = found.result is inspect.Result.NOT_VERIFIED
+        raise (VerificationError if is_wrong else PartlyVerifiedError)(
             f"{written.path} is written, and is {found.result}: see the checks above. "
             "Mend the study and submit it again with --force."
         )

@@ -14,7 +14,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.run_state import Liveness, RunState, liveness
 from wbcbench.core.spec import MEASURED
-from wbcbench.core.text import printable
+from wbcbench.core.text import printable, shell_word
 
 
 class RunStage(StrEnum):
@@ -64,11 +64,11 @@ def condition(run: RunDir) -> Condition:
 
 def condition_unlocked(run: RunDir) -> Condition:
     """The same for a caller who holds the folder's lock, or knows that it is free."""
-    force = f"wbcbench finalise {run.path} --force"
+    force = f"wbcbench finalise {shell_word(run.path)} --force"
     way_out = f"When you know that no process carries it out any more: {force}"
     is_program = run.path.parent.name == MEASURED
     writer = "`wbcbench list`" if is_program else "The next `wbcbench run` of this study"
-    next_command = f"{writer} writes its record, or: wbcbench finalise {run.path}"
+    next_command = f"{writer} writes its record, or: wbcbench finalise {shell_word(run.path)}"
     try:
         state = run.read_state()
     except UsageError:

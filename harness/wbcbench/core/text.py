@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -120,6 +121,11 @@ def format_with_errors(
 def human_count(count: int | None) -> str:
     """``12,444``."""
     return UNKNOWN if count is None else f"{count:,}"
+
+
+def shell_word(value: object) -> str:
+    """A path or name as a shell takes it for one word, in a command that is to be typed."""
+    return shlex.quote(str(value))
 
 
 def count_of(count: int, thing: str) -> str:

@@ -27,6 +27,7 @@ CITATION = "citation"
 
 _LONGEST_WORD = 18  # typst breaks lines between words and at hyphens alone
 _LONGEST_TEXT = 3000
+_MOST_ROWS = 120  # of a table: nobody reads a thousand on paper, and to set them takes 0.4 GB
 _BREAK = "\u200b"  # a place where a line may break, of no width
 _FIT = 40  # a text column no longer than this is as wide as its text
 _LINE = 135  # letters of a table on an upright page
@@ -142,10 +143,13 @@ def _build_claim(claim: Statement, labels: Mapping[tuple[str, str], str]) -> dic
 
 
 def _build_table(data: DataTable, label: str) -> dict[str, Any]:
+    caption, count = data.caption, len(data.rows)
+    if count > _MOST_ROWS:
+        caption += f" The first {_MOST_ROWS} of {count:,} rows; the page has all of them."
     return {
-        "caption": _format_text(data.caption),
+        "caption": _format_text(caption),
         "headings": list(map(_format_text, data.headings)),
-        "rows": [list(map(_format_text, row)) for row in data.rows],
+        "rows": [list(map(_format_text, row)) for row in data.rows[:_MOST_ROWS]],
         "words": sorted(data.words),
         # Shares of what is left of the line; 0: as wide as the longest cell.
         "widths": [0 if n <= _FIT else 1 + (n > 2 * _FIT) for n in _measure_columns(data)],

@@ -20,6 +20,7 @@ from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import Local, study_runs
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.core.study_folder import PLAN, SWEEP_LOCK
+from wbcbench.core.text import shell_word
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
 from wbcbench.run.launchers import Launcher
@@ -117,9 +118,10 @@ class Sweep:
             if before is not None:
                 self._say(f"the plan has changed; the one before is plan-{before[:12]}.json")
                 if any(attempt.spec.block for attempt in self._progress):
+                    last = shell_word(self._dir / f"plan-{before[:12]}.json")
                     self._say(
                         "runs belong to the plan before, so a comparison will test nothing; to go "
-                        f"on as planned: wbcbench sweep {self._dir / f'plan-{before[:12]}.json'}"
+                        f"on as planned: wbcbench sweep {last}"
                     )
             reached = self._run_blocks(interim)
             table.write_table(self._dir)
@@ -349,8 +351,8 @@ def _describe_difference(attempt: Attempt, specs: Sequence[RunSpec], study_dir: 
         for spec in specs
     ]
     least = min(differences, key=len)
+    place = shell_word(study_dir / PLAN)
     return (
-        f"{attempt.run.run_id} in {study_dir} is not in this plan "
-        f"({', '.join(least)}). "
-        f"Continue it with `wbcbench sweep {study_dir / PLAN}`, or add --set study=NAME."
+        f"{attempt.run.run_id} in {study_dir} is not in this plan ({', '.join(least)}). "
+        f"Continue it with `wbcbench sweep {place}`, or add --set study=NAME."
     )

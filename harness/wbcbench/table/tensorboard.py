@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.text import shell_word
 from wbcbench.core.window import unix_s
 from wbcbench.energy.source import primary_source, timeline
 from wbcbench.table.columns import Cell
@@ -85,9 +86,10 @@ def require_logs(study_dir: Path, runs: Sequence[RunDir]) -> int:
     """
     count = sum(any(run.tensorboard_dir.glob("events.out.tfevents.*")) for run in runs)
     if not count:
+        place = shell_word(study_dir.parent)
         raise UsageError(
             f"No run in {study_dir} has TensorBoard logs. Make them from records and traces: "
-            f"wbcbench tensorboard {study_dir.name} --rebuild --results {study_dir.parent}"
+            f"wbcbench tensorboard {study_dir.name} --rebuild --results {place}"
         )
     return count
 

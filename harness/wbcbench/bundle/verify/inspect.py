@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -167,17 +168,23 @@ def as_text(inspection: Inspection) -> str:
 
 
 def format_faults(inspection: Inspection) -> list[str]:
-    """A line for each check that failed or was left out, and the sum of all."""
-    faults = _format_checks(inspection, [Status.ERROR, Status.NOT_CHECKED])
+    """A line for each check that did not hold without more ado, and the sum of all."""
+    faults = _format_checks(inspection, [s for s in Status if s is not Status.OK])
     return [*faults, f"Checked: {_format_sum(inspection)}"]
 
 
 def _format_checks(inspection: Inspection, chosen: Sequence[Status]) -> Iterator[str]:
-    """A line for each check that ended in one of these ways."""
-    for name, status in inspection.statuses.items():
-        if status in chosen:
-            detail = printable(" ".join(inspection.outcomes[name].detail.split()))
-            yield f"{_SIGN[status]} {name} {get_title(name)}: {detail}"
+    """A line for each check that ended so; one for those left out together."""
+    statuses = inspection.statuses
+    kept = [name for name, status in statuses.items() if status in chosen]
+    for (status, text), group in groupby(
+        kept, key=lambda name: (statuses[name], inspection.outcomes[name].detail)
+    ):
+        names, detail = list(group), printable(" ".join(text.split()))
+        if status is Status.NOT_CHECKED and len(names) > 1:
+            yield f"{_SIGN[status]} {names[0]} to {names[-1]}: {detail}"
+            continue
+        yield from (f"{_SIGN[status]} {name} {get_title(name)}: {detail}" for name in names)
 
 
 def _format_sum(inspection: Inspection) -> str:

@@ -39,7 +39,8 @@ _SPOKEN = frozenset(
 ANSWER = re.compile(r"\[author(?:: [^\]]*)?\]")
 """What stands in a document where only its author knows the answer."""
 _LONGEST_ANSWER = 2000
-_MARKUP = frozenset("<>`")  # which could hide what stands around an answer
+# What could hide or dress up what stands around an answer: markup, a picture, a link with a name.
+_MARKUP = re.compile(r"[<>`]|\][(\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +145,12 @@ def find_answers(stated: str, expected: str, places: int) -> Difference | list[s
     for part in parts:
         end = len(stated) - len(part) if part is parts[-1] else stated.find(part, at)
         answer = stated[at : max(end, at)]
-        is_line = all(map(_is_printed, answer)) and not _MARKUP.intersection(answer)
+        is_line = all(map(_is_printed, answer)) and not _MARKUP.search(answer)
         is_answer = at < end <= at + _LONGEST_ANSWER and is_line
         if not is_answer or not stated.startswith(part, end):
             return Difference(
-                f"{_shorten(stated[at:])} is neither its text nor an answer: one line without < > `"
+                f"{_shorten(stated[at:])} is neither its text nor an answer: one line without "
+                "< > ` or links"
             )
         if not ANSWER.fullmatch(answer):
             answers.append(answer)

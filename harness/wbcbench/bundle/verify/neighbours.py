@@ -272,5 +272,5 @@ def _compare_idle(
             continue
         chance = claim_p(np.copysign(1.0, mean) * np.array(shares), 0.0, None)  # by Student's t
         if chance is not None and chance < _RARE:
-            words = f"{name} draws {pct_from_share(mean):+.1f} % idle before {variant} is trained."
-            yield words, chance < _NEVER
+            more = f"{pct_from_share(math.expm1(mean)):+.1f} %"
+            yield f"{name} draws {more} idle before {variant} is trained.", chance < _NEVER

@@ -59,9 +59,10 @@ def check_statements(bundle: Bundle) -> Outcome:
         else:
             errors.append(f"{name}: {found.text}.")
     good = f"Contrasts, documents and {len(submission.claims)} sentences follow from the runs"
+    own = f"{count_of(len(answers), 'answer')} of the author's own, which nothing checks"
     if answers:
-        good += f"; {count_of(len(answers), 'answer')} of the author's own, which nothing checks"
-    return report_outcome(f"{good}.", errors)
+        good += f"; {own}"
+    return replace(report_outcome(f"{good}.", errors), remark=own if answers else "")
 
 
 def _restate(bundle: Bundle) -> Submission:
