@@ -545,7 +545,8 @@ def _attach(
     """Attach a log of 500 W at rest and 1,200 W under load."""
     step_s, shift_s = meter.step_s, PLANNED_UTC.timestamp() - PLANNED_S - meter.offset_s
     times = np.arange(start_s - 30.0, start_s + meter.until * (end_s - start_s), step_s)
-    load = Load(500.0, 1200.0, windows[3].start_s, end_s - 3.0, times[0])
+    begin_s = windows[3].start_s
+    load = Load(500.0, 1200.0, begin_s, max(begin_s, end_s - 3.0), times[0])
     values = load.energy_j(times) / 3600 if meter.energy else load.power_w(times)
     name = "energy_wh" if meter.energy else "power_w"
     lines = [

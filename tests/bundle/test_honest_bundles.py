@@ -114,7 +114,9 @@ def designs(
     per_block = len(variants) * (2 if factors else 1)
     blocks = draw(st.integers(1, max(1, 6 // per_block)))
     first, second = draw(machines), draw(machines)
-    kinds = draw(st.dictionaries(st.integers(1, blocks * per_block), ends, max_size=min(3, blocks)))
+    count = draw(st.sampled_from([0, 1, min(3, blocks)]))
+    places = st.integers(1, blocks * per_block)
+    kinds = draw(st.dictionaries(places, ends, min_size=min(count, 1), max_size=count))
     walls = draw(st.dictionaries(st.integers(1, blocks * per_block), wall_meters, max_size=3))
     everywhere = draw(st.one_of(st.none(), wall_meters))
     elsewhere = ELSEWHERE | {"host_id": "abr0ad2" if facts else "0ther1"}
@@ -277,6 +279,23 @@ def test_a_plan_that_replaced_another_is_verified_with_the_runs_of_both(tmp_path
     assert "The plan was replaced 1 time(s)" in verify(bag).outcomes["V04"].detail
 
 
+def test_a_study_with_a_rule_a_claim_and_runs_of_every_end_is_verified(tmp_path):
+    ends = dict(enumerate(("interrupted", "unwatched", "never-began", "early", "failed"), start=3))
+    less = PlannedClaim("energy_gpu_train_j", TWO, direction="lower", margin=1.0)
+    design = StudyDesign(
+        blocks=6,
+        variants=TWO,
+        epochs=1,
+        until=Until(TWO[1], width=50.0, max_blocks=8),
+        claims={"less": less},
+        retried=True,
+        ends=lambda spec: ends.get(spec.order_global, "done"),
+    )
+    written = verify_study(bundle_study(tmp_path / "results", design), tmp_path)
+    runs = written.submission.n_runs
+    assert (runs.failed, runs.interrupted) == (2, 3)
+
+
 def test_two_runs_at_once_on_two_boards_and_one_whose_record_came_later_are_verified(tmp_path):
     def machine(spec: RunSpec) -> Machine:
         return Machine(boards=(SECOND,) if spec.order_in_block == 1 else (Board(),))
@@ -378,7 +397,7 @@ def test_every_example_that_is_kept_is_verified(study, tmp_path):
 
 @given(cases())
 @settings(
-    max_examples=4,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],  # a study that fails is told at once; to make it smaller takes hours

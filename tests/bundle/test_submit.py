@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import re
 import resource
+import signal
 import subprocess
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import bagit
 import pyarrow.parquet as pq
@@ -22,6 +25,7 @@ from typer.testing import CliRunner
 from builders.bundle import HOME, HOST, SERIAL, StudyDesign, bundle_study
 from builders.machine import GPU, SYNTHETIC_CHANNELS
 from builders.run import make_record, make_spec, save
+from program import start
 from wbcbench import table
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.describe import submission_schema
@@ -32,7 +36,7 @@ from wbcbench.bundle.write import Order, Written, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import format_contrasts_csv
-from wbcbench.core.errors import UsageError, VerificationError
+from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.study_folder import PLAN
@@ -570,25 +574,44 @@ def test_an_odd_author_or_licence_is_refused(study, words):
 
 
 @pytest.mark.parametrize(
-    ("outcome", "words"),
+    ("outcome", "words", "exit_code"),
     [
-        (report_outcome("", ["It says 2, and there is 1."]), "NOT VERIFIED"),
-        (report_not_checked("Nothing draws here."), "VERIFIED IN PART"),
+        (report_outcome("", ["It says 2, and there is 1."]), "NOT VERIFIED", 6),
+        (report_not_checked("Nothing draws here."), "VERIFIED IN PART", 8),
     ],
 )
 def test_a_bundle_that_is_not_verified_is_told_of_and_stays(
-    study, tmp_path, monkeypatch, capsys, outcome, words
+    study, tmp_path, monkeypatch, capsys, outcome, words, exit_code
 ):
     found = Inspection({"V01": report_outcome("All is well."), "V02": outcome})
     monkeypatch.setattr("wbcbench.bundle.verify.budget.verify_within_budget", lambda _, **__: found)
     bag = tmp_path / "bag"
-    with pytest.raises(VerificationError) as caught:
+    with pytest.raises(WbcbenchError) as caught:
         submit_command("study", study.parent, ["Ada"], "MIT", out=bag)
-    assert caught.value.exit_code == 6
+    assert caught.value.exit_code == exit_code
     *_, fault, summary = capsys.readouterr().out.splitlines()
     assert outcome.detail in fault
     assert re.fullmatch(rf"Checked: 0 warnings, \d errors?: {words}", summary)
     assert bag.is_dir()
+
+
+@pytest.mark.parametrize("words", [("submit", "study"), ("seal",)], ids=["submit", "seal"])
+def test_who_is_asked_to_end_takes_back_what_is_half_done(study, written, tmp_path, words):
+    if words == ("seal",):
+        options = (str(copytree(written.path, tmp_path / "bag")),)
+    else:
+        options = ("--results", str(study.parent), "--author", "Ada", "--licence", "MIT")
+        options = (*options, "--out", str(tmp_path / "a bag"))
+    before = sorted(tmp_path.iterdir())
+    process = start(*words, *options)
+    while sorted(tmp_path.iterdir()) == before:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.005)
+    process.terminate()
+    _, complained = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert complained == ""
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_what_was_taken_out_is_said(study, tmp_path):

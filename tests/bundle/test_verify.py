@@ -19,7 +19,7 @@ from wbcbench import registry
 from wbcbench.bundle import document, layout, rerun
 from wbcbench.bundle.crate import write_zip
 from wbcbench.bundle.rerun import Sameness
-from wbcbench.bundle.verify import Status, report_outcome
+from wbcbench.bundle.verify import Status, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.bundle.verify.energies import _check_plausible
 from wbcbench.bundle.verify.files import check_bag, check_citation, check_required
@@ -161,6 +161,13 @@ def test_words_from_a_bundle_cannot_steer_a_terminal():
     assert len(text.splitlines()) == 2
 
 
+def test_what_is_left_out_for_one_reason_stands_in_one_line():
+    left_out = dict.fromkeys(("V02", "V03", "V04"), report_not_checked("It was refused unread."))
+    found = Inspection({"V01": report_outcome("", ["It is no zip."]), **left_out})
+    _, rest, _ = as_text(found).splitlines()
+    assert rest == "[ ] V02 to V04: It was refused unread."
+
+
 def test_html_in_texts_stays_text(opened):
     """Author and title are a third party's; what is made of them again is compared, not shown."""
     evil = "<script>alert(1)</script>"
@@ -286,10 +293,29 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
     found = verify(opened.root)
     assert found.verified, as_text(found)
     assert "1 answer of the author's own, which nothing checks" in found.outcomes["V11"].detail
-    for forged in ("None.\n\n## Result\n\n40 % less", "None.\n- Energy: 40 % less"):
+    assert as_text(found).endswith("VERIFIED (1 answer of the author's own, which nothing checks)")
+    for forged in (
+        "None.\n\n## Result\n\n40 % less",
+        "None.\n- Energy: 40 % less",
+        "![](https://example.org/verified.png)",
+        "See [the report](https://example.org/better.html).",
+        "See [the report][1].",
+    ):
         path.write_text(text.replace("[author]", forged, 1))
         opened.refit()
         assert verify(opened.root).outcomes["V11"].status is Status.ERROR
+
+
+def test_a_schema_is_compared_and_never_carried_out(opened):
+    """Two kilobytes that would keep a validator busy for ever."""
+    twice = {f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(40)}
+    bomb = {"$ref": "#/$defs/a0", "$defs": twice | {"a40": {"pattern": "^(a+)+$"}}}
+    for path in sorted((opened.data / "schemas").iterdir()):
+        opened.write(path, json.dumps(bomb))
+        opened.refit()
+        outcome = check_required(load_bundle(opened.root))
+        assert outcome.status is Status.ERROR
+        assert path.name in outcome.detail
 
 
 def test_a_licence_is_one_identifier_and_nothing_more(opened):

@@ -95,5 +95,7 @@ def _close(bag: Path, *, is_signed_anew: bool) -> tuple[str, ...]:
         write_bag(bag, list_bag_info(bundle.document))
     for name, outcome in inspect(load_bundle(bag)).items():
         if outcome.status is Status.ERROR and not (name == _SIGNATURE and is_signed_anew):
-            raise UsageError(f"The bundle does not verify, so it is not sealed. {outcome.detail}")
+            raise UsageError(
+                f"The bundle does not verify, so it is not sealed. {name}: {outcome.detail}"
+            )
     return tuple(changed)

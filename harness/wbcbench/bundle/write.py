@@ -187,10 +187,10 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
 
 
 def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
-    """Put a whole bundle into its place; what was there goes with the temporary folder."""
-    if target.exists():
+    """Put a whole bundle into its place: a zip in one step; a folder goes aside first, and away."""
+    if target.is_dir() or (new.is_dir() and target.exists()):
         target.rename(temporary / "before")
-    new.rename(target)
+    new.replace(target)
 
 
 def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
