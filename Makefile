@@ -46,7 +46,7 @@ bench: setup     ## Speed and error, as ratios measured side by side
 bench-stats: setup   ## Simulated studies of known truth through `compare`, a quarter of an hour
 	$(BIN)/python tests/benchmarks/bench_stats.py --write
 
-bench-verify: setup  ## Tamper with bundles; submit and verify honest studies; half an hour
+bench-verify: setup  ## Tamper with bundles; submit and verify honest studies; 45 quiet minutes
 	$(BIN)/python tests/benchmarks/bench_verify.py --write
 	$(BIN)/python tests/benchmarks/honest_bundles.py --write
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Interval, standard_error, t_quantile
@@ -15,11 +16,13 @@ from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Interval, standard_err
 EXACT_UP_TO = 16
 SIGN_RESAMPLES = 2**EXACT_UP_TO
 PERMUTATION_SEED = 20_260_302
+_AT_ONCE = 2**12
 # Sums of the same numbers in another order differ by rounding; equal ones must count as equal.
 _ROUNDING = 1e-12
 
 ALPHA = 0.05
 
+Signs = NDArray[np.int8]
 Weights = tuple[float, ...]
 
 FIRST: Weights = (-0.5, -0.5, 0.5, 0.5)
@@ -52,7 +55,8 @@ def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     n = differences.shape[-1]
     is_exact = 2**n <= resamples
     signs = _generate_signs(n) if is_exact else _draw_signs(n, resamples)
-    sums = differences @ signs.T
+    parts = (signs[i : i + _AT_ONCE] for i in range(0, len(signs), _AT_ONCE))
+    sums = np.concatenate([differences @ part.T.astype(np.float64) for part in parts], axis=-1)
     observed = differences.sum(axis=-1, keepdims=True)
     rounding = _ROUNDING * np.abs(differences).sum(axis=-1, keepdims=True)
     above = (sums >= observed - rounding).sum(axis=-1)
@@ -72,16 +76,20 @@ def find_least_blocks(level: float) -> int | None:
     return next((n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level), None)
 
 
+# A byte a sign, and few at once as numbers: of a thousand runs all would take 0.2 GB.
 @cache
-def _generate_signs(n: int) -> Floats:
+def _generate_signs(n: int) -> Signs:
     """Every pattern, ``[2ⁿ, n]``: the binary digits of 0 … 2ⁿ − 1."""
     bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
-    return np.asarray(1.0 - 2.0 * bits, dtype=np.float64)
+    return (1 - 2 * bits).astype(np.int8)
 
 
 @cache
-def _draw_signs(n: int, patterns: int) -> Floats:
-    return np.random.default_rng(PERMUTATION_SEED).choice((-1.0, 1.0), (patterns, n))
+def _draw_signs(n: int, patterns: int) -> Signs:
+    rng, signs = np.random.default_rng(PERMUTATION_SEED), np.empty((patterns, n), dtype=np.int8)
+    for i in range(0, patterns, _AT_ONCE):
+        signs[i : i + _AT_ONCE] = rng.choice((-1, 1), signs[i : i + _AT_ONCE].shape)
+    return signs
 
 
 # ``statsmodels.stats.multitest.multipletests`` gives the same, as a test checks; importing it takes
