@@ -303,7 +303,7 @@ def make_runs() -> list[Run]:
             epochs = make_epochs((0.8,) * EPOCHS)
             record: RunRecord = make_record(spec=spec, epochs=epochs, test=make_scores())
             run = Run(record, None, "study")
-            run.row["gpu_name"] = "Tesla K80"
+            run.row = {**run.row, "gpu_name": "Tesla K80"}
             runs.append(run)
     return runs
 

@@ -223,7 +223,7 @@ def runs_with(variants: Sequence[str], **columns: Sequence[Sequence[float]]) -> 
     runs = []
     for seed, place in np.ndindex(seeds, len(variants)):
         run = copy(_bare_run(variants[place], seed + 1))
-        run.row = run.row | {name: float(cells[seed][place]) for name, cells in columns.items()}
+        run.row = {**run.row, **{name: float(c[seed][place]) for name, c in columns.items()}}
         runs.append(run)
     return runs
 

@@ -57,7 +57,7 @@ class Allowance:
     """
 
     cpu_s: float = 60.0
-    cpu_run_s: float = 0.05
+    cpu_run_s: float = 0.2
     memory_bytes: int = 500_000_000
     memory_run_bytes: int = 50_000
     cpu_mb_s: float = 8.0
