@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
-from pydantic_core import from_json
+from pydantic_core import SchemaValidator, core_schema
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ _LIMITS: Mapping[Any, Limits] = dict.fromkeys((
     "gain_j", "baseline_j", "temperature_start_c", "temperature_mean_c", "temperature_max_c",
     "provenance", "meters",
 ), _ANY)  # fmt: skip
+_OUT_OF_LIMITS = ("greater_than_equal", "less_than_equal", "finite_number")
 
 
 def read_document(kind: type[T], data: bytes) -> T:
@@ -43,9 +44,7 @@ def read_document(kind: type[T], data: bytes) -> T:
         ValueError: It is none; the message names the field.
     """
     try:
-        if problem := _find_impossible(from_json(data), _COUNT):
-            raise ValueError(problem)
-        document: T = _adapter(kind).validate_json(data, strict=True)
+        document: T = _build_validator(kind).validate_json(data, strict=True)
     except ValidationError as error:
         raise ValueError(first_problem(error)) from error
     return document
@@ -54,21 +53,48 @@ def read_document(kind: type[T], data: bytes) -> T:
 def first_problem(error: ValidationError) -> str:
     """Where a document differs from what it must be, and how; the first of several."""
     problem = error.errors()[0]
+    message = problem["msg"]
+    if problem["type"] in _OUT_OF_LIMITS:
+        message = _describe_impossible(problem["input"])
     place = ".".join(map(str, problem["loc"]))
-    return f"{place}: {problem['msg']}" if place else problem["msg"]
+    return f"{place}: {message}" if place else message
 
 
-def _find_impossible(value: Any, limits: Limits) -> str:
-    """The first number outside its limits, after its place; empty if there is none."""
+@cache
+def _build_validator(kind: type[Any]) -> SchemaValidator:
+    return SchemaValidator(_limit_numbers(TypeAdapter(kind).core_schema, _COUNT))
+
+
+def _limit_numbers(schema: Any, limits: Limits) -> Any:
+    """A schema of pydantic in which each number has the limits of the fields it lies below."""
+    match schema:
+        case {"type": "float", **rest}:
+            low, high = limits
+            return {**rest, "type": "float", "ge": low, "le": high, "allow_inf_nan": False}
+        case {"type": "int", **rest}:
+            return {**rest, "type": "int", "ge": math.ceil(limits[0]), "le": int(limits[1])}
+        case {"type": "any"}:  # a JsonValue
+            return core_schema.no_info_after_validator_function(_require_numbers, schema)
+        case {"type": "dataclass-field", "name": name}:
+            limits = _LIMITS.get(name, limits)
+    if isinstance(schema, dict):
+        return {key: _limit_numbers(part, limits) for key, part in schema.items()}
+    return [_limit_numbers(part, limits) for part in schema] if type(schema) is list else schema
+
+
+def _require_numbers(value: Any) -> Any:
+    """Any JSON; raises ``ValueError`` for a number in it that no float can hold."""
     if isinstance(value, dict | list):
-        for name, item in value.items() if isinstance(value, dict) else enumerate(value):
-            inner = limits if limits is _ANY else _LIMITS.get(name, limits)
-            if item.__class__ is not str and (found := _find_impossible(item, inner)):
-                return f"{name}{found}" if found[0] == ":" else f"{name}.{found}"
-    elif type(value) in (int, float) and not limits[0] <= value <= limits[1]:
-        is_long = isinstance(value, int) and abs(value) > _LARGEST
-        return f": {'a number too large' if is_long else value} is not possible there"
-    return ""
+        for item in value.values() if isinstance(value, dict) else value:
+            _require_numbers(item)
+    elif type(value) in (int, float) and not _ANY[0] <= value <= _ANY[1]:
+        raise ValueError(_describe_impossible(value))
+    return value
+
+
+def _describe_impossible(value: Any) -> str:
+    is_long = isinstance(value, int) and abs(value) > _LARGEST
+    return f"{'a number too large' if is_long else value} is not possible there"
 
 
 def parse_json(data: bytes | str) -> Any:
@@ -103,5 +129,3 @@ def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         raise ValueError(f"the key {duplicate[:60]!r} occurs twice")
     return dict(pairs)
 
-
-_adapter: Any = cache(TypeAdapter)
