@@ -33,7 +33,6 @@ from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
-from wbcbench.study.progress import state_of
 from wbcbench.table.columns import load_columns
 from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Run
@@ -231,7 +230,7 @@ def build_submission(
 
 
 def _count_runs(study: SubmittedStudy) -> document.RunCounts:
-    states = Counter(state_of(record) for record in study.records)
+    states = Counter(Run(record).status for record in study.records)
     plan = study.plan
     return document.RunCounts(
         planned=None if plan is None else sum(run.block <= plan.blocks for run in plan.runs),
@@ -241,7 +240,7 @@ def _count_runs(study: SubmittedStudy) -> document.RunCounts:
 
 
 def _sum_energy(study: SubmittedStudy) -> document.EnergyTotals:
-    spoiled = [record for record in study.records if state_of(record) != "done"]
+    spoiled = [record for record in study.records if not Run(record).is_done]
     total, wasted, pilots = (
         sum_spent(map(spent, records)) for records in (study.records, spoiled, study.pilots)
     )

@@ -120,11 +120,11 @@ def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any])
     from wbcbench.compare.analysis import compare as compare_runs
     from wbcbench.core.study_folder import require_study
     from wbcbench.study.plan import choose_settings
-    from wbcbench.table.view import read_study
+    from wbcbench.table.summary import summarise_study
 
     folders = [require_study(results, name) for name in studies]
     settings = choose_settings(folders, changes)
-    views = [read_study(folder) for folder in folders]
+    views = [summarise_study(folder) for folder in folders]
     runs = [run for view in views for run in view.runs]
     return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
 

@@ -15,8 +15,9 @@ from wbcbench.registry import KINDS, load_part, summary
 from wbcbench.train.variants import Variant
 
 if TYPE_CHECKING:
+    from wbcbench.core.record import RunRecord
     from wbcbench.core.run_folder import RunDir
-    from wbcbench.table.view import Run
+    from wbcbench.table.summary import Summaries
 
 PARTS = "parts"
 UNFINISHED, UNREADABLE = "unfinished", "unreadable"
@@ -49,7 +50,7 @@ def list_runs(
     else:
         runs = all_runs(results)
         require_any(results, runs)
-    entries = [_describe_run(run) for run in runs]
+    entries = _describe_runs(runs)
     if as_json:
         options.print_json({"runs": entries}, "list")
         return
@@ -60,9 +61,21 @@ def list_runs(
             typer.echo(f"{entry['run_id']}: {entry['about']}")
 
 
-def _describe_run(run: RunDir) -> dict[str, Any]:
+def _describe_runs(runs: list[RunDir]) -> list[dict[str, Any]]:
+    from itertools import groupby
+
+    from wbcbench.table.summary import Summaries
+
+    entries: list[dict[str, Any]] = []
+    for study, own in groupby(runs, key=lambda run: run.path.parent):
+        with Summaries(study) as summaries:
+            entries += [_describe_run(run, summaries) for run in own]
+    return entries
+
+
+def _describe_run(run: RunDir, summaries: Summaries) -> dict[str, Any]:
     from wbcbench.core.run_condition import condition
-    from wbcbench.table.view import Run
+    from wbcbench.table.summary import SummarisedRun
 
     ended = stage = about = None
     status = UNFINISHED
@@ -71,7 +84,7 @@ def _describe_run(run: RunDir) -> dict[str, Any]:
         stage, about = unfinished.stage, unfinished.text
     else:
         try:
-            ended = Run(run.read_record())
+            ended = SummarisedRun(summaries.read(run), run, run.path.parent.name)
             status = ended.status
         except UsageError as error:  # one bad record hides no other run
             status, about = UNREADABLE, str(error)
@@ -83,16 +96,17 @@ def _describe_run(run: RunDir) -> dict[str, Any]:
         "status": status,
         "stage": stage,
         "about": about,
-        "row": dict(ended.row) if ended and not is_program else None,
-        "program": _describe_program(ended) if ended and is_program else None,
+        "row": ended.row if ended and not is_program else None,
+        "program": _describe_program(run.read_record()) if is_program else None,
     }
 
 
-def _describe_program(run: Run) -> dict[str, Any]:
+def _describe_program(record: RunRecord) -> dict[str, Any]:
     """The first window of a measured program, in the words of the table's row of a training."""
     from wbcbench.energy.source import find_window_energy, primary_source
+    from wbcbench.table.view import Run
 
-    name, record = run.main_window, run.record
+    name = Run(record).main_window
     energy = find_window_energy(record, primary_source(record, name), name)
     window = record.window(name)
     return {

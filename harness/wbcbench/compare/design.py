@@ -337,7 +337,7 @@ def find_complete_blocks(
             names.append(name)
             used.append(chosen)
     states = Counter(str(run.row["status"]) for run in runs)
-    suspect = sum(run.record.quality is Quality.SUSPECT for block in used for run in block)
+    suspect = sum(run.row["quality"] == Quality.SUSPECT for block in used for run in block)
     return Blocks(tuple(names), tuple(used), tuple(left_out), spare, dict(states), suspect)
 
 

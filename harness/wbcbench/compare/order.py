@@ -71,7 +71,7 @@ def find_order(design: ComparisonDesign, blocks: Blocks) -> RunOrder | None:
     ``None`` without two configurations in a block, or where two of its runs started together.
     """
     labels = [configuration.label for configuration in design.configurations]
-    starts = {r: datetime.fromisoformat(r.record.started_utc) for b in blocks.runs for r in b}
+    starts = {r: datetime.fromisoformat(str(r.row["started_utc"])) for b in blocks.runs for r in b}
     together = any(len({starts[run] for run in block}) < len(block) for block in blocks.runs)
     if len(labels) < 2 or not blocks.runs or together:
         return None

@@ -88,7 +88,7 @@ def _lacks_plan(runs: Sequence[Run]) -> Iterator[str]:
 
 def _list_plans(runs: Sequence[Run]) -> list[str]:
     """The digests of the plans that runs were carried out under."""
-    known = (run.record.provenance.get("plan_sha256") for run in runs)
+    known = (run.row["plan_sha256"] for run in runs)
     return sorted({str(sha256) for sha256 in known if sha256})
 
 
@@ -121,7 +121,7 @@ def _iterate_reasons(
 
 def is_before(stored_utc: str | None, runs: Sequence[Run]) -> bool:
     """Whether a plan lay with its study before the first of its runs began."""
-    starts = [datetime.fromisoformat(r.record.started_utc) for r in runs if r.spec.block]
+    starts = [datetime.fromisoformat(str(r.row["started_utc"])) for r in runs if r.spec.block]
     return stored_utc is not None and datetime.fromisoformat(stored_utc) <= min(
         starts, default=datetime.max.replace(tzinfo=UTC)
     )

@@ -98,7 +98,7 @@ def leave_open(settings: Settings, why: str) -> tuple[PlannedClaimResult, ...]:
 
 
 def _add_caveat(result: PlannedClaimResult, blocks: Blocks) -> PlannedClaimResult:
-    if any(run.record.synthetic for block in blocks.runs for run in block):
+    if any(run.row["synthetic"] for block in blocks.runs for run in block):
         return replace(result, why=f"{result.why} (synthetic data: no result about real cells)")
     return result
 

@@ -33,7 +33,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -42,6 +42,7 @@ from pydantic import JsonValue, TypeAdapter
 from wbcbench.core import cpu_load
 from wbcbench.core import record as records
 from wbcbench.core.board_state import BoardSample, sample_from_line
+from wbcbench.core.cache import read_stamp
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
 from wbcbench.core.files import read_file, sync_folder, write_atomically, write_new
@@ -81,6 +82,7 @@ _RETRY_S = 0.02
 _NEW = ".new"  # begins the name of a folder that is not complete yet
 _TEMPORARY = "wbcbench-temporary"  # and of one in the system's temporary folder
 _PROGRAM_NAME = re.compile(r".*-\d{8}-\d{6}(-\d+)?")  # by the moment; see ``measure.program_run``
+_DIGEST = re.compile("[0-9a-f]{8}")
 _log = logging.getLogger(__name__)
 _GROWING = frozenset({GROWING_TRACES, TRACES, TELEMETRY, ATTACHED_TRACE, TENSORBOARD})
 
@@ -188,8 +190,9 @@ class RunDir:
         write_atomically(self.path / STATE, to_json(asdict(state)))
 
     def read_spec(self) -> RunSpec:
-        """What was requested."""
-        return _read_json(self.path / SPEC, RunSpec)
+        """What was requested; read again only if the file has changed."""
+        path = self.path / SPEC
+        return _read_spec(path, *map(tuple, filter(None, read_stamp([path]))))
 
     def read_local(self) -> Local:
         """What belongs to this machine."""
@@ -444,9 +447,20 @@ def _try_lock(stream: IO[str], kind: int) -> bool:
 
 def list_folders(results: Path, study: str) -> list[RunDir]:
     """Every folder of a study that holds a run, by name; empty when there is none."""
-    specs = sorted((results / study).glob(f"*/{SPEC}"))
-    # One that is still being made or copied, or was left while it was, is no run yet.
-    return [RunDir(spec.parent) for spec in specs if not spec.parent.name.startswith(".")]
+    return list(_iterate_folders(results / study))
+
+
+def holds_runs(folder: Path) -> bool:
+    """Whether a folder is that of a study with a run in it."""
+    return any(True for _ in _iterate_folders(folder))
+
+
+def _iterate_folders(study: Path) -> Iterator[RunDir]:
+    with contextlib.suppress(OSError):
+        for path in sorted(study.iterdir(), key=lambda path: path.name):
+            # One that is still being made or copied, or was left while it was, is no run yet.
+            if not path.name.startswith(".") and (path / SPEC).exists():
+                yield RunDir(path)
 
 
 def study_runs(results: Path, study: str) -> list[RunDir]:
@@ -455,13 +469,13 @@ def study_runs(results: Path, study: str) -> list[RunDir]:
     Raises:
         UsageError: The folder of a run was renamed.
     """
-    runs, specs = list[RunDir](), dict[RunDir, RunSpec]()
+    runs, copies, specs = list[RunDir](), list[RunDir](), dict[RunDir, RunSpec]()
     for run in list_folders(results, study):
         with contextlib.suppress(UsageError):  # whoever reads its spec says that it is damaged
             specs[run] = run.read_spec()
-        if run not in specs or _is_named_after(run, specs[run]):
-            runs.append(run)
-    for copy in (run for run in specs if run not in runs):
+        is_run = run not in specs or _is_named_after(run, specs[run])
+        (runs if is_run else copies).append(run)
+    for copy in copies:
         if not any(specs.get(run) == specs[copy] for run in runs) and study != MEASURED:
             if copy.is_finished:
                 copy.read_own_record()  # raises, with the id that its version gave it
@@ -479,10 +493,13 @@ def _refuse_name(path: Path, run_id: str) -> UsageError:
 
 def _is_named_after(run: RunDir, spec: RunSpec) -> bool:
     """Whether a folder has the name of its run; the digest may be that of another version."""
-    training = re.compile(f"{re.escape(spec.variant)}-s{spec.seed}-[0-9a-f]{{8}}")
-    is_usual = (_PROGRAM_NAME if spec.is_program else training).fullmatch(run.run_id)
+    start, _, digest = run.run_id.rpartition("-")
+    if spec.is_program:
+        is_usual = bool(_PROGRAM_NAME.fullmatch(run.run_id))
+    else:
+        is_usual = start == f"{spec.variant}-s{spec.seed}" and bool(_DIGEST.fullmatch(digest))
     with contextlib.suppress(UsageError):
-        return bool(is_usual or run.read_own_record())
+        return is_usual or bool(run.read_own_record())
     return False
 
 
@@ -554,6 +571,11 @@ def to_json(value: object) -> bytes:
     """The value as indented JSON with a line's end; what UTF-8 cannot hold is replaced."""
     text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
     return f"{text}\n".encode(errors="replace")
+
+
+@lru_cache(maxsize=50_000)
+def _read_spec(path: Path, *_stamp: tuple[int, ...]) -> RunSpec:
+    return _read_json(path, RunSpec)
 
 
 def _read_json(path: Path, kind: type[T]) -> T:

@@ -60,9 +60,11 @@ def first_problem(error: ValidationError) -> str:
     return f"{place}: {message}" if place else message
 
 
-@cache
-def _build_validator(kind: type[Any]) -> SchemaValidator:
+def _make_validator(kind: Any) -> SchemaValidator:
     return SchemaValidator(_limit_numbers(TypeAdapter(kind).core_schema, _COUNT))
+
+
+_build_validator: Any = cache(_make_validator)
 
 
 def _limit_numbers(schema: Any, limits: Limits) -> Any:
@@ -128,4 +130,3 @@ def _build_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         duplicate = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {duplicate[:60]!r} occurs twice")
     return dict(pairs)
-

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.run_condition import condition
-from wbcbench.core.run_folder import SPEC, RunDir, list_folders
+from wbcbench.core.run_folder import SPEC, RunDir, holds_runs, list_folders
 from wbcbench.core.spec import MEASURED
 
 # The names in ``results/<study>/`` beside the folders of the runs.
@@ -37,7 +37,7 @@ def studies(results: Path) -> list[str]:
     """Names of the studies that hold at least one run, sorted."""
     if not results.is_dir():
         return []
-    return sorted(path.name for path in results.iterdir() if list_folders(results, path.name))
+    return sorted(path.name for path in results.iterdir() if holds_runs(path))
 
 
 def all_runs(results: Path) -> list[RunDir]:

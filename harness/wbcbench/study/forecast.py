@@ -6,18 +6,16 @@ nearest settings. Nothing is guessed: without a past run the forecast is unknown
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from statistics import fmean
+from typing import Any
 
-from wbcbench.core.record import RunRecord
-from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.energy.metrics import sum_if_all_known
-from wbcbench.energy.source import source_energy_j
-from wbcbench.table.derive import spent
-from wbcbench.table.view import Run
+from wbcbench.table.derive import Past
 
 _MUST_AGREE = ("image_size", "validation")
 _NEARNESS = (
@@ -25,28 +23,7 @@ _NEARNESS = (
     "steps_per_execution", "deterministic", "idle_s", "inference_s", "meters",
 )  # fmt: skip
 """Settings that change what a run costs, the most important first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a finished run cost.
-
-    Attributes:
-        spec: What was asked.
-        status: Of its joules.
-        once_s, epoch_s: Seconds apart from epochs, and of an epoch with its validation.
-        once_j, epoch_j: Joules of the same; ``None`` if unknown.
-        once_bytes, second_bytes: Disk apart from what grows with time, and a second of that.
-    """
-
-    spec: RunSpec
-    status: str
-    once_s: float
-    epoch_s: float
-    once_j: float | None
-    epoch_j: float | None
-    once_bytes: float
-    second_bytes: float
+_read_costly = attrgetter("epochs", "dataset_id", *_MUST_AGREE, *_NEARNESS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,48 +49,26 @@ class Cost:
     based_on: int
 
 
-def learn_cost(run: RunDir, record: RunRecord) -> Past | None:
-    """What a run cost; ``None`` when it finished no epoch."""
-    total = spent(record)
-    if not record.epochs or total.time_s is None:
-        return None
-    n = len(record.epochs)
-    epochs_s = record.epochs[-1].evaluate_end_s - record.epochs[0].start_s
-    validations = [w.name for w in record.windows if is_validation(w.name)]
-    source = Run(record).primary
-    epochs_j = sum_if_all_known(
-        [source_energy_j(record, source, name) for name in (TRAIN, *validations)]
-    )
-    once_j = epoch_j = None
-    if total.is_complete and total.energy_j is not None and epochs_j is not None:
-        once_j, epoch_j = max(total.energy_j - epochs_j, 0.0), epochs_j / n
-    growing, fixed = run.bytes_on_disk()
-    return Past(
-        spec=record.spec,
-        status=total.status,
-        once_s=max(total.time_s - epochs_s, 0.0),
-        epoch_s=epochs_s / n,
-        once_j=once_j,
-        epoch_j=epoch_j,
-        once_bytes=fixed,
-        second_bytes=growing / max(total.time_s, 1.0),
-    )
-
-
 def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
     """The cost of runs to come; unknown as soon as one of them has no past run to learn from.
 
     Joules of different status are not added: then they are unknown.
     """
-    nearest = [(spec, find_nearest(spec, pasts)) for spec in specs]
-    if not nearest:
+    alike: dict[Any, list[RunSpec]] = defaultdict(list)
+    for spec in specs:
+        alike[_read_costly(spec)].append(spec)
+    if not alike:
         return Cost(0, 0.0, 0.0, 0.0, 0.0, "", 0)
-    used = {id(past): past for _, own in nearest for past in own}
+    nearest = {key: find_nearest(own[0], pasts) for key, own in alike.items()}
+    used = {id(past): past for own in nearest.values() for past in own}
     statuses = {past.status for past in used.values()}
-    costs = [_expect(spec, own) for spec, own in nearest]
+    costs = [
+        [None if part is None else len(own) * part for part in _expect(own[0], nearest[key])]
+        for key, own in alike.items()
+    ]
     time_s, train_s, energy_j, disk_bytes = map(sum_if_all_known, zip(*costs, strict=True))
     return Cost(
-        runs=len(nearest),
+        runs=sum(map(len, alike.values())),
         time_s=time_s,
         train_s=train_s,
         energy_j=energy_j if len(statuses) == 1 else None,

@@ -27,7 +27,7 @@ from wbcbench.stats.tests import (
     p_floor,
 )
 from wbcbench.study.plan import Plan, analysis_settings, check_contrasts
-from wbcbench.table.view import read_study
+from wbcbench.table.summary import summarise_study
 
 LITTLE_CHANCE = 0.05
 """A study with a smaller chance is said to be unable to show it."""
@@ -187,7 +187,9 @@ def _compare_study(plan: Plan, settings: Settings, results: Path, name: str) -> 
         if not wanted <= {_list_treatments(s) for s in specs if images in {"", s.dataset_id}}:
             return ()
         runs = [
-            run for run in read_study(results / name).runs if _list_treatments(run.spec) in wanted
+            run
+            for run in summarise_study(results / name).runs
+            if _list_treatments(run.spec) in wanted
         ]
         effects = compare(runs, settings, [name]).effects
     except WbcbenchError:

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -20,17 +20,14 @@ from wbcbench.compare.metric import find_metric
 from wbcbench.compare.planned import find_stage_differences
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.files import write_atomically
-from wbcbench.core.quality import Quality
-from wbcbench.core.record import RunRecord
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import INTERIM_ANALYSES
 from wbcbench.stats.tests import count_stein_blocks, stein_interval
-from wbcbench.study.forecast import Past, learn_cost
 from wbcbench.study.plan import Plan, analysis_settings
-from wbcbench.table.derive import Spent, Sum, spent, sum_spent
-from wbcbench.table.view import read_study
+from wbcbench.table.derive import Past, Spent, Sum, sum_spent
+from wbcbench.table.summary import Summaries, SummarisedRun, summarise_study
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
@@ -58,21 +55,15 @@ class Attempt:
     past: Past | None = None
 
 
-def read_attempt(run: RunDir) -> Attempt:
+def read_attempt(run: RunDir, summaries: Summaries) -> Attempt:
     """Read one folder."""
-    spec = run.read_spec()
     if not run.is_finished:
-        return Attempt(run, spec, "interrupted" if condition(run).may_be_finalised else "running")
-    record = run.read_record()
-    state = state_of(record)
-    past = learn_cost(run, record) if state in {"done", "invalid"} else None
-    return Attempt(run, spec, state, spent(record), past)
-
-
-def state_of(record: RunRecord) -> State:
-    """How a run ended; a finished one whose quality is invalid is invalid."""
-    is_invalid = record.status == "done" and record.quality is Quality.INVALID
-    return "invalid" if is_invalid else record.status
+        is_over = condition(run).may_be_finalised
+        return Attempt(run, run.read_spec(), "interrupted" if is_over else "running")
+    ended = SummarisedRun(summaries.read(run), run, run.path.parent.name)
+    state = cast("State", ended.status)
+    past = ended.summary.past if state in {"done", "invalid"} else None
+    return Attempt(run, ended.spec, state, ended.summary.spent, past)
 
 
 def identity_without_images(spec: RunSpec) -> RunSpec:
@@ -101,6 +92,7 @@ class Progress:
             by: What identifies a run.
         """
         self._results, self._study, self._by = results, study, by
+        self._summaries = Summaries(results / study)
         self._attempts: dict[Path, Attempt] = {}
         # By what is the same in every attempt at a block.
         self._same: dict[RunSpec, dict[Path, Attempt]] = defaultdict(dict)
@@ -111,9 +103,10 @@ class Progress:
         for run in study_runs(self._results, self._study):
             known = self._attempts.get(run.path)
             if known is None or known.spent is None:
-                attempt = read_attempt(run)
+                attempt = read_attempt(run, self._summaries)
                 self._attempts[run.path] = attempt
                 self._same[self._by(_first_attempt(attempt.spec))][run.path] = attempt
+        self._summaries.save()
 
     def _find_attempts(self, spec: RunSpec) -> Iterable[Attempt]:
         return self._same.get(self._by(_first_attempt(spec)), {}).values()
@@ -251,7 +244,7 @@ def _check_stopping_rule(study_dir: Path, plan: Plan, blocks: int) -> InterimAna
     stages = settings.two_stages
     assert stages is not None
     metric = find_metric(stages.metrics[0])
-    runs = [run for run in read_study(study_dir).runs if 1 <= run.spec.block <= blocks]
+    runs = [run for run in summarise_study(study_dir).runs if 1 <= run.spec.block <= blocks]
     try:
         comparison = compare(runs, replace(settings, metrics=(metric.name,)), [plan.study])
     except WbcbenchError as error:

@@ -31,8 +31,8 @@ from wbcbench.run.live_state import Say, preparing
 from wbcbench.table import derive, tensorboard
 
 if TYPE_CHECKING:
-    from wbcbench.study.forecast import Past
     from wbcbench.study.plan import Plan
+    from wbcbench.table.derive import Past
 
 _MOST_OTHERS = 200  # records of other studies that are read for a forecast
 

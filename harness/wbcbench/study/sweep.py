@@ -27,7 +27,7 @@ from wbcbench.run.launchers import Launcher
 from wbcbench.run.live_state import Say
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import running
-from wbcbench.study.forecast import Past, forecast_cost
+from wbcbench.study.forecast import forecast_cost
 from wbcbench.study.plan import Plan, keep_plan
 from wbcbench.study.progress import (
     Attempt,
@@ -37,6 +37,7 @@ from wbcbench.study.progress import (
     identity_without_images,
 )
 from wbcbench.study.text import describe_end, describe_interim, describe_repeat, describe_start
+from wbcbench.table.derive import Past
 
 SETTLE_S = 60.0  # a recorder whose sweep was killed ends its run within seconds
 SETTLE_POLL_S = 0.2

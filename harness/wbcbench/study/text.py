@@ -16,7 +16,7 @@ from wbcbench.stats.tests import MOST_BLOCKS_TO_SETTLE, TARGET_POWER
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan
 from wbcbench.study.power import LITTLE_CHANCE, LearnedSpread, PowerAnalysis
-from wbcbench.study.progress import Account, InterimAnalysis, State, SweepOutcome, state_of
+from wbcbench.study.progress import Account, InterimAnalysis, State, SweepOutcome
 from wbcbench.table.derive import Sum, spent
 from wbcbench.table.view import Run
 
@@ -282,10 +282,9 @@ def describe_start(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
 
 def describe_end(record: RunRecord, place: str) -> str:
     """``run 3/12 done, accuracy 0.902, train 41.3 kJ measured, 52 kJ in 2 min 31 s``."""
-    state = state_of(record)
     run, total = Run(record), spent(record)
-    words = [f"{place} {state}"]
-    if state in {"done", "invalid"}:
+    words = [f"{place} {run.status}"]
+    if run.status in {"done", "invalid"}:
         words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")
         words.append(f"train {human_energy(run.train_energy_j)} {total.status}")
     words.append(f"{human_energy(total.energy_j)} in {human_duration(total.time_s)}")

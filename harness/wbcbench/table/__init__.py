@@ -1,20 +1,22 @@
 """Records → the results table: ``results/<study>/runs.csv``, one row a run.
 
-The table is rebuilt from the records each time, so it never disagrees with them; failed and
-interrupted runs stay in it. Units are in the names, unknown is an empty cell, and the same records
-give the same bytes. ``columns.toml`` says what each column means and how it is computed; the page
-for readers is ``harness/RESULTS_TABLE.md``.
+The table follows from the records and is written anew, or gets a row more, whenever one is new, so
+that it never disagrees with them; failed and interrupted runs stay in it. Units are in the names,
+unknown is an empty cell, and the same records give the same bytes. ``columns.toml`` says what each
+column means and how it is computed; the page for readers is ``harness/RESULTS_TABLE.md``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wbcbench.core.cache import KeptValues, read_stamp
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord, require_schema
@@ -22,10 +24,13 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, refuse_programs
 from wbcbench.core.text import safe_text
 from wbcbench.table.columns import Cell, load_columns
+from wbcbench.table.summary import summarise_study
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
     import pandas as pd
+
+_ROWS = "rows"  # what is kept of the table as it stands
 
 
 def load_runs(study_dir: Path | str) -> pd.DataFrame:
@@ -75,9 +80,10 @@ def load_records(study_dir: Path) -> list[RunRecord]:
     return [run.read_record() for run in _find_finished_runs(study_dir)]
 
 
-def load_rows(study_dir: Path) -> list[dict[str, Cell]]:
-    """The rows of a study; raises like :func:`load_records`, and holds one record at a time."""
-    return rows(run.read_record() for run in _find_finished_runs(study_dir))
+def load_rows(study_dir: Path) -> list[Mapping[str, Cell]]:
+    """The rows of a study, in the table's order; raises like :func:`load_records`."""
+    refuse_programs(study_dir.name)
+    return [run.row for run in summarise_study(study_dir).runs]
 
 
 def _find_finished_runs(study_dir: Path) -> list[RunDir]:
@@ -98,7 +104,8 @@ def write_table(study_dir: Path) -> Path:
     path = study_dir / RUNS_TABLE
     written: list[RunDir] | None = None
     while (runs := _find_finished_runs(study_dir)) != written:
-        data = to_csv(rows(run.read_record() for run in runs))
+        kept = KeptValues(path)
+        data = _add_rows(path, runs, kept) or to_csv(load_rows(study_dir))
         refuse_newer_table(study_dir)
         try:
             write_atomically(path, data)
@@ -107,17 +114,50 @@ def write_table(study_dir: Path) -> Path:
                 f"The results table {path} cannot be written: {error.strerror}. All records are "
                 "saved; free space or fix the permissions and repeat the command."
             ) from error
+        kept.keep(_ROWS, read_stamp([path]), _digest_runs(runs))
+        kept.save()
         written = runs
     return path
 
 
+def _add_rows(path: Path, runs: Sequence[RunDir], kept: KeptValues) -> bytes | None:
+    """The table as it stands with the rows of new runs; ``None`` where it must be written anew.
+
+    It is, unless these very bytes were written by this version from the records that are there.
+    """
+    if (known := kept.take(_ROWS, read_stamp([path]))) is None:
+        return None
+    head, *lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
+    run_id, block = head.index("run_id"), head.index("block")
+    in_table = {line[run_id] for line in lines}
+    if known != _digest_runs([run for run in runs if run.run_id in in_table]):
+        return None
+    lines += [_format_row(row(run.read_record())) for run in runs if run.run_id not in in_table]
+    lines.sort(key=lambda line: (line[head.index("variant")], int(line[block]), line[run_id]))
+    return _join_lines(lines)
+
+
+def _digest_runs(runs: Iterable[RunDir]) -> str:
+    """What changes with any record or attachment."""
+    stamps = [(run.run_id, read_stamp([run.record_path, run.attachment_path])) for run in runs]
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()
+
+
 def to_csv(table_rows: Iterable[Mapping[str, Cell]]) -> bytes:
     """UTF-8, LF, one header line; the same rows give the same bytes."""
+    return _join_lines(map(_format_row, table_rows))
+
+
+def _join_lines(lines: Iterable[Sequence[str]]) -> bytes:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(load_columns())
-    writer.writerows([_format_cell(cells[name]) for name in load_columns()] for cells in table_rows)
+    writer.writerows(lines)
     return out.getvalue().encode()
+
+
+def _format_row(cells: Mapping[str, Cell]) -> list[str]:
+    return [_format_cell(cells[name]) for name in load_columns()]
 
 
 def _format_cell(cell: Cell) -> str:

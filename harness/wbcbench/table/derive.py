@@ -16,8 +16,11 @@ from importlib.util import find_spec
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain, Kind
+from wbcbench.core.window import TRAIN, is_validation
 from wbcbench.energy.appraise import review_traces
+from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.energy.source import (
     choose_source,
     live_channel,
@@ -106,6 +109,28 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What a finished run teaches about the cost of others.
+
+    Attributes:
+        spec: What was asked.
+        status: Of its joules.
+        once_s, epoch_s: Seconds apart from epochs, and of an epoch with its validation.
+        once_j, epoch_j: Joules of the same; ``None`` if unknown.
+        once_bytes, second_bytes: Disk apart from what grows with time, and a second of that.
+    """
+
+    spec: RunSpec
+    status: str
+    once_s: float
+    epoch_s: float
+    once_j: float | None
+    epoch_j: float | None
+    once_bytes: float
+    second_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
 class Sum:
     """Several runs together.
 
@@ -131,6 +156,34 @@ def spent(record: RunRecord) -> Spent:
         status=run.origins["primary"],
         is_complete=bool(parts) and len(known) == len(parts),
         time_s=_read_wall_s(record),
+    )
+
+
+def learn_cost(run: RunDir, record: RunRecord) -> Past | None:
+    """What a run cost; ``None`` when it finished no epoch."""
+    total = spent(record)
+    if not record.epochs or total.time_s is None:
+        return None
+    n = len(record.epochs)
+    epochs_s = record.epochs[-1].evaluate_end_s - record.epochs[0].start_s
+    validations = [w.name for w in record.windows if is_validation(w.name)]
+    source = Run(record).primary
+    epochs_j = sum_if_all_known(
+        [source_energy_j(record, source, name) for name in (TRAIN, *validations)]
+    )
+    once_j = epoch_j = None
+    if total.is_complete and total.energy_j is not None and epochs_j is not None:
+        once_j, epoch_j = max(total.energy_j - epochs_j, 0.0), epochs_j / n
+    growing, fixed = run.bytes_on_disk()
+    return Past(
+        spec=record.spec,
+        status=total.status,
+        once_s=max(total.time_s - epochs_s, 0.0),
+        epoch_s=epochs_s / n,
+        once_j=once_j,
+        epoch_j=epoch_j,
+        once_bytes=fixed,
+        second_bytes=growing / max(total.time_s, 1.0),
     )
 
 

@@ -47,7 +47,9 @@ _OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
 class RecordedRun(Protocol):
     """What expressions are computed for: ``table.view.Run``, whose attributes they name."""
 
-    record: RunRecord
+    @property
+    def record(self) -> RunRecord:
+        """What came of the run."""
 
 
 class Row(Mapping[str, Any]):

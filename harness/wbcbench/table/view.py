@@ -65,7 +65,6 @@ class Run:
     attributes in its expressions.
 
     Attributes:
-        record: What came of the run.
         folder: Where it lies; ``None`` where there is the record alone.
         study: Name of the study it was read from, which a renamed folder decides.
         pue: Power usage effectiveness that its emissions are computed with.
@@ -74,9 +73,14 @@ class Run:
     pue = DEFAULT_PUE
 
     def __init__(self, record: RunRecord, folder: RunDir | None = None, study: str = "") -> None:
-        self.record = record
+        self._record = record
         self.folder = folder
         self.study = study
+
+    @property
+    def record(self) -> RunRecord:
+        """What came of it."""
+        return self._record
 
     @property
     def run_id(self) -> str:
@@ -94,7 +98,7 @@ class Run:
         return self.spec.variant, self.spec.block, self.run_id
 
     @cached_property
-    def row(self) -> Row:
+    def row(self) -> Mapping[str, Any]:
         """Its row of the results table, in the table's order."""
         return Row(self)
 
@@ -360,7 +364,7 @@ class Study:
     @cached_property
     def is_synthetic(self) -> bool:
         """Whether any run used synthetic images or a simulated sensor."""
-        return any(run.record.synthetic for run in self.runs)
+        return any(run.row["synthetic"] for run in self.runs)
 
     @property
     def variants(self) -> list[str]:

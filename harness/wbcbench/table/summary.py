@@ -1,0 +1,145 @@
+"""What commands about many runs need of each: worked out once, kept from command to command.
+
+A record holds every window of every channel, a summary what tables, comparisons and sweeps read. It
+counts as long as record and attachment are the files that it was worked out from; what checks a
+study (``submit``, ``verify``) reads the records themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+from wbcbench.core.cache import KeptValues, read_stamp
+from wbcbench.core.record import RunRecord
+from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.spec import RunSpec
+from wbcbench.table.columns import Cell, load_columns
+from wbcbench.table.derive import Past, Spent, learn_cost, spent
+from wbcbench.table.view import Run, Study
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """One finished run.
+
+    Attributes:
+        spec: What was asked.
+        cells: Its row of the results table.
+        origins: Part of the machine, or ``primary`` → measured, estimated, simulated or absent.
+        spent: What it cost from its first window to its last.
+        past: What it teaches about the cost of runs to come; ``None`` if it finished no epoch.
+    """
+
+    spec: RunSpec
+    cells: list[Cell]
+    origins: Mapping[str, str]
+    spent: Spent
+    past: Past | None
+
+
+class Summaries:
+    """The summaries of one study's finished runs."""
+
+    def __init__(self, study_dir: Path) -> None:
+        """Read what is kept of them; nothing is written before :meth:`save`."""
+        self._kept = KeptValues(study_dir)
+
+    def read(self, run: RunDir) -> RunSummary:
+        """The summary of a run; raises like ``RunDir.read_record``."""
+        stamp = read_stamp([run.record_path, run.attachment_path])
+        if known := self._kept.take(run.run_id, stamp):
+            return _adapter().validate_python(known)
+        summary = _summarise(run)
+        self._kept.keep(run.run_id, stamp, summary)
+        return summary
+
+    def save(self) -> None:
+        """Keep what had to be worked out."""
+        self._kept.save()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep it also when a later record is damaged."""
+        self.save()
+
+
+@cache
+def _adapter() -> TypeAdapter[RunSummary]:
+    return TypeAdapter(RunSummary)
+
+
+def _summarise(run: RunDir) -> RunSummary:
+    record = run.read_record()
+    view = Run(record, run)
+    return RunSummary(
+        spec=record.spec,
+        cells=[*view.row.values()],
+        origins=dict(view.origins),
+        spent=spent(record),
+        past=learn_cost(run, record),
+    )
+
+
+class SummarisedRun(Run):
+    """A run of which the summary is at hand; its record is read when more is asked."""
+
+    def __init__(self, summary: RunSummary, folder: RunDir, study: str) -> None:
+        self.summary, self._folder = summary, folder
+        self.folder, self.study = folder, study
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        return self._folder.run_id
+
+    @property
+    def record(self) -> RunRecord:
+        """What came of it, read anew each time."""
+        return self._folder.read_record()
+
+    @property
+    def spec(self) -> RunSpec:
+        """Its settings."""
+        return self.summary.spec
+
+    @property
+    def status(self) -> str:
+        """How the run ended."""
+        return str(self.row["status"])
+
+    @property
+    def warning_codes(self) -> str:
+        """Codes of all warnings that are suspect or invalid, by ``;``."""
+        return str(self.row["warnings"])
+
+    @cached_property
+    def row(self) -> Mapping[str, Any]:
+        """Its row of the results table."""
+        return dict(zip(load_columns(), self.summary.cells, strict=True))
+
+    @cached_property
+    def origins(self) -> Mapping[str, str]:
+        """Part of the machine, or ``primary`` → measured, estimated, simulated or absent."""
+        return self.summary.origins
+
+
+def summarise_study(folder: Path) -> Study:
+    """A study as :func:`read_study` gives it, of summarised runs; raises like it."""
+    run_dirs = study_runs(folder.parent, folder.name)
+    with Summaries(folder) as summaries:
+        runs = [
+            SummarisedRun(summaries.read(run), run, folder.name)
+            for run in run_dirs
+            if run.is_finished
+        ]
+    ordered = tuple(sorted(runs, key=lambda run: run.place))
+    return Study(folder.name, ordered, len(run_dirs) - len(runs), folder)
