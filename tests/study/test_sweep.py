@@ -269,7 +269,7 @@ def test_runs_are_told_their_place_and_what_is_left_of_the_study(tmp_path: Path)
     assert second[second.index("--place") + 1] == "run 2/4, block 1/2"
     assert float(second[second.index("--after-s") + 1]) == pytest.approx(2 * 75.0, abs=1)
     assert float(second[second.index("--after-j") + 1]) == pytest.approx(
-        2 * spent(record_of(study_runs(tmp_path, "mine")[0], "done")).energy_j, rel=0.01
+        2 * spent(Run(record_of(study_runs(tmp_path, "mine")[0], "done"))).energy_j, rel=0.01
     )
 
 

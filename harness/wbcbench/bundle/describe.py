@@ -242,7 +242,8 @@ def _count_runs(study: SubmittedStudy) -> document.RunCounts:
 def _sum_energy(study: SubmittedStudy) -> document.EnergyTotals:
     spoiled = [record for record in study.records if not Run(record).is_done]
     total, wasted, pilots = (
-        sum_spent(map(spent, records)) for records in (study.records, spoiled, study.pilots)
+        sum_spent(map(spent, map(Run, records)))
+        for records in (study.records, spoiled, study.pilots)
     )
     return document.EnergyTotals(total.energy_j, wasted.energy_j, pilots.energy_j, total.unknown)
 

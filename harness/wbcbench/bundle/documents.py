@@ -19,7 +19,7 @@ from wbcbench.core.text import count_of, human_duration, human_energy, human_mas
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
 from wbcbench.table.derive import spent
-from wbcbench.table.view import ABSENT
+from wbcbench.table.view import ABSENT, Run
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -75,7 +75,7 @@ def _load_environment() -> Environment:
 def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
     made_later = {*DOCUMENTS, layout.SUBMISSION, layout.CRATE}
     files = layout.list_files(study.payload).items()
-    times = [time_s for r in study.records if (time_s := spent(r).time_s) is not None]
+    times = [time_s for r in study.records if (time_s := spent(Run(r)).time_s) is not None]
     tables = build_comparison_tables(study.comparison) if study.comparison else ()
     return {
         "submission": submission,

@@ -26,6 +26,7 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import re
 import secrets
 import shutil
@@ -399,13 +400,18 @@ class RunDir:
 
     def bytes_on_disk(self) -> tuple[int, int]:
         """Size of what grows with the length of a run, and of the rest."""
-        growing = fixed = 0
-        for path in self.path.rglob("*"):
-            if path.is_file():
-                grows = path.parent.name in _GROWING or path.name in _GROWING
-                growing += grows * path.stat().st_size
-                fixed += (not grows) * path.stat().st_size
-        return growing, fixed
+        sizes = {True: 0, False: 0}
+        folders = [self.path]
+        while folders:
+            folder = folders.pop()
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(Path(entry.path))
+                    else:
+                        grows = folder.name in _GROWING or entry.name in _GROWING
+                        sizes[grows] += entry.stat(follow_symlinks=False).st_size
+        return sizes[True], sizes[False]
 
     @contextlib.contextmanager
     def hold_lock(self, wait_s: float = 0.0) -> Iterator[bool]:

@@ -26,12 +26,15 @@ class Origin(StrEnum):
     @property
     def rank(self) -> int:
         """Place in the order of trust, 0 for the most trusted."""
-        return tuple(Origin).index(self)
+        return _RANKS[self]
 
     @property
     def is_estimated(self) -> bool:
         """Whether nothing of that component was read; the error is then not known."""
         return self is Origin.ESTIMATED
+
+
+_RANKS = {origin: place for place, origin in enumerate(Origin)}
 
 
 class Domain(StrEnum):

@@ -16,6 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, Protocol
 
 from pydantic import JsonValue
@@ -112,13 +113,18 @@ class EnergySource:
     unread: tuple[str, ...] = ()
 
 
-def list_readings(channels: Iterable[Channel], domain: Domain) -> list[list[Channel]]:
+def list_readings(channels: Iterable[Channel], domain: Domain) -> Sequence[Sequence[Channel]]:
     """The readings of each device of a part, the most trusted first, by its most trusted meters.
 
     In the order of trust of ``Origin``, and CodeCarbon after other meters; meters that are trusted
     alike are those of one part together. Among the readings of one device a counter goes before an
     integral, and an instantaneous reading before an averaged one.
     """
+    return _sort_readings(tuple(channels), domain)
+
+
+@lru_cache  # the runs of a study have the same channels
+def _sort_readings(channels: tuple[Channel, ...], domain: Domain) -> Sequence[Sequence[Channel]]:
     ranked = sorted((channel for channel in channels if channel.domain is domain), key=_rank)
     devices: dict[str, list[Channel]] = {}
     for channel in ranked:

@@ -201,11 +201,11 @@ def format_signed(value: float | None, digits: int = 4) -> str:
 
 def build_cost_claim(study: ReportStudy) -> tuple[Statement, ...]:
     """One sentence with the joules of every run and pilot; none without joules."""
-    total = sum_spent(spent(run.record) for run in study.runs)
-    wasted = sum_spent(spent(run.record) for run in study.runs if not run.is_done)
+    total = sum_spent(spent(run) for run in study.runs)
+    wasted = sum_spent(spent(run) for run in study.runs if not run.is_done)
     folder = study.folder
     pilot_runs = study_runs(folder.parent, pilot_study(study.name)) if folder else []
-    pilots = sum_spent(spent(run.read_record()) for run in pilot_runs if run.is_finished)
+    pilots = sum_spent(spent(Run(run.read_record())) for run in pilot_runs if run.is_finished)
     if not total.energy_j:
         return ()
     values: dict[str, Value] = {

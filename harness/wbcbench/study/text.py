@@ -282,7 +282,8 @@ def describe_start(spec: RunSpec, place: str, levels: Mapping[str, Any]) -> str:
 
 def describe_end(record: RunRecord, place: str) -> str:
     """``run 3/12 done, accuracy 0.902, train 41.3 kJ measured, 52 kJ in 2 min 31 s``."""
-    run, total = Run(record), spent(record)
+    run = Run(record)
+    total = spent(run)
     words = [f"{place} {run.status}"]
     if run.status in {"done", "invalid"}:
         words.append(f"accuracy {human_share(record.test.accuracy if record.test else None)}")

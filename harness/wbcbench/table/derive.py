@@ -18,7 +18,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain, Kind
-from wbcbench.core.window import TRAIN, is_validation
+from wbcbench.core.window import TRAIN
 from wbcbench.energy.appraise import review_traces
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.energy.source import (
@@ -145,10 +145,9 @@ class Sum:
     unknown: int
 
 
-def spent(record: RunRecord) -> Spent:
+def spent(run: Run) -> Spent:
     """What a run cost according to its record."""
-    run = Run(record)
-    source = run.primary
+    record, source = run.record, run.primary
     parts = [source_energy_j(record, source, name) for name in run.phase_names]
     known = [part for part in parts if part is not None]
     return Spent(
@@ -159,22 +158,20 @@ def spent(record: RunRecord) -> Spent:
     )
 
 
-def learn_cost(run: RunDir, record: RunRecord) -> Past | None:
-    """What a run cost; ``None`` when it finished no epoch."""
-    total = spent(record)
-    if not record.epochs or total.time_s is None:
+def learn_cost(run: Run, total: Spent) -> Past | None:
+    """What a run that cost so much teaches; ``None`` when it has no folder or finished no epoch."""
+    record = run.record
+    if run.folder is None or not record.epochs or total.time_s is None:
         return None
     n = len(record.epochs)
     epochs_s = record.epochs[-1].evaluate_end_s - record.epochs[0].start_s
-    validations = [w.name for w in record.windows if is_validation(w.name)]
-    source = Run(record).primary
     epochs_j = sum_if_all_known(
-        [source_energy_j(record, source, name) for name in (TRAIN, *validations)]
+        [source_energy_j(record, run.primary, name) for name in (TRAIN, *run.validation_names)]
     )
     once_j = epoch_j = None
     if total.is_complete and total.energy_j is not None and epochs_j is not None:
         once_j, epoch_j = max(total.energy_j - epochs_j, 0.0), epochs_j / n
-    growing, fixed = run.bytes_on_disk()
+    growing, fixed = run.folder.bytes_on_disk()
     return Past(
         spec=record.spec,
         status=total.status,

@@ -21,6 +21,7 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.derive import Past, Spent, learn_cost, spent
+from wbcbench.table.rows import Row
 from wbcbench.table.view import Run, Study
 
 
@@ -80,12 +81,9 @@ def _adapter() -> TypeAdapter[RunSummary]:
 def _summarise(run: RunDir) -> RunSummary:
     record = run.read_record()
     view = Run(record, run)
+    total = spent(view)
     return RunSummary(
-        spec=record.spec,
-        cells=[*view.row.values()],
-        origins=dict(view.origins),
-        spent=spent(record),
-        past=learn_cost(run, record),
+        record.spec, Row(view).compute_all(), view.origins, total, learn_cost(view, total)
     )
 
 

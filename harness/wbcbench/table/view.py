@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -269,18 +270,16 @@ class Run:
 
         None lies in another but the validation passes, which ``train`` excludes.
         """
-        windows = self.record.windows
-        return [
-            w
-            for w in windows
-            if is_validation(w.name)
-            or not any(
-                other.start_s <= w.start_s
-                and w.end_s <= other.end_s
-                and other.duration_s > w.duration_s
-                for other in windows
-            )
-        ]
+
+        def span(window: Window) -> tuple[float, float]:
+            return window.start_s, -window.end_s
+
+        outer, latest_s = set[tuple[float, float]](), -math.inf
+        for edges in sorted(set(map(span, self.record.windows))):
+            if latest_s < -edges[1]:  # nothing that began before, or then, ends as late
+                outer.add(edges)
+                latest_s = -edges[1]
+        return [w for w in self.record.windows if is_validation(w.name) or span(w) in outer]
 
     @property
     def phase_names(self) -> list[str]:

@@ -302,7 +302,7 @@ def _needs_data(study: ReportStudy) -> bool:
 
 
 def _build_effort(study: ReportStudy) -> tuple[Statement, ...]:
-    costs = [spent(run.record) for run in study.done]
+    costs = [spent(run) for run in study.done]
     times_s = [cost.time_s for cost in costs if cost.time_s is not None]
     known = [(cost.energy_j, cost.status) for cost in costs if cost.energy_j is not None]
     statuses = {status for _, status in known}
