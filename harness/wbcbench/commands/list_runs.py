@@ -69,7 +69,9 @@ def _describe_runs(runs: list[RunDir]) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = []
     for study, own in groupby(runs, key=lambda run: run.path.parent):
         with Summaries(study) as summaries:
-            entries += [_describe_run(run, summaries) for run in own]
+            in_study = [*own]
+            summaries.prepare([run for run in in_study if run.is_finished])
+            entries += [_describe_run(run, summaries) for run in in_study]
     return entries
 
 

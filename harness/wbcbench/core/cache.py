@@ -73,10 +73,14 @@ class KeptValues:
         if lines > _MOST_LINES * (len(self._values) + 100):
             self._write_anew(self._values)
 
+    def knows(self, key: str, stamp: Stamp) -> bool:
+        """Whether :meth:`take` has a value."""
+        known = self._values.get(key)
+        return known is not None and known[0] == [_stamp_code(), *stamp]
+
     def take(self, key: str, stamp: Stamp) -> Any:
         """The value of a key, once, if it is of just these files; else ``None``."""
-        known = self._values.pop(key, None)
-        return known[1] if known and known[0] == [_stamp_code(), *stamp] else None
+        return self._values.pop(key)[1] if self.knows(key, stamp) else None
 
     def keep(self, key: str, stamp: Stamp, value: Any) -> None:
         """Keep a value that JSON can hold from the next :meth:`save` on."""

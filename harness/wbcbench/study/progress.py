@@ -100,13 +100,18 @@ class Progress:
 
     def refresh(self) -> None:
         """Read new folders, and again those that had no record."""
-        for run in study_runs(self._results, self._study):
-            known = self._attempts.get(run.path)
-            if known is None or known.spent is None:
-                attempt = read_attempt(run, self._summaries)
-                self._attempts[run.path] = attempt
-                self._same[self._by(_first_attempt(attempt.spec))][run.path] = attempt
+        runs = study_runs(self._results, self._study)
+        new = [run for run in runs if not self._knows(run)]
+        self._summaries.prepare([run for run in new if run.is_finished])
+        for run in new:
+            attempt = read_attempt(run, self._summaries)
+            self._attempts[run.path] = attempt
+            self._same[self._by(_first_attempt(attempt.spec))][run.path] = attempt
         self._summaries.save()
+
+    def _knows(self, run: RunDir) -> bool:
+        known = self._attempts.get(run.path)
+        return known is not None and known.spent is not None
 
     def _find_attempts(self, spec: RunSpec) -> Iterable[Attempt]:
         return self._same.get(self._by(_first_attempt(spec)), {}).values()

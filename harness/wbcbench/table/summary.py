@@ -7,7 +7,11 @@ study (``submit``, ``verify``) reads the records themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -15,7 +19,9 @@ from typing import Any, Self
 
 from pydantic import TypeAdapter
 
-from wbcbench.core.cache import KeptValues, read_stamp
+from wbcbench.core.cache import KeptValues, Stamp, read_stamp
+from wbcbench.core.child import PythonChild
+from wbcbench.core.errors import UsageError
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
@@ -23,6 +29,8 @@ from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.derive import Past, Spent, learn_cost, spent
 from wbcbench.table.rows import Row
 from wbcbench.table.view import Run, Study
+
+_RUNS_WORTH_A_PROCESS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,33 @@ class Summaries:
 
     def __init__(self, study_dir: Path) -> None:
         """Read what is kept of them; nothing is written before :meth:`save`."""
-        self._kept = KeptValues(study_dir)
+        self._dir, self._kept = study_dir, KeptValues(study_dir)
+
+    def prepare(self, runs: Sequence[RunDir]) -> None:
+        """Work out what is not known of many runs, on all processors at once."""
+        unknown = [run for run in runs if not self._kept.knows(run.run_id, _read_stamp(run))]
+        processes = min(os.cpu_count() or 1, len(unknown) // _RUNS_WORTH_A_PROCESS)
+        if processes < 2:
+            return
+        children = [
+            _start_child(self._dir, unknown[place::processes]) for place in range(1, processes)
+        ]
+        self._work_out(unknown[::processes])
+        for child in children:
+            child.wait()
+        self._kept = KeptValues(self._dir)
+
+    def _work_out(self, runs: Sequence[RunDir]) -> None:
+        """Read each, and keep what comes of it; who reads a damaged one again says that it is."""
+        for number, run in enumerate(runs, start=1):
+            with suppress(UsageError):
+                self.read(run)
+            if number % _RUNS_WORTH_A_PROCESS == 0 or number == len(runs):
+                self.save()
 
     def read(self, run: RunDir) -> RunSummary:
         """The summary of a run; raises like ``RunDir.read_record``."""
-        stamp = read_stamp([run.record_path, run.attachment_path])
+        stamp = _read_stamp(run)
         if known := self._kept.take(run.run_id, stamp):
             return _adapter().validate_python(known)
         summary = _summarise(run)
@@ -76,6 +106,19 @@ class Summaries:
 @cache
 def _adapter() -> TypeAdapter[RunSummary]:
     return TypeAdapter(RunSummary)
+
+
+def _read_stamp(run: RunDir) -> Stamp:
+    return read_stamp([run.record_path, run.attachment_path])
+
+
+def _start_child(study_dir: Path, runs: Sequence[RunDir]) -> PythonChild:
+    child = PythonChild(__name__, str(study_dir.resolve()), stderr=subprocess.DEVNULL)
+    child.answers.close()  # what it works out, it keeps where we find it
+    assert child.stdin is not None
+    with suppress(BrokenPipeError), child.stdin as names:
+        names.write(b"\0".join(os.fsencode(run.run_id) for run in runs))
+    return child
 
 
 def _summarise(run: RunDir) -> RunSummary:
@@ -133,11 +176,20 @@ class SummarisedRun(Run):
 def summarise_study(folder: Path) -> Study:
     """A study as :func:`read_study` gives it, of summarised runs; raises like it."""
     run_dirs = study_runs(folder.parent, folder.name)
+    finished = [run for run in run_dirs if run.is_finished]
     with Summaries(folder) as summaries:
-        runs = [
-            SummarisedRun(summaries.read(run), run, folder.name)
-            for run in run_dirs
-            if run.is_finished
-        ]
+        summaries.prepare(finished)
+        runs = [SummarisedRun(summaries.read(run), run, folder.name) for run in finished]
     ordered = tuple(sorted(runs, key=lambda run: run.place))
     return Study(folder.name, ordered, len(run_dirs) - len(runs), folder)
+
+
+def main() -> None:
+    """Work out the runs of a study whose names come on standard input, for another process."""
+    study_dir = Path(sys.argv[1])
+    names = sys.stdin.buffer.read().split(b"\0")
+    Summaries(study_dir)._work_out([RunDir(study_dir / os.fsdecode(name)) for name in names])
+
+
+if __name__ == "__main__":
+    main()
