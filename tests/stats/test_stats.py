@@ -424,8 +424,8 @@ def test_skewed_values_seldom_lie_wholly_below_their_mean():
 def on_photographs(per_photograph: int, photographs: int = 60, seed: int = 4):
     """Two networks that differ at random by photograph; images of one photograph agree."""
     rng = np.random.default_rng(seed)
-    first = np.repeat(rng.random((1, photographs)) < 0.8, per_photograph, axis=1).astype(float)
-    second = np.repeat(rng.random((1, photographs)) < 0.7, per_photograph, axis=1).astype(float)
+    first = np.repeat(rng.random((1, photographs)) < 0.8, per_photograph, axis=1)
+    second = np.repeat(rng.random((1, photographs)) < 0.7, per_photograph, axis=1)
     photo = np.repeat(np.arange(photographs), per_photograph)
     return first, second, photo % 4, photo
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,11 @@ from wbcbench.stats.tests import (
 )
 from wbcbench.table.view import Run
 
-_COLUMNS = ["image_sha256", "original_id", "also_in_train", "y_true", "y_pred"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_IMAGE = "image_sha256"
+_COLUMNS = [_IMAGE, "original_id", "also_in_train", "y_true", "y_pred"]
 
 _READING, _BOARD = "primary_uncertainty_train_j", "primary_board_uncertainty_train_j"
 _LEAKAGE_FREE = "balanced_accuracy_leakage_free"
@@ -272,12 +277,12 @@ class CorrectAnswers:
     """Which images each run had right.
 
     Attributes:
-        right: ``[configurations, blocks, images]``, 1 or 0.
+        right: ``[configurations, blocks, images]``.
         labels: ``[images]``, numbers of the true classes.
         photographs: ``[images]``, the photograph of each image.
     """
 
-    right: Floats
+    right: NDArray[np.bool_]
     labels: Labels
     photographs: Labels
 
@@ -302,22 +307,23 @@ def read_answers(blocks: Blocks) -> CorrectAnswers | None:
     known = [path for path in paths if path is not None]
     if not known or len(known) < len(paths):
         return None
-    first = read_image_answers(known[0])
-    if (first.photographs < 0).any():
+    first = _read_predictions(known[0])
+    answers = _list_answers(first)
+    if (answers.photographs < 0).any():
         return None
-    right = [first.right]
+    right = np.empty((len(known), len(answers.right)), dtype=np.bool_)
     # One table at a time: the digests of a thousand runs' images would fill the memory.
-    for path in known[1:]:
-        table = read_image_answers(path)
-        if table.images != first.images:
+    for place, path in enumerate(known):
+        table = _read_predictions(path)
+        if not table[_IMAGE].equals(first[_IMAGE]):
             return None
-        right.append(table.right)
-    _, labels = np.unique(first.truth, return_inverse=True)
+        right[place] = _find_right(table)
+    _, labels = np.unique(answers.truth, return_inverse=True)
     shape = (len(blocks.runs), len(blocks.runs[0]), len(labels))
     return CorrectAnswers(
-        right=np.array(right).reshape(shape).transpose(1, 0, 2),
+        right=right.reshape(shape).transpose(1, 0, 2),
         labels=labels.astype(np.int64),
-        photographs=first.photographs,
+        photographs=answers.photographs,
     )
 
 
@@ -328,14 +334,14 @@ class ImageAnswers:
     Attributes:
         images: ``[n]`` digests.
         truth: ``[n]`` class names.
-        right: ``[n]``, 1 where it was right.
+        right: ``[n]``, where it was right.
         photographs: ``[n]``; -1 = unknown.
         is_in_train: ``[n]``, whether TRAIN shows the same cell.
     """
 
     images: list[str]
     truth: list[str]
-    right: Floats
+    right: NDArray[np.bool_]
     photographs: Labels
     is_in_train: NDArray[np.bool_]
 
@@ -346,26 +352,41 @@ def read_image_answers(path: Path) -> ImageAnswers:
     Raises:
         UsageError: They cannot be read.
     """
+    return _list_answers(_read_predictions(path))
+
+
+def _read_predictions(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         # Reading passes over columns that are missing; selecting does not.
         with path.open("rb") as stream:
-            columns = pq.ParquetFile(stream).read(columns=_COLUMNS).select(_COLUMNS).to_pydict()
+            return pq.ParquetFile(stream).read(columns=_COLUMNS, use_threads=False).select(_COLUMNS)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise UsageError(
             f"{path} cannot be read as predictions: {error}. Repeat the run, or move the file away "
             "to compare without intervals over photographs."
         ) from error
-    truth, photographs = columns["y_true"], columns["original_id"]
+
+
+def _list_answers(table: pa.Table) -> ImageAnswers:
+    columns = table.to_pydict()
+    photographs = columns["original_id"]
     return ImageAnswers(
-        images=columns["image_sha256"],
-        truth=truth,
-        right=(np.asarray(truth) == np.asarray(columns["y_pred"])).astype(np.float64),
+        images=columns[_IMAGE],
+        truth=columns["y_true"],
+        right=_find_right(table),
         photographs=np.array([-1 if p is None else p for p in photographs], dtype=np.int64),
         is_in_train=np.array(columns["also_in_train"], dtype=np.bool_),
     )
+
+
+def _find_right(table: pa.Table) -> NDArray[np.bool_]:
+    import pyarrow.compute as pc
+
+    right = pc.equal(table["y_true"], table["y_pred"])
+    return np.array(pc.fill_null(right, fill_value=False), dtype=np.bool_)
 
 
 def summarise_configurations(

@@ -147,24 +147,24 @@ def compute_image_means(values: Floats, labels: Labels, photographs: Labels) -> 
 
 
 def compare_on_images(
-    first: Floats, second: Floats, labels: Labels, photographs: Labels
+    first: NDArray[np.bool_], second: NDArray[np.bool_], labels: Labels, photographs: Labels
 ) -> PairedImages:
     """Compare two networks image by image.
 
     Args:
-        first: ``[seeds, n]``, 1 where that seed's network was right and 0 where it was not.
+        first: ``[seeds, n]``, where that seed's network was right.
         second: The same of the other network; row i of both is the same seed.
         labels: ``[n]``, true classes.
         photographs: ``[n]``, the photograph of each image.
     """
-    differences = (first - second).mean(axis=0)
+    differences = (first.sum(axis=0) - second.sum(axis=0)) / len(first)
     _, cluster = np.unique(photographs, return_inverse=True)
     sums = np.bincount(cluster, weights=differences).astype(np.float64)
     return PairedImages(
         images=len(labels),
         photographs=len(sums),
         difference=compute_image_means(differences, labels, photographs),
-        only_first=float((first * (1 - second)).sum(axis=1).mean()),
-        only_second=float((second * (1 - first)).sum(axis=1).mean()),
+        only_first=float((first & ~second).sum(axis=1).mean()),
+        only_second=float((second & ~first).sum(axis=1).mean()),
         p=float(sign_flip_p(sums, PHOTOGRAPH_RESAMPLES)),
     )

@@ -16,13 +16,12 @@ from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Interval, standard_err
 EXACT_UP_TO = 16
 SIGN_RESAMPLES = 2**EXACT_UP_TO
 PERMUTATION_SEED = 20_260_302
-_AT_ONCE = 2**12
 # Sums of the same numbers in another order differ by rounding; equal ones must count as equal.
 _ROUNDING = 1e-12
 
 ALPHA = 0.05
 
-Signs = NDArray[np.int8]
+Bits = NDArray[np.uint8]
 Weights = tuple[float, ...]
 
 FIRST: Weights = (-0.5, -0.5, 0.5, 0.5)
@@ -54,15 +53,19 @@ def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     """
     n = differences.shape[-1]
     is_exact = 2**n <= resamples
-    signs = _generate_signs(n) if is_exact else _draw_signs(n, resamples)
-    parts = (signs[i : i + _AT_ONCE] for i in range(0, len(signs), _AT_ONCE))
-    sums = np.concatenate([differences @ part.T.astype(np.float64) for part in parts], axis=-1)
+    minus = _generate_minus(n) if is_exact else _draw_minus(n, resamples)
+    at_once = _count_at_once(n)
+    parts = (minus[i : i + at_once] for i in range(0, len(minus), at_once))
+    sums = np.concatenate(
+        [differences @ (1.0 - 2.0 * np.unpackbits(part, axis=1, count=n)).T for part in parts],
+        axis=-1,
+    )
     observed = differences.sum(axis=-1, keepdims=True)
     rounding = _ROUNDING * np.abs(differences).sum(axis=-1, keepdims=True)
     above = (sums >= observed - rounding).sum(axis=-1)
     below = (sums <= observed + rounding).sum(axis=-1)
     added = 0 if is_exact else 1
-    one_sided = (np.minimum(above, below) + added) / (len(signs) + added)
+    one_sided = (np.minimum(above, below) + added) / (len(minus) + added)
     return np.asarray(np.minimum(2 * one_sided, 1.0), dtype=np.float64)
 
 
@@ -76,20 +79,24 @@ def find_least_blocks(level: float) -> int | None:
     return next((n for n in range(1, EXACT_UP_TO + 1) if p_floor(n) <= level), None)
 
 
-# A byte a sign, and few at once as numbers: of a thousand runs all would take 0.2 GB.
+# A bit a sign, and few at once as numbers: of ten thousand runs all would take more than 1 GB.
 @cache
-def _generate_signs(n: int) -> Signs:
-    """Every pattern, ``[2ⁿ, n]``: the binary digits of 0 … 2ⁿ − 1."""
-    bits = np.arange(2**n)[:, None] >> np.arange(n) & 1
-    return (1 - 2 * bits).astype(np.int8)
+def _generate_minus(n: int) -> Bits:
+    """Which signs of every pattern are negative: the binary digits of 0 … 2ⁿ − 1."""
+    return np.packbits(np.arange(2**n)[:, None] >> np.arange(n) & 1, axis=1)
 
 
 @cache
-def _draw_signs(n: int, patterns: int) -> Signs:
-    rng, signs = np.random.default_rng(PERMUTATION_SEED), np.empty((patterns, n), dtype=np.int8)
-    for i in range(0, patterns, _AT_ONCE):
-        signs[i : i + _AT_ONCE] = rng.choice((-1, 1), signs[i : i + _AT_ONCE].shape)
-    return signs
+def _draw_minus(n: int, patterns: int) -> Bits:
+    rng, at_once = np.random.default_rng(PERMUTATION_SEED), _count_at_once(n)
+    counts = (min(at_once, patterns - i) for i in range(0, patterns, at_once))
+    drawn = (rng.choice((-1, 1), (count, n)) < 0 for count in counts)
+    return np.concatenate([np.packbits(part, axis=1) for part in drawn])
+
+
+def _count_at_once(n: int) -> int:
+    """How many patterns of ``n`` signs are held as numbers at a time."""
+    return max(2**17 // n, 1)  # fit the processor's cache: more take twenty times as long
 
 
 # ``statsmodels.stats.multitest.multipletests`` gives the same, as a test checks; importing it takes
