@@ -35,6 +35,7 @@ LEAST_FOR_ELLIPSE = 10
 _ELLIPSE_CORNERS = 73
 
 FRONT_RESAMPLES = 2_000
+_FRONTS_AT_ONCE = 100
 FRONT_SEED = 20_260_303
 
 # A share such as 1 − 5/10 comes out of a product of fractions: equal up to rounding.
@@ -273,6 +274,9 @@ def resample_front(energy_j: Floats, accuracy: Floats) -> Floats:
         ``[configurations]``.
     """
     blocks = len(energy_j)
-    rng = np.random.default_rng(FRONT_SEED)
-    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=FRONT_RESAMPLES) / blocks
-    return np.asarray(on_front(weights @ energy_j, weights @ accuracy).mean(axis=0))
+    rng, even = np.random.default_rng(FRONT_SEED), np.full(blocks, 1 / blocks)
+    fronts = []
+    for _ in range(FRONT_RESAMPLES // _FRONTS_AT_ONCE):
+        weights = rng.multinomial(blocks, even, size=_FRONTS_AT_ONCE) / blocks
+        fronts.append(on_front(weights @ energy_j, weights @ accuracy))
+    return np.asarray(np.concatenate(fronts).mean(axis=0))
