@@ -30,6 +30,7 @@ from wbcbench.study.plan import Plan, make_plan
 from wbcbench.study.progress import Progress, SweepOutcome, account_study, identity_without_images
 from wbcbench.study.sweep import Sweep, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, sum_spent
+from wbcbench.table.view import Run
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 FOUR = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
