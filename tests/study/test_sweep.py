@@ -27,7 +27,7 @@ from wbcbench.run.recorder import Interrupts
 from wbcbench.study import plan as plans
 from wbcbench.study.experiment import Experiment, Pauses, Until
 from wbcbench.study.plan import Plan, make_plan
-from wbcbench.study.progress import Progress, SweepOutcome, account_study, identity_without_images
+from wbcbench.study.progress import Progress, SweepOutcome, account_study, identify_without_images
 from wbcbench.study.sweep import Sweep, SweepSettings, refuse_other_runs, study_lock
 from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Run
@@ -365,7 +365,7 @@ def test_a_dry_run_knows_finished_runs_whatever_their_images(tmp_path: Path) -> 
     study = Study(tmp_path, made(), always("done"))
     study.sweep(blocks=1)
     unknown = [replace(s, dataset_id="", dataset_sha256="") for s in study.plan.runs]
-    progress = Progress(tmp_path, "mine", by=identity_without_images)
+    progress = Progress(tmp_path, "mine", by=identify_without_images)
     assert [progress.state(s) for s in unknown] == ["done", "done", "todo", "todo"]
 
 

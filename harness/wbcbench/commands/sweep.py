@@ -100,10 +100,10 @@ def _carry_out(plan: Plan, settings: SweepSettings, say: Callable[[str], None]) 
 
 def _list_states(plan: Plan, settings: SweepSettings) -> list[tuple[RunSpec, str]]:
     """The runs in reach with their states, whatever their images; writes nothing."""
-    from wbcbench.study.progress import Progress, identity_without_images
+    from wbcbench.study.progress import Progress, identify_without_images
     from wbcbench.study.sweep import refuse_other_runs
 
-    progress = Progress(settings.results, plan.study, by=identity_without_images)
+    progress = Progress(settings.results, plan.study, by=identify_without_images)
     bare = [replace(run, dataset_id="", dataset_sha256="") for run in plan.runs]
     refuse_other_runs(bare, progress, settings.results / plan.study)
     reach = settings.blocks or plan.blocks

@@ -104,7 +104,14 @@ class Plan:
 
     def block(self, number: int) -> tuple[RunSpec, ...]:
         """The runs of one block, in their order."""
-        return tuple(run for run in self.runs if run.block == number)
+        return tuple(self._blocks.get(number, ()))
+
+    @cached_property
+    def _blocks(self) -> dict[int, list[RunSpec]]:
+        blocks: dict[int, list[RunSpec]] = {}
+        for run in self.runs:
+            blocks.setdefault(run.block, []).append(run)
+        return blocks
 
     def levels(self, run: RunSpec) -> Mapping[str, Any]:
         """What distinguishes a run from the others of its block."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -22,7 +23,7 @@ from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import RunDir, study_runs
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import PLACE, SPEC_FIELDS, RunSpec
 from wbcbench.core.study_folder import INTERIM_ANALYSES
 from wbcbench.stats.tests import count_stein_blocks, stein_interval
 from wbcbench.study.plan import Plan, analysis_settings
@@ -32,6 +33,8 @@ from wbcbench.table.summary import Summaries, SummarisedRun, summarise_study
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
 Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
+
+Identify = Callable[[RunSpec], Hashable]
 
 INTERIM_SCHEMA = "wbcbench.interim-analyses/3"
 
@@ -66,13 +69,13 @@ def read_attempt(run: RunDir, summaries: Summaries) -> Attempt:
     return Attempt(run, ended.spec, state, ended.summary.spent, past)
 
 
-def identity_without_images(spec: RunSpec) -> RunSpec:
-    """The identity but for the images, where these are not known yet."""
-    return replace(spec.identity, dataset_id="", dataset_sha256="")
-
-
-def _first_attempt(spec: RunSpec) -> RunSpec:
-    return replace(spec, block_attempt=1)
+# What is the same in every attempt at a run; without images, where these are not known yet.
+_NOT_SAME = {*PLACE, "repeat", "block_attempt"}
+_SAME = [name for name in SPEC_FIELDS if name not in _NOT_SAME]
+identify: Identify = attrgetter(*_SAME)
+identify_without_images: Identify = attrgetter(
+    *(name for name in _SAME if not name.startswith("dataset_"))
+)
 
 
 class Progress:
@@ -82,7 +85,7 @@ class Progress:
         self,
         results: Path,
         study: str,
-        by: Callable[[RunSpec], RunSpec] = lambda spec: spec.identity,
+        by: Identify = identify,
     ) -> None:
         """Read every folder of the study; writes nothing.
 
@@ -95,7 +98,7 @@ class Progress:
         self._summaries = Summaries(results / study)
         self._attempts: dict[Path, Attempt] = {}
         # By what is the same in every attempt at a block.
-        self._same: dict[RunSpec, dict[Path, Attempt]] = defaultdict(dict)
+        self._same: dict[Hashable, dict[Path, Attempt]] = defaultdict(dict)
         self.refresh()
 
     def refresh(self) -> None:
@@ -106,7 +109,7 @@ class Progress:
         for run in new:
             attempt = read_attempt(run, self._summaries)
             self._attempts[run.path] = attempt
-            self._same[self._by(_first_attempt(attempt.spec))][run.path] = attempt
+            self._same[self._by(attempt.spec)][run.path] = attempt
         self._summaries.save()
 
     def _knows(self, run: RunDir) -> bool:
@@ -114,7 +117,7 @@ class Progress:
         return known is not None and known.spent is not None
 
     def _find_attempts(self, spec: RunSpec) -> Iterable[Attempt]:
-        return self._same.get(self._by(_first_attempt(spec)), {}).values()
+        return self._same.get(self._by(spec), {}).values()
 
     def __iter__(self) -> Iterator[Attempt]:
         """Every attempt, also of runs that are in no plan."""
@@ -169,7 +172,7 @@ def account_study(
         progress: The study's folders.
         pilots: Runs that only served to know the cost.
     """
-    last_attempts = {_first_attempt(spec).identity: spec.block_attempt for spec in specs}
+    last_attempts = {identify(spec): spec.block_attempt for spec in specs}
     costs: dict[str, list[Spent]] = defaultdict(list)
     costs["pilot"] = [pilot.spent for pilot in pilots if pilot.spent]
     for attempt in progress:
@@ -180,10 +183,10 @@ def account_study(
     return Account(sum_spent(costs["counted"]), wasted, all_wasted)
 
 
-def _sort_attempt(attempt: Attempt, last_attempts: dict[RunSpec, int]) -> str:
+def _sort_attempt(attempt: Attempt, last_attempts: dict[Hashable, int]) -> str:
     if attempt.state != "done":
         return attempt.state
-    last = last_attempts.get(_first_attempt(attempt.spec).identity)
+    last = last_attempts.get(identify(attempt.spec))
     if last is None:
         return "outside the plan"
     return "counted" if attempt.spec.block_attempt == last else "repeated block"

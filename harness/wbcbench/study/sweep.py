@@ -34,7 +34,7 @@ from wbcbench.study.progress import (
     InterimAnalyses,
     Progress,
     SweepOutcome,
-    identity_without_images,
+    identify_without_images,
 )
 from wbcbench.study.text import describe_end, describe_interim, describe_repeat, describe_start
 from wbcbench.table.derive import Past
@@ -323,11 +323,11 @@ def refuse_other_runs(specs: Sequence[RunSpec], progress: Progress, study_dir: P
     Raises:
         UsageError: There are others; the message names what differs and the way out.
     """
-    planned = {identity_without_images(spec): spec for spec in specs}
+    planned = {identify_without_images(spec): spec for spec in specs}
     for attempt in progress:
         if attempt.spec.block == 0:
             continue
-        spec = planned.get(identity_without_images(replace(attempt.spec, block_attempt=1)))
+        spec = planned.get(identify_without_images(attempt.spec))
         if spec is None:
             raise UsageError(_describe_difference(attempt, specs, study_dir))
         if spec.dataset_sha256 not in {"", attempt.spec.dataset_sha256}:

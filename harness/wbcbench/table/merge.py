@@ -10,11 +10,17 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sync_folder
-from wbcbench.core.run_folder import LOCK, RunDir, study_runs
-from wbcbench.table.view import COMPARABLE, Run
+from wbcbench.core.run_folder import LOCK, RunDir
+from wbcbench.table.summary import RunSummary, Summaries, SummarisedRun, summarise_runs
+from wbcbench.table.view import COMPARABLE
+
+_Finished = tuple[RunDir, RunSummary]
+
+_ignore_lock = shutil.ignore_patterns(LOCK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +50,35 @@ def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
     """
     if into.resolve() in {study.resolve() for study in studies}:
         raise UsageError(f"{into} cannot be merged into itself. Name another study with --into.")
-    runs = [run for study in studies for run in study_runs(study.parent, study.name)]
-    finished = [run for run in runs if run.is_finished]
-    known = {run.run_id: run for run in study_runs(into.parent, into.name) if run.is_finished}
-    chosen = _choose_runs(finished, known)
-    new = [run for run in chosen if not RunDir(into / run.run_id).is_finished]
     # A damaged or newer one is refused before anything is copied.
-    views = [Run(run.read_record()) for run in (*known.values(), *new)]
+    known = {run.run_id: (run, summary) for run, summary in summarise_runs(into)[0]}
+    found = [summarise_runs(study) for study in studies]
+    finished = [pair for runs, _ in found for pair in runs]
+    new = [pair for pair in _choose_runs(finished, known) if pair[0].run_id not in known]
     _copy(new, into)
+    views = [SummarisedRun(summary, run) for run, summary in (*known.values(), *new)]
     kinds = {run.comparable_by for run in views if run.is_done}
     differing = tuple(
         name
         for name, values in zip(COMPARABLE, zip(*kinds, strict=True), strict=False)
         if len(set(values)) > 1
     )
-    return Merged(len(new), len(finished) - len(new), len(runs) - len(finished), differing)
+    unfinished = sum(count for _, count in found)
+    return Merged(len(new), len(finished) - len(new), unfinished, differing)
 
 
-def _choose_runs(runs: Sequence[RunDir], known: Mapping[str, RunDir]) -> list[RunDir]:
+def _choose_runs(runs: Sequence[_Finished], known: Mapping[str, _Finished]) -> list[_Finished]:
     """One run of each name; all runs of that name are equal.
 
     Raises:
         UsageError: Two of one name differ.
     """
-    chosen: dict[str, RunDir] = {}
-    for run in runs:
+    chosen: dict[str, _Finished] = {}
+    for run, summary in runs:
         other = known.get(run.run_id) or chosen.get(run.run_id)
         if other is not None:
-            _require_same(run, other)
-        chosen.setdefault(run.run_id, run)
+            _require_same(run, other[0])
+        chosen.setdefault(run.run_id, (run, summary))
     return list(chosen.values())
 
 
@@ -93,17 +99,18 @@ def _read_content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _copy(runs: Sequence[RunDir], into: Path) -> None:
+def _copy(runs: Sequence[_Finished], into: Path) -> None:
     """Copy each run completely or not at all: to a temporary folder, then renamed."""
     try:
         into.mkdir(parents=True, exist_ok=True)
-        for run in runs:
-            beside = into / f".{run.run_id}.tmp"
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(run.path, beside, ignore=shutil.ignore_patterns(LOCK))
-            target = into / run.run_id
-            shutil.rmtree(target, ignore_errors=True)  # only ever an unfinished one
-            beside.rename(target)
+        with Summaries(into) as summaries:
+            for run, summary in runs:
+                target, beside = RunDir(into / run.run_id), into / f".{run.run_id}.tmp"
+                shutil.rmtree(beside, ignore_errors=True)
+                shutil.copytree(run.path, beside, ignore=_ignore_lock, copy_function=copyfile)
+                shutil.rmtree(target.path, ignore_errors=True)  # only ever an unfinished one
+                beside.rename(target.path)
+                summaries.adopt(target, summary)
         sync_folder(into)
     except OSError as error:
         raise UsageError(

@@ -90,6 +90,10 @@ class Summaries:
         self._kept.keep(run.run_id, stamp, summary)
         return summary
 
+    def adopt(self, run: RunDir, summary: RunSummary) -> None:
+        """Keep a summary that was read of a copy of this run."""
+        self._kept.keep(run.run_id, _read_stamp(run), summary)
+
     def save(self) -> None:
         """Keep what had to be worked out."""
         self._kept.save()
@@ -133,7 +137,7 @@ def _summarise(run: RunDir) -> RunSummary:
 class SummarisedRun(Run):
     """A run of which the summary is at hand; its record is read when more is asked."""
 
-    def __init__(self, summary: RunSummary, folder: RunDir, study: str) -> None:
+    def __init__(self, summary: RunSummary, folder: RunDir, study: str = "") -> None:
         self.summary, self._folder = summary, folder
         self.folder, self.study = folder, study
 
@@ -173,15 +177,24 @@ class SummarisedRun(Run):
         return self.summary.origins
 
 
-def summarise_study(folder: Path) -> Study:
-    """A study as :func:`read_study` gives it, of summarised runs; raises like it."""
-    run_dirs = study_runs(folder.parent, folder.name)
-    finished = [run for run in run_dirs if run.is_finished]
-    with Summaries(folder) as summaries:
+def summarise_runs(study_dir: Path) -> tuple[list[tuple[RunDir, RunSummary]], int]:
+    """The finished runs of a study, by name, and how many others it has.
+
+    Raises:
+        UsageError: A record is damaged or was written by a newer version.
+    """
+    runs = study_runs(study_dir.parent, study_dir.name)
+    finished = [run for run in runs if run.is_finished]
+    with Summaries(study_dir) as summaries:
         summaries.prepare(finished)
-        runs = [SummarisedRun(summaries.read(run), run, folder.name) for run in finished]
-    ordered = tuple(sorted(runs, key=lambda run: run.place))
-    return Study(folder.name, ordered, len(run_dirs) - len(runs), folder)
+        return [(run, summaries.read(run)) for run in finished], len(runs) - len(finished)
+
+
+def summarise_study(folder: Path) -> Study:
+    """A study as ``view.read_study`` gives it, of summarised runs; raises like it."""
+    finished, unfinished = summarise_runs(folder)
+    runs = [SummarisedRun(summary, run, folder.name) for run, summary in finished]
+    return Study(folder.name, tuple(sorted(runs, key=lambda run: run.place)), unfinished, folder)
 
 
 def main() -> None:

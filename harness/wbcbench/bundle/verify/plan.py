@@ -30,7 +30,7 @@ from wbcbench.energy.account import ABANDONED, SHARING
 from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.study.progress import identity_without_images
+from wbcbench.study.progress import identify_without_images
 from wbcbench.table.columns import Cell
 
 _EXPECTED_EQUAL = (
@@ -191,7 +191,7 @@ def _compare_with_plans(
 
 
 def _make_key(spec: RunSpec) -> str:
-    return repr(identity_without_images(replace(spec, block_attempt=1)))
+    return repr(identify_without_images(spec))
 
 
 def check_machines(bundle: Bundle) -> Outcome:
