@@ -52,16 +52,25 @@ class RunSummary:
     past: Past | None
 
 
+_READ: dict[Path, tuple[Stamp, RunSummary]] = {}  # by this process
+
+
 class Summaries:
     """The summaries of one study's finished runs."""
 
     def __init__(self, study_dir: Path) -> None:
-        """Read what is kept of them; nothing is written before :meth:`save`."""
-        self._dir, self._kept = study_dir, KeptValues(study_dir)
+        """Nothing is read before it is asked for, or written before :meth:`save`."""
+        self._dir = study_dir
+
+    @cached_property
+    def _kept(self) -> KeptValues:
+        return KeptValues(self._dir)
 
     def prepare(self, runs: Sequence[RunDir]) -> None:
         """Work out what is not known of many runs, on all processors at once."""
-        unknown = [run for run in runs if not self._kept.knows(run.run_id, _read_stamp(run))]
+        stamps = ((run, _read_stamp(run)) for run in runs)
+        new = [(run, stamp) for run, stamp in stamps if _READ.get(run.path, (None,))[0] != stamp]
+        unknown = [run for run, stamp in new if not self._kept.knows(run.run_id, stamp)]
         processes = min(os.cpu_count() or 1, len(unknown) // _RUNS_WORTH_A_PROCESS)
         if processes < 2:
             return
@@ -71,7 +80,7 @@ class Summaries:
         self._work_out(unknown[::processes])
         for child in children:
             child.wait()
-        self._kept = KeptValues(self._dir)
+        del self._kept
 
     def _work_out(self, runs: Sequence[RunDir]) -> None:
         """Read each, and keep what comes of it; who reads a damaged one again says that it is."""
@@ -83,11 +92,15 @@ class Summaries:
 
     def read(self, run: RunDir) -> RunSummary:
         """The summary of a run; raises like ``RunDir.read_record``."""
-        stamp = _read_stamp(run)
-        if known := self._kept.take(run.run_id, stamp):
-            return _adapter().validate_python(known)
-        summary = _summarise(run)
-        self._kept.keep(run.run_id, stamp, summary)
+        stamp, known = _read_stamp(run), _READ.get(run.path)
+        if known and known[0] == stamp:
+            return known[1]
+        if kept := self._kept.take(run.run_id, stamp):
+            summary = _adapter().validate_python(kept)
+        else:
+            summary = _summarise(run)
+            self._kept.keep(run.run_id, stamp, summary)
+        _READ[run.path] = stamp, summary
         return summary
 
     def adopt(self, run: RunDir, summary: RunSummary) -> None:
@@ -96,7 +109,8 @@ class Summaries:
 
     def save(self) -> None:
         """Keep what had to be worked out."""
-        self._kept.save()
+        if "_kept" in vars(self):
+            self._kept.save()
 
     def __enter__(self) -> Self:
         """Itself."""
