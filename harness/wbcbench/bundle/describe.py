@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
 from importlib import metadata
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from wbcbench.bundle.document import Submission, to_json
 from wbcbench.bundle.redact import UUID
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of
+from wbcbench.core.lazy import LazySequence
 from wbcbench.core.provenance import program_sha256
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
@@ -89,15 +91,15 @@ class SubmittedStudy:
         return self.reported.runs
 
     @cached_property
-    def records(self) -> tuple[RunRecord, ...]:
-        """In the order in which they began."""
-        records = (run.record for run in self.runs)
-        return tuple(sorted(records, key=lambda r: (r.started_utc, r.run_id)))
+    def records(self) -> Sequence[RunRecord]:
+        """In the order in which they began; each is read when it is asked for."""
+        runs = sorted(self.runs, key=lambda run: (run.row["started_utc"], run.run_id))
+        return LazySequence(attrgetter("record"), runs)
 
     @cached_property
     def done(self) -> tuple[Run, ...]:
         """Runs that ended well, in the order in which they began."""
-        return tuple(sorted(self.reported.done, key=lambda run: run.record.started_utc))
+        return tuple(sorted(self.reported.done, key=lambda run: str(run.row["started_utc"])))
 
     @property
     def first(self) -> Run:

@@ -14,6 +14,7 @@ import io
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 from wbcbench.bundle import layout
@@ -79,7 +80,7 @@ def make_images(
         listed: ``files.csv`` as it was made from a folder that is not here. It counts if it gives
             the digest that the runs have.
     """
-    records = (*(run.record for run in study.done), *study.records)
+    records = chain((run.record for run in study.done), study.records)
     facts = next((record.dataset for record in records if record.dataset), None)
     images, source = _list_images(study, facts, data, listed) if facts else ([], PREDICTIONS)
     images = sorted(images, key=lambda image: image.path)

@@ -99,7 +99,7 @@ def select_runs(bundle: Bundle, block: int | None, run_id: str | None) -> list[R
     Raises:
         UsageError: There is none.
     """
-    done = [r for r in bundle.records.values() if r.status == "done" and r.test is not None]
+    done = [r for r in bundle.records if r.status == "done" and r.test is not None]
     if run_id is not None:
         if runs := [record for record in done if record.run_id == run_id]:
             return runs
@@ -116,7 +116,7 @@ def select_runs(bundle: Bundle, block: int | None, run_id: str | None) -> list[R
 
 def describe_lock(bundle: Bundle) -> str:
     """Whether the packages here are those of the runs."""
-    locks = {r.provenance.get("lock_sha256") for r in bundle.records.values()}
+    locks = {r.provenance.get("lock_sha256") for r in bundle.records}
     here = lock_sha256()
     if here is None or locks == {None}:
         return "Lock: unknown here or in the bundle, so packages may differ."
@@ -168,7 +168,7 @@ def _compare_runs(bundle: Bundle, old: RunRecord, new: RunRecord) -> Again:
     # Twice the standard deviation between the seeds of the same network in the bundle.
     by_seed = {
         record.spec.seed: _balanced_accuracy(record)
-        for record in bundle.records.values()
+        for record in bundle.records
         if record.status == "done" and record.test and record.spec.variant == old.spec.variant
     }
     tolerance = SEED_DEVIATIONS * stdev(by_seed.values()) if len(by_seed) > 1 else None

@@ -22,13 +22,12 @@ from pydantic import TypeAdapter
 from wbcbench.core.cache import KeptValues, Stamp, read_stamp
 from wbcbench.core.child import PythonChild
 from wbcbench.core.errors import UsageError
-from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.derive import Past, Spent, learn_cost, spent
 from wbcbench.table.rows import Row
-from wbcbench.table.view import Run, Study
+from wbcbench.table.view import Run, StoredRun, Study
 
 _RUNS_WORTH_A_PROCESS = 500
 
@@ -148,29 +147,15 @@ def _summarise(run: RunDir) -> RunSummary:
     )
 
 
-class SummarisedRun(Run):
-    """A run of which the summary is at hand; its record is read when more is asked."""
+class SummarisedRun(StoredRun):
+    """A run of which the summary is at hand."""
 
     def __init__(self, summary: RunSummary, folder: RunDir, study: str = "") -> None:
-        self.summary, self._folder = summary, folder
-        self.folder, self.study = folder, study
+        super().__init__(folder, study)
+        self.summary = summary
+        self.spec = summary.spec
 
-    @property
-    def run_id(self) -> str:
-        """Its name."""
-        return self._folder.run_id
-
-    @property
-    def record(self) -> RunRecord:
-        """What came of it, read anew each time."""
-        return self._folder.read_record()
-
-    @property
-    def spec(self) -> RunSpec:
-        """Its settings."""
-        return self.summary.spec
-
-    @property
+    @cached_property
     def status(self) -> str:
         """How the run ended."""
         return str(self.row["status"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import Epoch, Inference, RunRecord, Sampling
@@ -88,7 +89,7 @@ class Run:
         """Its name."""
         return self.record.run_id
 
-    @property
+    @cached_property
     def spec(self) -> RunSpec:
         """Its settings."""
         return self.record.spec
@@ -108,7 +109,7 @@ class Run:
         cell = self.row.get(column)
         return float(cell) if isinstance(cell, int | float) else None
 
-    @property
+    @cached_property
     def status(self) -> str:
         """How the run ended; a finished run of invalid quality counts as invalid."""
         is_spoiled = self.record.status == "done" and self.record.quality is Quality.INVALID
@@ -324,6 +325,33 @@ class Run:
         return next((i for i in self.record.inference if i.batch_size == batch_size), None)
 
 
+_RECENT: deque[RunRecord] = deque(maxlen=256)  # of half a megabyte each
+
+
+class StoredRun(Run):
+    """A run whose record is read when it is needed: those of thousands are larger than memory."""
+
+    def __init__(self, folder: RunDir, study: str = "") -> None:
+        self.folder, self.study = folder, study
+        self._path, self._run_id = folder, folder.run_id
+        self._held: ref[RunRecord] | None = None
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        return self._run_id
+
+    @property
+    def record(self) -> RunRecord:
+        """What came of it; raises like ``RunDir.read_record``."""
+        record = self._held() if self._held else None
+        if record is None:
+            record = self._path.read_record()
+            self._held = ref(record)
+            _RECENT.append(record)
+        return record
+
+
 @dataclass(frozen=True)
 class Study:
     """A study: its runs with a record, and how many have none.
@@ -378,6 +406,6 @@ def read_study(folder: Path) -> Study:
         UsageError: A record is damaged or was written by a newer version.
     """
     run_dirs = study_runs(folder.parent, folder.name)
-    runs = [Run(run.read_record(), run, folder.name) for run in run_dirs if run.is_finished]
+    runs = [StoredRun(run, folder.name) for run in run_dirs if run.is_finished]
     ordered = tuple(sorted(runs, key=lambda run: run.place))
     return Study(folder.name, ordered, len(run_dirs) - len(runs), folder)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -27,14 +27,14 @@ from wbcbench.bundle.open import (
 )
 from wbcbench.core import run_folder, study_folder
 from wbcbench.core.errors import VerificationError
+from wbcbench.core.lazy import LazySequence
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.strict_json import parse_json
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
-from wbcbench.table.view import Run
 
-_CACHED = 4096
+_CACHED = 2**16
 _LAST = chr(sys.maxunicode)
 
 T = TypeVar("T")
@@ -165,10 +165,10 @@ class Bundle:
         """Runs and pilots that have a record."""
         return (*self.finished, *(run for run in self.pilots if run.is_finished))
 
-    @cached_property
-    def records(self) -> Mapping[str, RunRecord]:
-        """The study's records by the name of their folder."""
-        return {run.run_id: self.record(run) for run in self.finished}
+    @property
+    def records(self) -> Sequence[RunRecord]:
+        """The study's records, in the order of ``finished``; each is read when it is asked for."""
+        return LazySequence(self.record, self.finished)
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -184,10 +184,6 @@ class Bundle:
         """A run's record, without what was attached to it."""
         return _read_record(self, run)
 
-    def view(self, run: RunDir) -> Run:
-        """A run as the results table has it, what was attached to it included."""
-        return _load_run(self, run)
-
     def predictions(self, run: RunDir) -> Predictions | None:
         """The network's output for the test images; ``None`` if there are no predictions."""
         path = run.predictions_path
@@ -201,24 +197,19 @@ def create_study(data: Path, name: str, digest: str) -> SubmittedStudy:
     return SubmittedStudy(data, name)
 
 
-def cache_by_files(compute: Callable[[RunDir], T]) -> Callable[[Bundle, RunDir], T]:
+def cache_by_files(
+    compute: Callable[[RunDir], T], most: int = _CACHED
+) -> Callable[[Bundle, RunDir], T]:
     """Compute a result of a run once for as long as the run's files stay the same."""
 
-    @lru_cache(maxsize=_CACHED)
+    @lru_cache(maxsize=most)
     def compute_once(run: RunDir, digest: str) -> T:
         return compute(run)
 
     return lambda bundle, run: compute_once(run, bundle.compute_digest(f"{bundle.name_of(run)}/"))
 
 
-@cache_by_files
-def _read_record(run: RunDir) -> RunRecord:
-    return run.read_own_record()
-
-
-@cache_by_files
-def _load_run(run: RunDir) -> Run:
-    return Run(run.read_record(), run)
+_read_record = cache_by_files(RunDir.read_own_record, most=256)  # of half a megabyte each
 
 
 @lru_cache(maxsize=2)  # those of a large study are larger than memory

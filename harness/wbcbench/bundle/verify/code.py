@@ -35,7 +35,7 @@ def check_code(bundle: Bundle) -> Outcome:
     """
     commits = bundle.document.git.commits
     programs = defaultdict[str, set[tuple[str, ...]]](set)
-    for record in bundle.records.values():
+    for record in bundle.records:
         if record.provenance.get("git_dirty") is False:
             programs[str(record.provenance.get("git_commit"))].add(_state_program(record))
     errors, count = list[str](), 0

@@ -157,7 +157,7 @@ def _belongs(bundle: Bundle, name: str) -> bool:
     submission, path = bundle.document, PurePosixPath(name)
     if name in layout.REQUIRED or path.is_relative_to(layout.report_dir(submission.study)):
         return True
-    records = bundle.records.values()
+    records = bundle.records
     if name == layout.LOCK:
         return any(record.provenance.get("lock_sha256") for record in records)
     if name == layout.DIFF:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
-
-from pydantic import JsonValue
+from typing import NamedTuple
 
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
@@ -46,17 +45,27 @@ def check_history(bundle: Bundle) -> Outcome:
         early, late = _check_clocks(bundle, run)
         errors += early
         warnings += late
-    errors += _check_boots([bundle.record(run) for run in bundle.finished_and_pilots])
+    errors += _check_boots(map(bundle.record, bundle.finished_and_pilots))
     # Single runs lie where they happened to be made, and people tidy up there; merged ones may
     # have another name than where they were made.
     removed = [*_find_removed(bundle, bundle.runs), *_find_removed(bundle, bundle.pilots)]
-    planned = {record.provenance.get("plan_sha256") for record in bundle.records.values()}
+    planned = {record.provenance.get("plan_sha256") for record in bundle.records}
     is_own = bundle.plan is not None and planned == {bundle.plan.sha256}
     (errors if is_own else warnings).extend(removed)
-    if bundle.plan is not None and any(map(has_evidence, bundle.records.values())):
+    if bundle.plan is not None and any(map(has_evidence, bundle.records)):
         errors += _check_drawn_order(bundle.plan)  # earlier versions drew others
     count = count_of(len(bundle.finished), "run")
     return report_outcome(f"The clocks of {count} agree, and no run is missing.", errors, warnings)
+
+
+class _BootedRun(NamedTuple):
+    """When a run's clock was read, of which boot, and after which run it began."""
+
+    monotonic_s: float
+    run_id: str
+    utc_s: float
+    study: str
+    after: str
 
 
 @cache_by_files
@@ -118,27 +127,29 @@ def _read_log_date(run: RunDir) -> float | None:
     return float(found[1]) if found[1] else unix_s(found[2].decode())
 
 
-def _check_boots(records: Sequence[RunRecord]) -> Iterator[str]:
+def _check_boots(records: Iterable[RunRecord]) -> Iterator[str]:
     """Within one boot of a machine, dates go forward with its clock, and so do the runs named."""
-    boots = defaultdict[tuple[JsonValue, JsonValue], list[tuple[float, float, RunRecord]]](list)
+    boots = defaultdict[tuple[str, str], list[_BootedRun]](list)
     for record in records:
         facts, pair = record.provenance, _read_clock(record)
         if pair is not None and facts.get("boot_id") is not None:
             place = str(facts.get("host_id")), str(facts["boot_id"])
-            boots[place].append((pair[1], pair[0], record))
+            after = str(facts.get(AFTER_RUN))
+            boots[place].append(
+                _BootedRun(pair[1], record.run_id, pair[0], record.spec.study, after)
+            )
     for boot in boots.values():
-        boot.sort(key=lambda run: (run[0], run[2].run_id))
-        for (_, before_s, before), (_, after_s, after) in pairwise(boot):
-            if after_s < before_s - _SET_S:
+        boot.sort()
+        for before, after_it in pairwise(boot):
+            if after_it.utc_s < before.utc_s - _SET_S:
                 yield (
-                    f"{after.run_id} followed {before.run_id} by the clock of their machine, but "
-                    f"is dated {_date(after_s)}, before {_date(before_s)}."
+                    f"{after_it.run_id} followed {before.run_id} by the clock of their machine, "
+                    f"but is dated {_date(after_it.utc_s)}, before {_date(before.utc_s)}."
                 )
-        began_s = {(r.spec.study, r.run_id): monotonic_s for monotonic_s, _, r in boot}
-        for monotonic_s, _, record in boot:
-            name = record.provenance.get(AFTER_RUN)
-            if began_s.get((record.spec.study, str(name)), 0.0) > monotonic_s + _ASIDE_S:
-                yield f"{record.run_id} began after {name}, which began later."
+        began_s = {(run.study, run.run_id): run.monotonic_s for run in boot}
+        for run in boot:
+            if began_s.get((run.study, run.after), 0.0) > run.monotonic_s + _ASIDE_S:
+                yield f"{run.run_id} began after {run.after}, which began later."
 
 
 def _find_removed(bundle: Bundle, runs: Sequence[RunDir]) -> Iterator[str]:

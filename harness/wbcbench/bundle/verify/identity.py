@@ -12,6 +12,7 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
+from wbcbench.core.lazy import LazySequence
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
@@ -43,7 +44,7 @@ def check_identity(bundle: Bundle) -> Outcome:
     """
     runs = bundle.finished_and_pilots
     errors = [problem for run in runs for problem in _check_names(bundle, run)]
-    records = [bundle.record(run) for run in runs]
+    records = LazySequence[RunRecord](bundle.record, runs)
     errors += _check_digests(records)
     errors += _check_machines(records)
     errors += _check_split(records)
@@ -126,7 +127,8 @@ def _compare_versions(record: RunRecord) -> Iterator[str]:
 
 def _check_digests(records: Sequence[RunRecord]) -> Iterator[str]:
     """Equal seeds draw equal weights and orders, and others other ones; older runs state none."""
-    by_settings, by_digest = dict[Hashable, RunRecord](), dict[Hashable, RunRecord]()
+    by_settings = dict[Hashable, tuple[str, str]]()  # → the first run's name and digest
+    by_digest = dict[Hashable, tuple[str, int]]()  # → its name and seed
     for record in (record for record in records if record.model):
         software = list_software(record)
         for what in ("first weights", "order of images"):
@@ -135,12 +137,14 @@ def _check_digests(records: Sequence[RunRecord]) -> Iterator[str]:
                 continue
             fields = _NETWORK if what == "first weights" else _ORDER
             settings = tuple(getattr(record.spec, name) for name in fields)
-            other = by_settings.setdefault((what, software, settings, _seed(record)), record)
-            if _get_digest(other, what) != digest:
-                yield f"{record.run_id} and {other.run_id} have one seed, but not one {what}."
-            other = by_digest.setdefault((what, digest), record)
-            if _seed(other) != _seed(record):
-                yield f"{record.run_id} and {other.run_id} have two seeds, but one {what}."
+            run_id, seed = record.run_id, _seed(record)
+            key = what, software, settings, seed
+            other, others_digest = by_settings.setdefault(key, (run_id, digest))
+            if others_digest != digest:
+                yield f"{run_id} and {other} have one seed, but not one {what}."
+            other, others_seed = by_digest.setdefault((what, digest), (run_id, seed))
+            if others_seed != seed:
+                yield f"{run_id} and {other} have two seeds, but one {what}."
 
 
 def _seed(record: RunRecord) -> int:
@@ -165,11 +169,14 @@ def _get_digest(record: RunRecord, what: str) -> str | None:
 
 def _check_split(records: Sequence[RunRecord]) -> Iterator[str]:
     """Validation on held-out photographs does not give, run by run, the scores of TEST."""
-    held_out = [r for r in records if r.spec.validation != "published" and r.test and r.epochs]
-    same = [r for r in held_out if _has_scores_of_test(r)]
-    if len(same) == len(held_out) > 1:
+    held_out = [
+        (r.run_id, _has_scores_of_test(r))
+        for r in records
+        if r.spec.validation != "published" and r.test and r.epochs
+    ]
+    if len(held_out) > 1 and all(is_same for _, is_same in held_out):
         yield (
-            f"{same[0].run_id} and every other run say that photographs were held out, but the "
+            f"{held_out[0][0]} and every other run say that photographs were held out, but the "
             "last validation scored TEST."
         )
 
@@ -190,7 +197,7 @@ def _has_scores_of_test(record: RunRecord) -> bool:
 
 def _check_machines(records: Sequence[RunRecord]) -> Iterator[str]:
     """A boot has one processor, and a board under one driver one name."""
-    first = dict[tuple[str, ...], tuple[str, RunRecord]]()
+    first = dict[tuple[str, ...], tuple[str, str]]()
     for record in records:
         facts = record.provenance
         names = list[tuple[tuple[str, ...], str]]()
@@ -202,6 +209,6 @@ def _check_machines(records: Sequence[RunRecord]) -> Iterator[str]:
                 place = "board", str(meter["uuid"]), str(meter["driver"])
                 names.append((place, str(meter.get("name"))))
         for key, name in names:
-            known, other = first.setdefault(key, (name, record))
+            known, other = first.setdefault(key, (name, record.run_id))
             if known != name:
-                yield f"{record.run_id} names the {key[0]} {name}, {other.run_id} {known}."
+                yield f"{record.run_id} names the {key[0]} {name}, {other} {known}."

@@ -25,6 +25,7 @@ from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.bundle.verify.sensors import find_power_w
 from wbcbench.bundle.verify.training import CONTENDED
 from wbcbench.core import window
+from wbcbench.core.lazy import LazySequence
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
@@ -109,7 +110,7 @@ def _take_outputs(table: Predictions) -> Vector:
 def check_neighbours(bundle: Bundle) -> Outcome:
     """Runs differ: no trace or prediction is another's; a board's readings fit between its runs."""
     runs = bundle.finished_and_pilots
-    records = [bundle.record(run) for run in runs]
+    records = LazySequence[RunRecord](bundle.record, runs)
     signatures = [take_signature(bundle, run) for run in runs]
     broken = [*_compare_counters(records, signatures)]
     is_rule = len(broken) >= _BROKEN  # one may be a counter's fault, or a clock that was set
@@ -127,30 +128,33 @@ def check_neighbours(bundle: Bundle) -> Outcome:
 
 def _find_copies(records: Sequence[RunRecord], signatures: Sequence[Signature]) -> Iterator[str]:
     """Runs whose readings, polls or outputs go together as those of one run do."""
-    apart = [not {w.code for w in record.warnings} & CONTENDED for record in records]
+    told = [(r.run_id, r.spec.seed, not {w.code for w in r.warnings} & CONTENDED) for r in records]
 
     def find(what: str, least: float, vectors: Sequence[Vector], *, seeds: bool) -> Iterator[str]:
         for one, other in _find_alike(vectors, least):
-            is_other = records[one].spec.seed != records[other].spec.seed
-            if is_other if seeds else apart[one] or apart[other]:
-                names = records[other].run_id, records[one].run_id
-                yield f"{names[0]} has {what} of {names[1]}, changed a little."
+            (run_id, seed, is_apart), (others_id, others_seed, is_other_apart) = (
+                told[one],
+                told[other],
+            )
+            if seed != others_seed if seeds else is_apart or is_other_apart:
+                yield f"{others_id} has {what} of {run_id}, changed a little."
 
     yield from find("the power readings", _ALIKE, [s.moves for s in signatures], seeds=False)
     yield from find("the times of polls", _SAME_PACE, [s.pace for s in signatures], seeds=False)
     for images in sorted({s.images for s in signatures}):
         outputs = [s.outputs if s.images == images else s.outputs[:0] for s in signatures]
         yield from find("the predictions", _SAME_OUTPUTS, outputs, seeds=True)
-    first = dict[Hashable, RunRecord]()
+    first = dict[Hashable, tuple[str, int]]()
     for record in records:
         for what, name in (("loss", "loss"), ("length", "end_s")):
             values = [
                 getattr(epoch, name) if name == "loss" else round(epoch.end_s - epoch.start_s, 5)
                 for epoch in record.epochs
             ]
-            other = first.setdefault((what, *values), record) if len(set(values)) > 1 else record
-            if other is not record and (what, other.spec.seed) != ("loss", record.spec.seed):
-                yield f"{record.run_id} has the {what} of each epoch of {other.run_id}."
+            own = record.run_id, record.spec.seed
+            other = first.setdefault((what, *values), own) if len(set(values)) > 1 else own
+            if other[0] != own[0] and (what, other[1]) != ("loss", own[1]):
+                yield f"{own[0]} has the {what} of each epoch of {other[0]}."
 
 
 def _find_alike(vectors: Sequence[Vector], least: float) -> Iterator[tuple[int, int]]:
@@ -170,7 +174,7 @@ def _find_alike(vectors: Sequence[Vector], least: float) -> Iterator[tuple[int, 
 
 def _compare_agreements(records: Sequence[RunRecord]) -> Iterator[str]:
     """A board's counter and its power reading lie equally far apart in all runs."""
-    groups = defaultdict[Any, list[tuple[RunRecord, float, float]]](list)
+    groups = defaultdict[Any, list[tuple[str, float, float]]](list)
     for record in records:
         devices = {channel.name: channel.device for channel in record.channels}
         has_fault = any(warning.code.startswith(_FAULTS) for warning in record.warnings)
@@ -178,20 +182,30 @@ def _compare_agreements(records: Sequence[RunRecord]) -> Iterator[str]:
             is_deep = pair.depth_pct is not None and pair.readings >= _READINGS
             if pair.window == window.TRAIN and pair.status != "cross-check" and is_deep:
                 key = (pair.a, pair.b, devices.get(pair.a), record.spec.power_limit_w)
-                groups[key].append((record, pair.difference_pct, pair.depth_pct or 0.0))
+                groups[key].append((record.run_id, pair.difference_pct, pair.depth_pct or 0.0))
     for (counter, power, *_), group in groups.items():
-        for place, (record, apart_pct, depth_pct) in enumerate(group):
-            others = [each for i, (_, each, _) in enumerate(group) if i != place]
-            if others and abs(apart_pct - median(others)) > max(_APART_PCT, _DEPTHS * depth_pct):
+        usual_pct = _find_medians_of_others([apart_pct for _, apart_pct, _ in group])
+        for (run_id, apart_pct, depth_pct), others_pct in zip(group, usual_pct, strict=False):
+            if abs(apart_pct - others_pct) > max(_APART_PCT, _DEPTHS * depth_pct):
                 yield (
-                    f"{record.run_id}: {counter} lies {apart_pct:+.1f} % off {power}, in the other "
-                    f"runs {median(others):+.1f} %."
+                    f"{run_id}: {counter} lies {apart_pct:+.1f} % off {power}, in the other "
+                    f"runs {others_pct:+.1f} %."
                 )
+
+
+def _find_medians_of_others(values: Sequence[float]) -> list[float]:
+    """For each value the median of all the others; empty where there are none."""
+    if len(values) < 2:
+        return []
+    ordered, count = sorted(values), len(values)
+    middle = (count - 1) // 2, (count - 2) // 2  # of those that are left, by their order
+    places = {value: place for place, value in enumerate(ordered)}
+    return [fmean(ordered[m + (m >= places[value])] for m in middle) for value in values]
 
 
 def _compare_speeds(records: Sequence[RunRecord]) -> Iterator[str]:
     """One network, one machine: inference does not go several times as fast in one run."""
-    groups = defaultdict[Any, list[tuple[RunRecord, float]]](list)
+    groups = defaultdict[Any, list[tuple[str, float]]](list)
     for record in records:
         spec, spans = record.spec, {each.name: each.duration_s for each in record.windows}
         if record.status != "done" or {w.code for w in record.warnings} & CONTENDED:
@@ -202,14 +216,15 @@ def _compare_speeds(records: Sequence[RunRecord]) -> Iterator[str]:
         for each in record.inference:
             if spans.get(each.window):
                 key = (each.window, flops, spec.deterministic, *way, *where)
-                groups[key].append((record, each.images / spans[each.window]))
+                groups[key].append((record.run_id, each.images / spans[each.window]))
     for (name, *_), group in groups.items():
-        for place, (record, rate) in enumerate(group):
-            others = [each for i, (_, each) in enumerate(group) if i != place]
-            if len(others) >= _PEERS and rate > _FASTER * median(others):
+        rates = [rate for _, rate in group]
+        usual = _find_medians_of_others(rates) if len(group) > _PEERS else []
+        for (run_id, rate), others_rate in zip(group, usual, strict=False):
+            if rate > _FASTER * others_rate:
                 yield (
-                    f"{record.run_id}: {name} went through {rate:,.0f} images a second, in the "
-                    f"other runs {median(others):,.0f}."
+                    f"{run_id}: {name} went through {rate:,.0f} images a second, in the other "
+                    f"runs {others_rate:,.0f}."
                 )
 
 

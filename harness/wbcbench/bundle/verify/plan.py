@@ -21,6 +21,7 @@ from wbcbench.bundle.verify.records import group_values
 from wbcbench.bundle.verify.statements import compare_descriptions
 from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
 from wbcbench.core import study_folder
+from wbcbench.core.lazy import LazySequence
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.strict_json import parse_json
@@ -46,7 +47,9 @@ def check_plan(bundle: Bundle) -> Outcome:
     """Plan followed: written before the first run, run in its order, nothing left out."""
     the_plan = bundle.plan
     specs = [run.read_spec() for run in bundle.runs]
-    records = sorted(bundle.records.values(), key=lambda r: (r.started_utc, r.run_id))
+    runs = zip(bundle.records, bundle.finished, strict=True)
+    begun = sorted((record.started_utc, record.run_id, run) for record, run in runs)
+    records = LazySequence[RunRecord](bundle.record, [run for *_, run in begun])
     errors = [*_find_missing_attempts(specs), *_check_dates(records)]
     if bundle.plan_digest is not None:
         errors += _compare_posted(bundle.plan_digest, the_plan)
@@ -55,10 +58,11 @@ def check_plan(bundle: Bundle) -> Outcome:
         return report_outcome("", errors, [warning])
     plans = _read_plans(bundle)
     errors += _find_unread(bundle)
-    foreign = [r for r in records if _name_plan(r) not in {None, *(p.sha256 for p, _ in plans)}]
-    if foreign and not any(_name_plan(r) == the_plan.sha256 for r in records):
-        digest = str(_name_plan(foreign[0]))[:12]
-        errors.append(f"{foreign[0].run_id} and all others belong to another plan, {digest}.")
+    named = [(r.run_id, _name_plan(r)) for r in records]
+    foreign = [each for each in named if each[1] not in {None, *(p.sha256 for p, _ in plans)}]
+    if foreign and not any(digest == the_plan.sha256 for _, digest in named):
+        run_id, digest = foreign[0]
+        errors.append(f"{run_id} and all others belong to another plan, {str(digest)[:12]}.")
     errors += _compare_with_plans(the_plan, plans, specs, records)
     warnings = []
     there = set(map(_make_key, specs))
@@ -103,7 +107,7 @@ def _check_dates(records: Sequence[RunRecord]) -> Iterator[str]:
     for record in records:
         if _parse_date(record.ended_utc) < _parse_date(record.started_utc):
             yield f"{record.run_id} ended before it began."
-    known = [record for record in records if record.provenance.get("host_id") is not None]
+    known = (record for record in records if record.provenance.get("host_id") is not None)
     for before, after in pairwise(known):
         if (
             before.provenance["host_id"] == after.provenance["host_id"]
@@ -196,7 +200,7 @@ def _make_key(spec: RunSpec) -> str:
 
 def check_machines(bundle: Bundle) -> Outcome:
     """Same machine: GPU, driver, limits and locked libraries of all runs that are compared."""
-    done = [run.row for run in map(bundle.view, bundle.finished) if run.is_done]
+    done = [run.row for run in bundle.study.done]
     errors = list[str]()
     if bundle.has(layout.LOCK):
         sha256 = hashlib.sha256(bundle.read(layout.LOCK)).hexdigest()
@@ -226,18 +230,18 @@ def _find_differing(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str]) 
 
 def check_purity(bundle: Bundle) -> Outcome:
     """Synthetic data declared: else real sensors and images; uncommitted changes are included."""
-    records = bundle.records.values()
+    records = bundle.records
     errors = [problem for record in records for problem in _check_origins(record)]
-    synthetic = [record for record in records if _is_synthetic(record)]
+    synthetic = [record.run_id for record in records if _is_synthetic(record)]
     declared = bundle.document.synthetic
     if synthetic and not declared:
         errors.append(
-            f"{synthetic[0].run_id} used synthetic images or the simulated sensor, which the "
+            f"{synthetic[0]} used synthetic images or the simulated sensor, which the "
             "bundle does not say."
         )
-    real = [record for record in records if record.status == "done" and not _is_synthetic(record)]
+    real = sum(record.status == "done" and not _is_synthetic(record) for record in records)
     if declared and real:
-        errors.append(f"Synthetic runs are mixed with {len(real)} real ones.")
+        errors.append(f"Synthetic runs are mixed with {real} real ones.")
     warnings = [  # committed or undone since, as `code/git.json` says
         f"{record.run_id} had uncommitted changes that are not in the bundle."
         for record in records

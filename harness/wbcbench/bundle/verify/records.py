@@ -137,7 +137,7 @@ def check_seeds(bundle: Bundle) -> Outcome:
         if spec.run_id != run_id:
             errors.append(f"{run_id} has the spec of {spec.run_id}: its spec was changed.")
     # Runs of several plans may have been merged; each plan has seeds of its own.
-    plans = {run_id: r.provenance.get("plan_sha256") for run_id, r in bundle.records.items()}
+    plans = {r.run_id: r.provenance.get("plan_sha256") for r in bundle.records}
     pairs = {
         (spec.study, plans.get(run_id), spec.block, spec.seed)
         for run_id, spec in specs.items()

@@ -127,7 +127,7 @@ def check_leakage(bundle: Bundle) -> Outcome:
     warnings = []
     if leaks:
         warnings.append(f"TRAIN shows cells of {len(leaks)} test images; see leakage-free scores.")
-    if any(record.spec.validation == "published" for record in bundle.records.values()):
+    if any(record.spec.validation == "published" for record in bundle.records):
         warnings.append("Validation is TEST, as published, so energy to target uses the test set.")
     if not dataset.complete:
         warnings.append(f"Images outside TEST are not listed (source: {dataset.listed_from}).")
@@ -205,18 +205,17 @@ def _check_dataset(bundle: Bundle, images: Sequence[_Image]) -> Iterator[str]:
         sha256 = dataset_sha256((image["path"], image["sha256"]) for image in images)
         if sha256 != dataset.sha256:
             yield f"The images have the digest {sha256[:12]}, not {dataset.sha256[:12]}."
-    for record in bundle.records.values():
+    for record in bundle.records:
         if record.dataset and record.dataset.sha256 != dataset.sha256:
             yield f"{record.run_id} was trained on other images than the bundle lists."
 
 
 def check_convergence(bundle: Bundle) -> Outcome:
     """Training plausible: accuracy above the share of the commonest class, finite losses."""
-    done = [record for record in bundle.records.values() if record.status == "done"]
-    warnings = [
-        f"{record.run_id}: {problem}." for record in done for problem in _check_training(record)
-    ]
-    return report_outcome(f"{len(done)} done runs beat the commonest class.", [], warnings)
+    done = (record for record in bundle.records if record.status == "done")
+    found = [(record.run_id, [*_check_training(record)]) for record in done]
+    warnings = [f"{run_id}: {problem}." for run_id, problems in found for problem in problems]
+    return report_outcome(f"{len(found)} done runs beat the commonest class.", [], warnings)
 
 
 def _check_training(record: RunRecord) -> Iterator[str]:
