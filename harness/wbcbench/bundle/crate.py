@@ -259,9 +259,9 @@ def format_boamps(run: Run, licence: str) -> bytes | None:
             },
             "task": _describe_task(run),
             "measures": [measure],
-            "system": {"os": str(row["os"])},
-            "software": {"language": "python", "version": str(row["python_version"])},
+            "software": _drop_unknown(language="python", version=row["python_version"]),
             "infrastructure": {"infraType": "other", "components": components},
+            **({"system": {"os": row["os"]}} if row["os"] else {}),
             **_describe_place(row),
         }
     )
