@@ -42,8 +42,8 @@ from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import intensity
 from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.study import plan
-from wbcbench.study.experiment import SubmissionDetails as Planned
 from wbcbench.study.plan import choose_settings
+from wbcbench.study.statement import SubmissionDetails as Planned
 from wbcbench.table.view import read_study
 
 pytestmark = pytest.mark.usefixtures("sketches")
@@ -214,8 +214,8 @@ def test_the_documents_say_what_is_measured_and_leave_to_the_author_what_is_his(
     assert "Embodied" in impact or "embodied" in impact
     checklist = _words(payload, layout.CHECKLIST)
     assert "**6** (5 done, 1 failed, 0 stopped early, 0 invalid; 4 planned)" in checklist
-    assert "[author]" in checklist
-    assert "[author]" in _words(payload, layout.APPENDIX)
+    assert "Assumptions stated: [author: assumptions]" in checklist
+    assert "| Archived (DOI) | [author: doi] |" in _words(payload, layout.APPENDIX)
     readme = _words(payload, layout.README)
     assert "wbcbench verify" in readme
     assert "wbcbench reproduce" in readme
@@ -513,11 +513,11 @@ def command(*words: str) -> tuple[int, str, BaseException | None]:
 
 def test_without_an_author_or_a_licence_and_nobody_to_ask_nothing_is_made(study, tmp_path):
     results = ("--results", str(study.parent), "--out", str(tmp_path / "bundle"))
-    for words, missing in ((("--licence", "MIT"), "an author"), (("--author", "A"), "a licence")):
+    for words, missing in ((("--licence", "MIT"), "author"), (("--author", "A"), "licence")):
         _, _, error = command("study", *words, *results)
         assert isinstance(error, UsageError)
-        assert missing in str(error)
-        assert "[submission]" in str(error)
+        assert f"needs its {missing}" in str(error)
+        assert "--statement-template" in str(error)
     assert not (tmp_path / "bundle").exists()
 
 

@@ -286,7 +286,7 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
     path = opened.data / layout.CHECKLIST
     text = path.read_text(encoding="utf-8")
     answered = text.replace(
-        "- Assumptions stated: [author]", "- Assumptions stated: None, *really*."
+        "- Assumptions stated: [author: assumptions]", "- Assumptions stated: None, *really*."
     )
     opened.write(path, answered)
     opened.refit()
@@ -301,7 +301,7 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
         "See [the report](https://example.org/better.html).",
         "See [the report][1].",
     ):
-        path.write_text(text.replace("[author]", forged, 1))
+        path.write_text(text.replace("[author: ethics]", forged))
         opened.refit()
         assert verify(opened.root).outcomes["V11"].status is Status.ERROR
 
@@ -331,6 +331,7 @@ def test_a_licence_is_one_identifier_and_nothing_more(opened):
         ({"title": "A\nB"}, "is not one line"),
         ({"title": "Study [author: x]"}, "looks like a place for an answer"),
         ({"authors": [{"name": "A", "orcid": "40 % less"}]}, "is no ORCID"),
+        ({"authors": [{"name": "A", "orcid": "0000-0002-1825-0098"}]}, "is no ORCID"),
         ({"authors": []}, "has no author"),
         ({"Erratum: 40 % less": None}, "does not belong there"),
     ],
