@@ -71,7 +71,7 @@ finally:
     )
     assert done.stderr.strip().endswith("set()")
     found = json.loads(done.stdout)
-    assert list(found) == ["schema", "verified", "result", "remarks", "checks"]
+    assert list(found) == ["schema", "verified", "result", "remarks", "checks", "claims"]
     assert found["schema"] == "wbcbench.verify/2"
     assert found["verified"] is True
     assert [check["id"] for check in found["checks"]] == list(registry.VERIFICATIONS)

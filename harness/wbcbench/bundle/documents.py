@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
-from wbcbench.compare.render import build_comparison_tables
+from wbcbench.compare.render import build_comparison_tables, describe_claim
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
@@ -90,6 +90,7 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
     return {
         "submission": submission,
         "study": study,
+        "claims": tuple(map(describe_claim, study.reported.planned_claims)),
         "impact": _compute_impact(study, submission),
         "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
         "tables": {
