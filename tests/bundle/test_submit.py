@@ -265,7 +265,10 @@ def test_the_crate_tells_each_run_as_one_action(payload):
         record = records[run_id]
         assert action.type == "CreateAction"
         assert action["instrument"]["softwareVersion"] == "0.1.0"
-        assert (action["startTime"], action["endTime"]) == (record.started_utc, record.ended_utc)
+        times = (record.started_utc, record.ended_utc)
+        assert (action["startTime"], action["endTime"]) == tuple(
+            time_utc.replace("Z", "+00:00") for time_utc in times
+        )
         assert action["agent"]
         assert f"results/study/{run_id}/spec.json" in {each.id for each in action["object"]}
         assert f"results/study/{run_id}/record.json" in {each.id for each in action["result"]}

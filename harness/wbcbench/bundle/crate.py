@@ -122,8 +122,9 @@ def _add_action(
     properties = {
         "name": f"Train {spec.variant}, seed {spec.seed}",
         "description": f"Block {spec.block}, run {spec.order_in_block} of it. {words}".strip(),
-        "startTime": record.started_utc,
-        "endTime": record.ended_utc,
+        # With an offset, as the profile's own validator asks for.
+        "startTime": record.started_utc.replace("Z", "+00:00"),
+        "endTime": record.ended_utc.replace("Z", "+00:00"),
         "actionStatus": _COMPLETED if record.status == "done" else _FAILED,
     }
     if record.error is not None and record.status != "done":
