@@ -33,6 +33,7 @@ LAUNCHERS: Mapping[str, str] = {"local": "run.launchers.local:launch"}
 # In this order the sections stand in the report.
 SECTIONS: Mapping[str, str] = {
     "answer": "report.sections.answer:build_answer",
+    "claims": "report.sections.claims:build_claims",
     "quality": "report.sections.quality:build_quality",
     "summary": "report.sections.answer:build_summary",
     "tradeoff": "report.sections.tradeoff:build_tradeoff",

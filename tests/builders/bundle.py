@@ -71,10 +71,10 @@ from wbcbench.study.experiment import (
     Experiment,
     Pauses,
     PlannedAnalysis,
-    SubmissionDetails,
     Until,
 )
 from wbcbench.study.progress import InterimAnalyses
+from wbcbench.study.statement import SubmissionDetails
 from wbcbench.table import derive
 from wbcbench.train.scores import score, write_predictions
 from wbcbench.train.variants import ModelSettings, count_network

@@ -11,8 +11,8 @@ from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import AbsentMeter, Failure
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.study_folder import PLAN
-from wbcbench.study.experiment import SubmissionDetails
 from wbcbench.study.plan import to_json
+from wbcbench.study.statement import SubmissionDetails
 
 HTML = "<script>alert(1)</script> <img src=x onerror=alert(1)> </style> ]]> --> &amp; \"quote'"
 TEMPLATES = "{{ 7*7 }} {% raw %} ${HOME}"

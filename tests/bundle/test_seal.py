@@ -57,7 +57,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def answer(bag: Bag, words: str = "None beyond those of the report.") -> None:
     path = bag.data / layout.CHECKLIST
-    bag.write(path, path.read_text(encoding="utf-8").replace("[author]", words, 1))
+    bag.write(path, path.read_text(encoding="utf-8").replace("[author: assumptions]", words))
 
 
 def test_answers_close_again_and_the_bundle_verifies(opened, capsys):

@@ -23,7 +23,14 @@ from wbcbench.bundle.verify import Status, report_not_checked, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.bundle.verify.energies import _check_plausible
 from wbcbench.bundle.verify.files import check_bag, check_citation, check_required
-from wbcbench.bundle.verify.inspect import Inspection, Result, as_text, get_title, verify
+from wbcbench.bundle.verify.inspect import (
+    Inspection,
+    Result,
+    as_document,
+    as_text,
+    get_title,
+    verify,
+)
 from wbcbench.bundle.verify.statements import check_rendering, check_statements
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.compare.metric import PlannedClaim
@@ -89,13 +96,23 @@ def test_a_claim_of_the_plan_is_stated_and_recomputed(tmp_path):
     less_of = stated[f"{TWO[0]} vs {TWO[1]}: energy_gpu_train_j (claim)"]
     assert less_of.text.startswith("Claim less is not supported, because ")
     assert (less_of.values["family"], less_of.values["rope_high"]) == ("claim", -50.0)
-    assert verify(claimed.root).verified
+    found = verify(claimed.root)
+    assert found.verified
+    lines = as_text(found).splitlines()[-3:]
+    assert lines[0] == less_of.text
+    assert lines[1].startswith("Claim same is supported, because ")
+    shown = {claim["name"]: claim for claim in as_document(found)["claims"]}
+    assert (shown["less"]["result"], shown["less"]["sentence"]) == ("not supported", less_of.text)
+    assert shown["same"]["ci_low"] <= shown["same"]["estimate"] <= shown["same"]["ci_high"]
+    readme = (claimed.data / layout.README).read_text(encoding="utf-8").replace("\\", "")
+    assert f"- {less_of.text}\n" in readme
     table = claimed.results / layout.CONTRASTS
     text = table.read_text(encoding="utf-8")
     claimed.write(table, text.replace(",not supported,", ",supported,"))
     found = verify(claimed.root)
     assert not found.verified
     assert "result = 'supported'; the records give 'not supported'" in as_text(found)
+    assert "Claim " not in as_text(found)
 
 
 def test_strict_counts_warnings_as_errors(bag):
@@ -286,7 +303,7 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
     path = opened.data / layout.CHECKLIST
     text = path.read_text(encoding="utf-8")
     answered = text.replace(
-        "- Assumptions stated: [author]", "- Assumptions stated: None, *really*."
+        "- Assumptions stated: [author: assumptions]", "- Assumptions stated: None, *really*."
     )
     opened.write(path, answered)
     opened.refit()
@@ -301,7 +318,7 @@ def test_answers_of_the_author_are_told_and_nothing_else_of_a_document_may_chang
         "See [the report](https://example.org/better.html).",
         "See [the report][1].",
     ):
-        path.write_text(text.replace("[author]", forged, 1))
+        path.write_text(text.replace("[author: ethics]", forged))
         opened.refit()
         assert verify(opened.root).outcomes["V11"].status is Status.ERROR
 
@@ -331,6 +348,7 @@ def test_a_licence_is_one_identifier_and_nothing_more(opened):
         ({"title": "A\nB"}, "is not one line"),
         ({"title": "Study [author: x]"}, "looks like a place for an answer"),
         ({"authors": [{"name": "A", "orcid": "40 % less"}]}, "is no ORCID"),
+        ({"authors": [{"name": "A", "orcid": "0000-0002-1825-0098"}]}, "is no ORCID"),
         ({"authors": []}, "has no author"),
         ({"Erratum: 40 % less": None}, "does not belong there"),
     ],

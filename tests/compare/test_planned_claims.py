@@ -26,6 +26,8 @@ from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import RunRecord
+from wbcbench.report.publish import read_report_study
+from wbcbench.report.sections.claims import build_claims
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis, json_schema, read_experiment
 from wbcbench.table.view import Run
@@ -260,8 +262,13 @@ def test_where_nothing_can_be_compared_claims_are_open_and_the_published_are_sho
         provenance={**records[0].provenance, "host_id": "another"},
     )
     ended = wbcbench("claims", "study", "--results", str(planned(tmp_path, {"a": SAME}, other)))
-    assert "Claim a is inconclusive, because not comparable: host_id differs" in ended.out
+    sentence = "Claim a is inconclusive, because not comparable: host_id differs"
+    assert sentence in ended.out
     assert "C1  " in ended.out
+    block = build_claims(read_report_study(tmp_path, "study"))
+    assert block is not None
+    assert not block.claims
+    assert block.paragraphs[0].startswith(sentence)
 
 
 # -- before the first run -------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from fuzz.wall_logs import write_logs
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.write import Order, submit
 from wbcbench.core.run_folder import Local, RunDir, study_runs
+from wbcbench.study.statement import format_template
 
 STUDY, OTHER = "study", "other"
 TWO = ("leaky-dropout", "relu-batchnorm")
@@ -124,6 +125,8 @@ def _write_documents(folder: Path) -> None:
     _write_study(folder)
     (folder / "e.toml").write_text(EXPERIMENT)
     shutil.copy(ROOT / "experiments" / "claims.toml", folder / "claims.toml")
+    said = format_template().replace('= ""', '= "MIT"')
+    (folder / "statement.toml").write_text(said)
     (folder / "wbcbench.toml").write_text(SETTINGS)
     text = "".join(f"{line}\n" for line in SETTINGS.splitlines())
     (folder / "pyproject.toml").write_text(f'[project]\nname = "x"\n\n[tool.wbcbench]\n{text}')
@@ -180,6 +183,9 @@ def _choose_document(folder: Path, path: Path, rng: random.Random) -> Words:
     by_name: dict[str, list[Words]] = {
         "e.toml": [("plan", "e.toml", "--json"), ("plan", "e.toml", "--set", "epochs=2")],
         "claims.toml": [("claims", STUDY, "--claims", "claims.toml", "--json")],
+        "statement.toml": [
+            ("submit", STUDY, "--statement", "statement.toml", "--no-verify", "--out", "bag")
+        ],
     }
     return rng.choice(by_name.get(path.name, [("list", "--json"), ("config", "show")]))
 
@@ -252,7 +258,7 @@ KINDS: dict[str, FileKind] = {
     ),
     "document": FileKind(
         _write_documents,
-        ("e.toml", "claims.toml", "wbcbench.toml", "pyproject.toml"),
+        ("e.toml", "claims.toml", "statement.toml", "wbcbench.toml", "pyproject.toml"),
         _choose_document,
         weight=4,
     ),

@@ -13,8 +13,6 @@ from builders.study import gather
 from wbcbench.report import Block, DataTable, Report, Statement, build
 from wbcbench.report.drawing import to_pdf
 from wbcbench.report.paper import _build_figure, to_paper
-from wbcbench.report.study import ReportStudy
-from wbcbench.study.experiment import SubmissionDetails
 
 A4_PT = (595.276, 841.89)
 HOSTILE = (
@@ -23,9 +21,8 @@ HOSTILE = (
 )
 
 
-def paper(report, study=None, pictures=None):
-    study = study or ReportStudy("x", ())
-    return PdfReader(io.BytesIO(to_paper(report, study, pictures or {})))
+def paper(report, pictures=None):
+    return PdfReader(io.BytesIO(to_paper(report, pictures or {})))
 
 
 def text_of(pdf):
@@ -39,7 +36,7 @@ def whole():
     study = gather("runs", runs)
     report = build(study)
     figures = [figure for block in report.blocks for figure in block.figures]
-    return report, paper(report, study, {f"figures/{f.name}.pdf": to_pdf(f) for f in figures})
+    return report, paper(report, {f"figures/{f.name}.pdf": to_pdf(f) for f in figures})
 
 
 def test_sheets_are_a4_and_numbered(whole):
@@ -106,25 +103,17 @@ def test_a_tall_figure_stays_on_its_sheet(whole):
 
 
 def test_the_same_report_gives_the_same_bytes():
-    report, study = hostile_report("words", rows=30), ReportStudy("x", ())
-    assert to_paper(report, study, {}) == to_paper(report, study, {})
+    report = hostile_report("words", rows=30)
+    assert to_paper(report, {}) == to_paper(report, {})
 
 
-class Planned(ReportStudy):
-    """A study whose plan says who hands it in."""
-
-    @property
-    def plan(self):
-        class Plan:
-            submission = SubmissionDetails("A. Student #1", "Energy & Learning", None)
-
-        return Plan()
-
-
-def test_author_and_course_of_the_plan_stand_under_the_title():
-    words = text_of(paper(hostile_report("words"), Planned("x", ())))
-    assert "A. Student #1" in words
-    assert "Energy & Learning" in words
+def test_authors_and_course_stand_under_the_title():
+    report = replace(
+        hostile_report("words"), authors=("A. Student #1", "B."), course="Energy & Learning"
+    )
+    pdf = paper(report)
+    assert "A. Student #1, B. Energy & Learning" in text_of(pdf)
+    assert "A. Student #1" in pdf.metadata.author
 
 
 def test_a_claim_names_the_table_it_is_from():

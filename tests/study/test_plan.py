@@ -25,11 +25,12 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.stats.order import count_balance
 from wbcbench.stats.tests import find_detectable_effect
 from wbcbench.study import plan as plans
-from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, SubmissionDetails, Until
+from wbcbench.study.experiment import Experiment, Pauses, PlannedAnalysis, Until
 from wbcbench.study.forecast import forecast_cost
 from wbcbench.study.plan import Plan, make_plan
 from wbcbench.study.power import analyse_power
 from wbcbench.study.running import carry_out_pilot, pasts
+from wbcbench.study.statement import SubmissionDetails
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
 FOUR = {"variant": VARIANTS}

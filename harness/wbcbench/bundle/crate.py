@@ -48,6 +48,8 @@ _ZIP_UNIX = 3
 
 def make_crate(study: SubmittedStudy, submission: Submission) -> bytes:
     """``ro-crate-metadata.json`` of everything else that lies in the bundle."""
+    from rocrate.model.contextentity import ContextEntity
+
     crate = _create_crate(submission)
     files = _add_files(crate, study)
     people = _add_people(crate, submission)
@@ -55,6 +57,9 @@ def make_crate(study: SubmittedStudy, submission: Submission) -> bytes:
     for name in files:
         files_by_folder["/".join(name.split("/")[:3])].append(name)
     crate.root_dataset["author"] = people
+    if submission.course:
+        course = {"@type": "Course", "name": submission.course}
+        crate.root_dataset["isPartOf"] = crate.add(ContextEntity(crate, "#course", course))
     crate.root_dataset["mentions"] = [
         _add_action(crate, study, run, files, files_by_folder, people) for run in study.runs
     ]
@@ -117,8 +122,9 @@ def _add_action(
     properties = {
         "name": f"Train {spec.variant}, seed {spec.seed}",
         "description": f"Block {spec.block}, run {spec.order_in_block} of it. {words}".strip(),
-        "startTime": record.started_utc,
-        "endTime": record.ended_utc,
+        # With an offset, as the profile's own validator asks for.
+        "startTime": record.started_utc.replace("Z", "+00:00"),
+        "endTime": record.ended_utc.replace("Z", "+00:00"),
         "actionStatus": _COMPLETED if record.status == "done" else _FAILED,
     }
     if record.error is not None and record.status != "done":
@@ -153,7 +159,9 @@ def _add_instrument(crate: ROCrate, version: str) -> Any:
 
 def list_bag_info(submission: Submission) -> dict[str, str]:
     """What ``bag-info.txt`` says of a bundle, by label."""
+    course = submission.course
     return {
+        **({"Internal-Sender-Description": f"Submitted to {course}"} if course else {}),
         "Bagging-Date": submission.created_utc[:10],
         "Bag-Software-Agent": f"wbcbench {submission.renderer['wbcbench']}",
         "Contact-Name": ", ".join(author.name for author in submission.authors),
@@ -259,9 +267,9 @@ def format_boamps(run: Run, licence: str) -> bytes | None:
             },
             "task": _describe_task(run),
             "measures": [measure],
-            "system": {"os": str(row["os"])},
-            "software": {"language": "python", "version": str(row["python_version"])},
+            "software": _drop_unknown(language="python", version=row["python_version"]),
             "infrastructure": {"infraType": "other", "components": components},
+            **({"system": {"os": row["os"]}} if row["os"] else {}),
             **_describe_place(row),
         }
     )

@@ -10,7 +10,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib import metadata
 from operator import attrgetter
@@ -35,6 +35,7 @@ from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
+from wbcbench.study.statement import Author
 from wbcbench.table.columns import load_columns
 from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Run
@@ -70,10 +71,13 @@ class SubmittedStudy:
     Attributes:
         payload: The folder that holds ``results/``.
         name: Of the study.
+        authors, course: Of the bundle.
     """
 
     payload: Path
     name: str
+    authors: tuple[Author, ...] = ()
+    course: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -126,7 +130,8 @@ class SubmittedStudy:
         """The report before it is rendered."""
         from wbcbench.report import build
 
-        return build(self.reported)
+        names = tuple(author.name for author in self.authors)
+        return replace(build(self.reported), authors=names, course=self.course)
 
     @cached_property
     def pilots(self) -> tuple[RunRecord, ...]:
@@ -186,9 +191,7 @@ def build_submission(
     study: SubmittedStudy,
     *,
     title: str,
-    authors: tuple[document.Author, ...],
     licence: str,
-    course: str | None,
     dataset: document.DatasetState | None,
     redaction: document.Redaction,
 ) -> Submission:
@@ -198,8 +201,8 @@ def build_submission(
     return Submission(
         title=title,
         study=study.name,
-        authors=authors,
-        course=course,
+        authors=study.authors,
+        course=study.course,
         licence=licence,
         dataset=dataset,
         redaction=redaction,

@@ -20,18 +20,9 @@ from wbcbench.bundle.layout import RELEASES, RULES, SCHEMA
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.strict_json import parse_json
+from wbcbench.study.statement import LONGEST_NAME, Author, find_licence, is_name, is_orcid
 
-ORCID = re.compile(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", re.ASCII)
 _VERSION = re.compile(r"[a-z][a-z0-9-]{0,30} [\w.+-]{1,40}", re.ASCII)
-_LONGEST_NAME = 300
-
-
-@dataclass(frozen=True, slots=True)
-class Author:
-    """Who submits the study."""
-
-    name: str
-    orcid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,27 +276,16 @@ def find_invalid_words(submission: Submission) -> Iterator[str]:
         yield f"The licence {quote(submission.licence)} is no SPDX identifier of one licence."
     names = [submission.title, submission.course, *(author.name for author in submission.authors)]
     for name in filter(None, names):
-        if not name.isprintable() or not name.strip() or len(name) > _LONGEST_NAME:
-            yield f"{quote(name)} is not one line of up to {_LONGEST_NAME} characters."
+        if not is_name(name):
+            yield f"{quote(name)} is not one line of up to {LONGEST_NAME} characters."
     for author in submission.authors:
-        if author.orcid is not None and not ORCID.fullmatch(author.orcid):
+        if author.orcid is not None and not is_orcid(author.orcid):
             yield f"{quote(author.orcid)} is no ORCID."
     if not submission.authors:
         yield "The bundle has no author."
     for package, version in submission.renderer.items():
         if not _VERSION.fullmatch(f"{package} {version}"):
             yield f"{quote(f'{package} {version}')} is no version of a package."
-
-
-def find_licence(name: str) -> str | None:
-    """The SPDX identifier of one licence, in its own spelling; ``None`` if there is none."""
-    from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
-
-    try:
-        licence = canonicalize_license_expression(name)
-    except InvalidLicenseExpression:
-        return None
-    return None if " " in licence or licence.startswith("LicenseRef-") else licence
 
 
 def describe_format_problem(plain: Mapping[str, JsonValue]) -> str:

@@ -1,23 +1,27 @@
 """The documents of a bundle, and the impact of its study in energy and emissions.
 
 Each document is a template of ``templates/`` filled from ``submission.json`` and the study. Answers
-that only a person can give are ``[author]``; the author may put one line in the place of each.
+that only its author can give are those of ``study.statement``. Where one is missing, ``[author:
+key]`` stands, and the author may put one line in its place later.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
-from wbcbench.compare.render import build_comparison_tables
+from wbcbench.compare.render import build_comparison_tables, describe_claim
 from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
+from wbcbench.study.statement import ANSWERS
 from wbcbench.table.derive import spent
 from wbcbench.table.view import ABSENT, Run
 
@@ -28,21 +32,27 @@ DOCUMENTS = (
     layout.README, layout.CITATION, layout.LICENCE, layout.MODEL_CARD, layout.IMPACT,
     layout.APPENDIX, layout.CHECKLIST,
 )  # fmt: skip
+_PLACE = re.compile(r"\{\{ answers\.(\w+) \}\}")
 _PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "DRAM", "system": "whole machine"}
 
 
-def make_documents(study: SubmittedStudy, submission: Submission) -> dict[str, bytes]:
-    """Every document, by its path in the payload."""
-    values = _list_values(study, submission)
+def make_documents(
+    study: SubmittedStudy, submission: Submission, answers: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, bytes]:
+    """Every document, by its path in the payload, with the author's answers by their key."""
+    # Two of the places are cells of a table.
+    given = {key: text.replace("|", "\\|") for key, text in answers.items()}
+    places = {key: given.get(key, f"[author: {key}]") for key in ANSWERS}
+    values = _list_values(study, submission) | {"answers": places}
     get_template = _load_environment().get_template
     return {name: get_template(f"{name}.j2").render(values).encode() for name in DOCUMENTS}
 
 
-def read_template(name: str) -> str:
-    """What a document is made from."""
+def list_places(name: str) -> list[str]:
+    """The keys of the answers that a document has a place for."""
     environment = _load_environment()
     assert environment.loader is not None
-    return environment.loader.get_source(environment, f"{name}.j2")[0]
+    return _PLACE.findall(environment.loader.get_source(environment, f"{name}.j2")[0])
 
 
 @cache
@@ -80,6 +90,7 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
     return {
         "submission": submission,
         "study": study,
+        "claims": tuple(map(describe_claim, study.reported.planned_claims)),
         "impact": _compute_impact(study, submission),
         "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
         "tables": {
@@ -89,6 +100,7 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
         "wall_s": sum(times) if times else None,
         "payload_bytes": sum(path.stat().st_size for name, path in files if name not in made_later),
         "date": submission.created_utc[:10],
+        "byline": study.report.byline,
         "has_lock": (study.payload / layout.LOCK).exists(),
         "results_folder": layout.study_dir(study.name).as_posix(),
         "report_folder": layout.report_dir(study.name).as_posix(),

@@ -7,14 +7,14 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wbcbench.bundle import describe, document, layout
 from wbcbench.bundle.crate import list_bag_info, make_crate, write_bag, write_zip
 from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.bundle.document import Author, Redaction, Submission
+from wbcbench.bundle.document import Redaction, Submission
 from wbcbench.bundle.documents import make_documents
 from wbcbench.bundle.inputs import make_images, write_code
 from wbcbench.bundle.make import (
@@ -38,6 +38,7 @@ from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.energy.account import remake_attachment, remake_record
 from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.run.finalise import finalise_abandoned
+from wbcbench.study.statement import ANSWERS, Author
 from wbcbench.table import derive
 
 
@@ -56,6 +57,7 @@ class Order:
         redact: Whether private values are replaced.
         allow_synthetic: Whether a synthetic study may be submitted, for practice.
         force: Whether an existing bundle is replaced.
+        answers: The author's own, for the documents, by the keys of ``study.statement``.
         formats: Of the report; by default all that need only wbcbench.
     """
 
@@ -71,6 +73,7 @@ class Order:
     redact: bool = True
     allow_synthetic: bool = False
     force: bool = False
+    answers: Mapping[str, str] = field(default_factory=dict)
     formats: tuple[str, ...] = ALL_FORMATS
 
 
@@ -85,6 +88,7 @@ class Written:
         submission: Its document.
         remade: Runs that were accounted for otherwise, mostly by another version, with the fields
             of their records that are others in the bundle.
+        open: Keys of the author's answers that are still missing.
     """
 
     path: Path
@@ -92,6 +96,7 @@ class Written:
     files: int
     submission: Submission
     remade: Mapping[str, tuple[str, ...]]
+    open: tuple[str, ...]
 
 
 def submit(order: Order) -> Written:
@@ -126,6 +131,7 @@ def _refuse_private(order: Order) -> None:
         ("study's name", order.study),
         ("title", order.title),
         ("course", order.course),
+        *((f"answer to '{key}'", text) for key, text in order.answers.items()),
         *names,
     ]
     for what, text in words:
@@ -162,7 +168,7 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
     for folder in folders:
         _copy_study(folder, payload, redactor)
     remade = dict(_account_again([payload / layout.study_dir(each.name) for each in folders]))
-    study = SubmittedStudy(payload, order.study)
+    study = SubmittedStudy(payload, order.study, order.authors, order.course)
     describe.refuse_unfit(study, allowed=order.allow_synthetic)
     top = layout.bag_name(order.study, study.ended_utc)
     target = order.out or Path(top + (layout.ZIP_SUFFIX if order.as_zip else ""))
@@ -183,7 +189,8 @@ def _make_bundle(order: Order, source: Path, temporary: Path) -> Written:
         write_zip(folder, bag, top)
         size_bytes = bag.stat().st_size
     replace_bundle(target, bag, temporary)
-    return Written(target, size_bytes, files, submission, remade)
+    missing = tuple(key for key in ANSWERS if key not in order.answers)
+    return Written(target, size_bytes, files, submission, remade, missing)
 
 
 def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
@@ -244,15 +251,13 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
     submission = describe.build_submission(
         study,
         title=order.title or f"Energy and accuracy of {study.name}",
-        authors=order.authors,
         licence=order.licence,
-        course=order.course,
         dataset=dataset,
         redaction=redactor.summary(retained) if redactor else Redaction(applied=False),
     )
     for problem in document.find_invalid_words(submission):
         raise UsageError(f"The bundle cannot be written: {problem}")
-    documents = make_documents(study, submission)
+    documents = make_documents(study, submission, order.answers)
     _write_files(study.payload, documents | {layout.SUBMISSION: document.to_json(submission)})
     _write_files(study.payload, {layout.CRATE: make_crate(study, submission)})
     return submission
@@ -320,6 +325,11 @@ def format_lines(written: Written) -> Iterator[str]:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
         yield "Note: only tested images are listed by digest; --data FOLDER lists all of them."
+    if written.open:
+        yield (
+            f"Open, for its author to answer (--statement, or wbcbench seal): "
+            f"{', '.join(written.open)}."
+        )
     yield f"Anybody can check it: wbcbench verify {shell_word(written.path)}"
 
 
@@ -333,5 +343,6 @@ def build_document(written: Written) -> dict[str, Any]:
         "files": written.files,
         "remade": {run_id: list(names) for run_id, names in written.remade.items()},
         "claims": len(written.submission.claims),
+        "open": list(written.open),
         **{name: submission[name] for name in names},
     }

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import CannotMeasureError, UsageError
-
-if TYPE_CHECKING:
-    from wbcbench.compare.result import PlannedClaimResult
-    from wbcbench.table.view import Study
 
 File = Annotated[
     Path | None,
@@ -41,6 +35,7 @@ def claims(
     from wbcbench.compare.result import build_claim_document
     from wbcbench.core.study_folder import require_study
     from wbcbench.core.text import aligned_table, printable
+    from wbcbench.report.study import ReportStudy
     from wbcbench.table.view import read_study
 
     if measures:
@@ -52,7 +47,7 @@ def claims(
     view = read_study(folder)
     runs = sorted(view.runs, key=lambda run: run.run_id)
     judged = [published.evaluate_claim(claim, runs) for claim in defined]
-    planned = _test_planned(view)
+    planned = ReportStudy(view.name, view.runs, view.unfinished, folder).planned_claims
     document = {
         **published.build_claims_document(study, judged),
         "planned": [build_claim_document(result) for result in planned],
@@ -60,18 +55,3 @@ def claims(
     own = [printable(describe_claim(result)) for result in planned]
     text = "\n\n".join([*own, published.format_claims(judged)])
     options.print_result(document, text, as_json=as_json)
-
-
-def _test_planned(study: Study) -> Sequence[PlannedClaimResult]:
-    """The claims of the study's own plan, tested as planned; none without a plan."""
-    from wbcbench.compare.analysis import compare
-    from wbcbench.compare.planned_claims import leave_open
-    from wbcbench.study.plan import choose_settings
-
-    settings = choose_settings([study.folder] if study.folder else [], {})
-    if not settings.claims:
-        return ()
-    try:
-        return compare(study.runs, settings, [study.name], study.unfinished).claims
-    except (CannotMeasureError, UsageError) as error:  # the file's claims are shown all the same
-        return leave_open(settings, str(error))

@@ -20,7 +20,7 @@ Sign = Annotated[
 def seal(bundle: options.Bundle, sign: Sign = None, as_json: options.AsJson = False) -> None:
     """Close a bundle again after answers were written into its documents, and sign it.
 
-    Only the places marked [author] may have been changed, one line each. A signature
+    Only the places marked [author: …] may have been changed, one line each. A signature
     that the bundle had is void once a document has changed.
     """
     from wbcbench.bundle.seal import seal as seal_bundle

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,18 +13,19 @@ from wbcbench.commands import options
 from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
 from wbcbench.core.text import decode_word
 
-if TYPE_CHECKING:
-    from wbcbench.bundle.document import Author
-    from wbcbench.study.experiment import SubmissionDetails
-
-_ORCID = re.compile(r"(?:https://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])", re.ASCII)
-
 Authors = Annotated[
     list[str] | None, typer.Option(metavar="NAME[, ORCID]", help="Author of the study; repeatable.")
 ]
 Licence = Annotated[str | None, typer.Option(help="An SPDX name such as MIT or CC-BY-4.0.")]
 Course = Annotated[str | None, typer.Option(help="Course it is submitted to.")]
 Title = Annotated[str | None, typer.Option(help="Title of the bundle.")]
+Statement = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="TOML file of what its author says: answers, author, …"),
+]
+Template = Annotated[
+    bool, typer.Option("--statement-template", help="Print a statement to fill in, and exit.")
+]
 Out = Annotated[
     Path | None, typer.Option(help="Folder or zip to write; a dated folder if left out.")
 ]
@@ -52,6 +52,8 @@ def submit(
     licence: Licence = None,
     course: Course = None,
     title: Title = None,
+    statement: Statement = None,
+    statement_template: Template = False,
     out: Out = None,
     as_zip: Zip = False,
     data: Data = None,
@@ -69,19 +71,27 @@ def submit(
     from wbcbench.bundle.verify.budget import verify_within_budget
     from wbcbench.bundle.write import Order, build_document, format_lines
     from wbcbench.bundle.write import submit as write_bundle
-    from wbcbench.core.study_folder import require_study
+    from wbcbench.study import statement as statements
 
-    details = _read_details(require_study(results, study))
-    people = details.author or os.environ.get("WBCBENCH_AUTHOR", "")
-    authors = author or (people.split(";") if people else [])
-    terms = licence or details.licence or os.environ.get("WBCBENCH_LICENCE")
+    if statement_template:
+        typer.echo(statements.format_template(), nl=False)
+        return
+    said = _read_details(results, study, statement)
+    given = {"author": ";".join(author or ()), "licence": licence, "course": course, "title": title}
+    said |= {key: decode_word(text) for key, text in given.items() if text}
+    for key in ("author", "licence"):
+        if key not in said:
+            said[key] = os.environ.get(f"WBCBENCH_{key.upper()}") or _ask(key)
+    statements.require_sound(said, "What is said of the submission")
+    authors = map(statements.parse_author, statements.split_authors(said["author"]))
     order = Order(
         results=results,
         study=study,
-        authors=_parse_authors(authors or [_ask("author", "an author", "--author NAME")]),
-        licence=_check_licence(terms or _ask("licence", "a licence", "--licence NAME")),
-        course=decode_word(course) if course else details.course,
-        title=decode_word(title) if title else details.title,
+        authors=tuple(authors),
+        licence=statements.find_licence(said["licence"]) or "",
+        course=said.get("course"),
+        title=said.get("title"),
+        answers={key: text for key, text in said.items() if key in statements.ANSWERS},
         out=out,
         as_zip=as_zip or (out is not None and out.suffix == ".zip"),
         data=data,
@@ -102,49 +112,22 @@ def submit(
         )
 
 
-def _read_details(folder: Path) -> SubmissionDetails:
-    """What the experiment file says about the submission."""
-    from wbcbench.core.study_folder import PLAN
+def _read_details(results: Path, study: str, statement: Path | None) -> dict[str, str]:
+    """What the study's plan says about the submission, and a statement, which wins."""
+    from wbcbench.core.study_folder import PLAN, require_study
     from wbcbench.study import plan
-    from wbcbench.study.experiment import SubmissionDetails
+    from wbcbench.study.statement import read_statement
 
-    path = folder / PLAN
-    return plan.from_json(path).submission if path.exists() else SubmissionDetails()
+    path = require_study(results, study) / PLAN
+    planned = plan.from_json(path).submission.given if path.exists() else {}
+    return planned | (read_statement(statement).given if statement else {})
 
 
-def _ask(key: str, what: str, option: str) -> str:
+def _ask(key: str) -> str:
     """Ask for a value on a terminal; raises ``UsageError`` elsewhere."""
     if sys.stdin.isatty() and sys.stderr.isatty():
         return str(typer.prompt(key.capitalize(), err=True))
     raise UsageError(
-        f'The bundle needs {what}. Add {option}, or write {key} = "…" under [submission] in the '
-        "experiment file and plan again."
+        f'The bundle needs its {key}. Add --{key} NAME, or --statement FILE with {key} = "…"; '
+        "--statement-template prints such a file."
     )
-
-
-def _parse_authors(texts: list[str]) -> tuple[Author, ...]:
-    from wbcbench.bundle.document import Author
-
-    authors = []
-    for text in map(decode_word, texts):
-        name, _, rest = text.partition(",")
-        orcid = _ORCID.fullmatch(rest.strip())
-        if not name.strip() or (rest.strip() and orcid is None):
-            raise UsageError(
-                f"'{text}' is no author. Write a name, or a name, a comma and an ORCID such as "
-                "0000-0002-1825-0097."
-            )
-        authors.append(Author(" ".join(name.split()), orcid[1] if orcid else None))
-    return tuple(authors)
-
-
-def _check_licence(text: str) -> str:
-    from wbcbench.bundle.document import find_licence
-
-    licence = find_licence(text.strip())
-    if licence is None:
-        raise UsageError(
-            f"'{text}' is no SPDX identifier of one licence, such as MIT, CC-BY-4.0 or CC0-1.0. "
-            "https://spdx.org/licenses lists them."
-        )
-    return licence

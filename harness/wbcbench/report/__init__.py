@@ -22,6 +22,7 @@ from wbcbench.core.text import count_of
 from wbcbench.energy.source import describe_model
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report.study import ReportStudy
+from wbcbench.study.statement import SubmissionDetails
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -174,12 +175,20 @@ class Report:
         facts: One line under the title: runs, machine, version, digest of the results.
         banners: What a reader must know before any number.
         blocks: The sections with content, in the registry's order.
+        authors, course: Who submits the study, and to which course, as far as they are said.
     """
 
     title: str
     facts: str
     banners: tuple[str, ...]
     blocks: tuple[Block, ...]
+    authors: tuple[str, ...] = ()
+    course: str | None = None
+
+    @property
+    def byline(self) -> str:
+        """Authors and course on one line; empty where neither is said."""
+        return " · ".join(filter(None, (", ".join(self.authors), self.course)))
 
     @property
     def claims(self) -> tuple[Statement, ...]:
@@ -203,7 +212,9 @@ def build(study: ReportStudy) -> Report:
     sections: list[Section] = [load_part("section", name) for name in SECTIONS]
     blocks = tuple(block for section in sections if (block := section(study)))
     title = f"Study {study.name}: energy and accuracy"
-    return Report(title, _format_facts(study), tuple(iterate_banners(study)), blocks)
+    facts, banners = _format_facts(study), tuple(iterate_banners(study))
+    said = study.plan.submission if study.plan else SubmissionDetails()
+    return Report(title, facts, banners, blocks, said.names, said.course)
 
 
 def _format_facts(study: ReportStudy) -> str:

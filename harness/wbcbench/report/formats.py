@@ -94,11 +94,11 @@ def _build_svg(report: Report, _: ReportStudy) -> Files:
     return {f"{FIGURES}/{figure.name}.svg": to_svg(figure).encode() for figure in report.figures}
 
 
-def _build_pdf(report: Report, study: ReportStudy) -> Files:
+def _build_pdf(report: Report, _: ReportStudy) -> Files:
     from wbcbench.report.paper import to_paper
 
     pictures = {f"{FIGURES}/{figure.name}.pdf": to_pdf(figure) for figure in report.figures}
-    return {PAPER: to_paper(report, study, pictures), **pictures}
+    return {PAPER: to_paper(report, pictures), **pictures}
 
 
 def _build_interactive(report: Report, study: ReportStudy) -> Files:
@@ -203,6 +203,8 @@ def escape_markdown(text: str) -> str:
 
 def _iterate_parts(report: Report) -> Iterator[str]:
     yield f"# {escape_markdown(report.title)}"
+    if report.byline:
+        yield escape_markdown(report.byline)
     yield escape_markdown(report.facts)
     for banner in report.banners:
         yield f"> **Note:** {escape_markdown(banner)}"

@@ -18,7 +18,6 @@ from typing import Any
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.text import printable
 from wbcbench.report import FIGURES, Block, DataTable, Figure, Report, Statement
-from wbcbench.report.study import ReportStudy
 
 ABSTRACT = "answer"
 """Key of the section that is the abstract."""
@@ -37,14 +36,8 @@ _WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
 _SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
 
-def to_paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) -> bytes:
-    """The report as PDF.
-
-    Args:
-        report: Its content.
-        study: Its plan may name author and course.
-        pictures: The figures as PDF, by path.
-    """
+def to_paper(report: Report, pictures: Mapping[str, bytes]) -> bytes:
+    """The report as PDF, with its figures as PDF, by path."""
     import typst
 
     package = resources.files("wbcbench.report")
@@ -53,7 +46,7 @@ def to_paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) 
         (folder / FIGURES).mkdir()
         for path, data in pictures.items():
             (folder / path).write_bytes(data)
-        content = json.dumps(_build_paper(report, study, pictures))
+        content = json.dumps(_build_paper(report, pictures))
         (folder / "paper.json").write_text(content, encoding="utf-8")
         for path in ("templates/paper.typ", "references.bib"):
             (folder / Path(path).name).write_bytes((package / path).read_bytes())
@@ -69,9 +62,7 @@ def to_paper(report: Report, study: ReportStudy, pictures: Mapping[str, bytes]) 
     return pdf
 
 
-def _build_paper(
-    report: Report, study: ReportStudy, pictures: Mapping[str, bytes]
-) -> dict[str, Any]:
+def _build_paper(report: Report, pictures: Mapping[str, bytes]) -> dict[str, Any]:
     """Everything the template sets, as plain values."""
     labels = {
         (data.source, key): _make_label(block, i)
@@ -79,14 +70,13 @@ def _build_paper(
         for i, data in enumerate(block.tables)
         for key in data.keys
     }
-    submission = study.plan.submission if study.plan else None
     abstract = [block for block in report.blocks if block.key == ABSTRACT]
     return {
         "title": _format_text(report.title),
         "running": _format_text(report.title)[:90],
         "facts": _format_text(report.facts),
-        "authors": [_format_text(submission.author)] if submission and submission.author else [],
-        "course": _format_text(submission.course) if submission and submission.course else None,
+        "authors": list(map(_format_text, report.authors)),
+        "course": _format_text(report.course) if report.course else None,
         "banners": list(map(_format_text, report.banners)),
         "abstract": [
             claim

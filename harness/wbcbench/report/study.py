@@ -15,7 +15,7 @@ from wbcbench.table.view import Run, Study
 
 if TYPE_CHECKING:
     from wbcbench.compare.design import Configuration
-    from wbcbench.compare.result import Comparison
+    from wbcbench.compare.result import Comparison, PlannedClaimResult
     from wbcbench.study.plan import Plan
 
 _PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
@@ -65,6 +65,16 @@ class ReportStudy(Study):
     def why_not_compared(self) -> str:
         """Why there is no comparison, in whole sentences; empty where there is one."""
         return self._outcome if isinstance(self._outcome, str) else ""
+
+    @cached_property
+    def planned_claims(self) -> tuple[PlannedClaimResult, ...]:
+        """The claims of the plan, each with its result; inconclusive where nothing is compared."""
+        from wbcbench.compare.planned_claims import leave_open
+        from wbcbench.study.plan import choose_settings
+
+        if self.comparison is not None or self.folder is None:
+            return self.comparison.claims if self.comparison else ()
+        return leave_open(choose_settings([self.folder], {}), self.why_not_compared)
 
     @cached_property
     def _outcome(self) -> Comparison | str:

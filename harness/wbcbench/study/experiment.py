@@ -12,7 +12,7 @@ import json
 import reprlib
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
 from types import GenericAlias
@@ -28,6 +28,7 @@ from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.tests import ALPHA, find_least_blocks
+from wbcbench.study.statement import SubmissionDetails, require_sound
 
 Status = Literal["measured", "estimated", "simulated"]
 
@@ -115,23 +116,6 @@ class Until:
 
 
 @dataclass(frozen=True, slots=True)
-class SubmissionDetails:
-    """Who submits the study; for the bundle alone.
-
-    Attributes:
-        author: A name, or several with semicolons between; each may have an ORCID after a comma.
-        course, licence, title: Of the bundle.
-    """
-
-    __pydantic_config__ = _STRICT
-
-    author: str | None = None
-    course: str | None = None
-    licence: str | None = None
-    title: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Experiment:
     """A study as it was asked for.
 
@@ -160,7 +144,7 @@ class Experiment:
     analysis: PlannedAnalysis = PlannedAnalysis()
     until: Until | None = None
     claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
-    submission: SubmissionDetails = SubmissionDetails()
+    submission: SubmissionDetails = field(default_factory=SubmissionDetails)
 
 
 RUN_KEYS = tuple(name for name in SPEC_FIELDS if name not in _BY_PLAN)
@@ -231,7 +215,7 @@ ExperimentFile = _make_model(
             dict[ClaimName, PlannedClaim],
             Field(default_factory=dict, description="What is claimed beforehand, by name."),
         ),
-        "submission": _describe_table(SubmissionDetails, "Who submits the study."),
+        "submission": _describe_table(SubmissionDetails, "What its author says of the study."),
     },
 )
 
@@ -293,6 +277,8 @@ def read_experiment(
         for name in ("run", "factors")
     )
     _check_factors(path, factors, run)
+    if "submission" in given:
+        require_sound(asdict(given["submission"]), f"{path}: table [submission]")
     analysis = given.setdefault("analysis", PlannedAnalysis())
     if exploratory:
         given["analysis"] = replace(analysis, exploratory=True)

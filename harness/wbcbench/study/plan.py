@@ -45,10 +45,10 @@ from wbcbench.study.experiment import (
     Experiment,
     Pauses,
     PlannedAnalysis,
-    SubmissionDetails,
     Until,
     read_experiment,
 )
+from wbcbench.study.statement import SubmissionDetails
 
 SCHEMA = "wbcbench.plan/2"
 _NOT_DESIGN = ("about", "submission")
@@ -227,7 +227,8 @@ def _require_tests(plan: Plan) -> None:
 
 def to_json(plan: Plan, stored_utc: str | None = None) -> bytes:
     """The plan with its digest, and since when it lies with its study."""
-    document = {"schema": SCHEMA, "sha256": plan.sha256, "plan": asdict(plan)}
+    facts = asdict(plan) | {"submission": plan.submission.given}
+    document = {"schema": SCHEMA, "sha256": plan.sha256, "plan": facts}
     if stored_utc is not None:
         document["stored_utc"] = stored_utc
     return (json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()

@@ -33,6 +33,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.strict_json import parse_json
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
+from wbcbench.study.statement import Author
 
 _CACHED = 2**16
 _LAST = chr(sys.maxunicode)
@@ -128,7 +129,9 @@ class Bundle:
     @property
     def study(self) -> SubmittedStudy:
         """The study as ``submit`` saw it; read once while the results stay the same."""
-        return create_study(self.data, self.document.study, self.results_digest)
+        stated = self.document
+        said = (stated.study, stated.authors, stated.course)
+        return create_study(self.data, *said, self.results_digest)
 
     @cached_property
     def results_digest(self) -> str:
@@ -192,9 +195,11 @@ class Bundle:
 
 
 @lru_cache(maxsize=16)
-def create_study(data: Path, name: str, digest: str) -> SubmittedStudy:
+def create_study(
+    data: Path, name: str, authors: tuple[Author, ...], course: str | None, digest: str
+) -> SubmittedStudy:
     """A study of these files; its comparison and its report are computed once."""
-    return SubmittedStudy(data, name)
+    return SubmittedStudy(data, name, authors, course)
 
 
 def cache_by_files(

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import get_args
 from urllib.parse import unquote
 
-from wbcbench.bundle import describe, document, layout, signature
+from wbcbench.bundle import describe, layout, signature
 from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.crate import format_bag_info, list_bag_info
 from wbcbench.bundle.redact import IDENTITIES, LEAKS, Kind
@@ -24,6 +24,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
+from wbcbench.study.statement import find_licence
 
 _TEXTS = frozenset(
     (
@@ -248,6 +249,6 @@ def check_citation(bundle: Bundle) -> Outcome:
         if (words := author.name.split()) and words[-1] not in text
     ]
     licence = values.get("license", "").strip("\"'")
-    if licence and document.find_licence(licence) != licence:
+    if licence and find_licence(licence) != licence:
         missing.append(f"CITATION.cff has the licence {quote(licence)}, no SPDX identifier.")
     return report_outcome("CITATION.cff names title and authors.", [], [*missing, *unnamed])

@@ -16,6 +16,8 @@ from wbcbench import registry
 from wbcbench.bundle.open import opened
 from wbcbench.bundle.verify import Outcome, Status, energies, records, report_not_checked, scores
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
+from wbcbench.compare.render import describe_claim
+from wbcbench.compare.result import build_claim_document
 from wbcbench.core.errors import VerificationError, WbcbenchError
 from wbcbench.core.text import count_of, printable
 
@@ -48,10 +50,12 @@ class Inspection:
     Attributes:
         outcomes: By the check's id, in order.
         strict: Whether warnings count as errors.
+        claims: Of the plan, with their results; none where a check failed.
     """
 
     outcomes: Mapping[str, Outcome]
     strict: bool = False
+    claims: Sequence[Mapping[str, Any]] = ()
 
     @property
     def statuses(self) -> dict[str, Status]:
@@ -116,7 +120,8 @@ def verify(
             on_open(root)
             bundle = load_bundle(root)
             asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
-            return Inspection(inspect(asked), strict)
+            found = Inspection(inspect(asked), strict)
+            return replace(found, claims=list_claims(bundle, found))
     except VerificationError as error:
         return refuse(str(error), "The bundle was refused unread.", strict=strict)
 
@@ -136,6 +141,16 @@ def inspect(bundle: Bundle) -> dict[str, Outcome]:
             energies.check_traces(bundle, run)
             records.compare_records(bundle, run)
     return {name: _run_check(name, bundle) for name in registry.VERIFICATIONS}
+
+
+def list_claims(bundle: Bundle, found: Inspection) -> list[dict[str, Any]]:
+    """The claims of the plan with their results, computed here; none of a bundle that is wrong."""
+    if found.errors:
+        return []
+    return [
+        build_claim_document(claim) | {"sentence": describe_claim(claim)}
+        for claim in bundle.study.reported.planned_claims
+    ]
 
 
 def _run_check(name: str, bundle: Bundle) -> Outcome:
@@ -159,12 +174,14 @@ def as_document(inspection: Inspection) -> dict[str, Any]:
             {"id": name, "status": statuses[name].value, "detail": outcome.detail}
             for name, outcome in inspection.outcomes.items()
         ],
+        "claims": inspection.claims,
     }
 
 
 def as_text(inspection: Inspection) -> str:
-    """One line a check, and their sum."""
-    return "\n".join([*_format_checks(inspection, list(Status)), _format_sum(inspection)])
+    """One line a check and a claim, and the sum of the checks."""
+    claims = [printable(claim["sentence"]) for claim in inspection.claims]
+    return "\n".join([*_format_checks(inspection, list(Status)), *claims, _format_sum(inspection)])
 
 
 def format_faults(inspection: Inspection) -> list[str]:

@@ -11,7 +11,6 @@ import io
 import json
 import math
 import re
-import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -23,6 +22,7 @@ from pydantic import JsonValue
 from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.core.strict_json import parse_json
+from wbcbench.study.statement import find_answer_problem
 
 _INVISIBLE = 0.02  # of a drawing's coordinates, in points
 _ROUNDED = 16  # characters of two numbers that were rounded for a reader
@@ -38,9 +38,6 @@ _SPOKEN = frozenset(
 
 ANSWER = re.compile(r"\[author(?:: [^\]]*)?\]")
 """What stands in a document where only its author knows the answer."""
-_LONGEST_ANSWER = 2000
-# What could hide or dress up what stands around an answer: markup, a picture, a link with a name.
-_MARKUP = re.compile(r"[<>`]|\][(\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +142,7 @@ def find_answers(stated: str, expected: str, places: int) -> Difference | list[s
     for part in parts:
         end = len(stated) - len(part) if part is parts[-1] else stated.find(part, at)
         answer = stated[at : max(end, at)]
-        is_line = all(map(_is_printed, answer)) and not _MARKUP.search(answer)
-        is_answer = at < end <= at + _LONGEST_ANSWER and is_line
-        if not is_answer or not stated.startswith(part, end):
+        if find_answer_problem(answer) or not stated.startswith(part, end):
             return Difference(
                 f"{_shorten(stated[at:])} is neither its text nor an answer: one line without "
                 "< > ` or links"
@@ -156,11 +151,6 @@ def find_answers(stated: str, expected: str, places: int) -> Difference | list[s
             answers.append(answer)
         at = end + len(part)
     return answers
-
-
-def _is_printed(character: str) -> bool:
-    """Whether a character is seen, or a space of some width."""
-    return character.isprintable() or unicodedata.category(character) == "Zs"
 
 
 def _compare_tables(stated: str, expected: str) -> Iterator[str]:

@@ -9,19 +9,18 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from wbcbench.bundle import describe, layout
 from wbcbench.bundle.crate import make_crate
+from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Redaction, Submission, find_invalid_words, to_json
-from wbcbench.bundle.documents import make_documents, read_template
+from wbcbench.bundle.documents import list_places, make_documents
 from wbcbench.bundle.make import make_contrasts, make_descriptions, make_report
 from wbcbench.bundle.verify import Outcome, report_not_checked, report_outcome
-from wbcbench.bundle.verify.bundle import Bundle, create_study
+from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.likeness import (
-    ANSWER,
     compare_files,
     find_answers,
     find_differences,
@@ -53,7 +52,7 @@ def check_statements(bundle: Bundle) -> Outcome:
     errors += find_invalid_words(bundle.document)
     for name, data in make_documents(study, bundle.document).items():
         texts = (bundle.read(name).decode("utf-8"), data.decode("utf-8"))
-        found = find_answers(*texts, len(ANSWER.findall(read_template(name))))
+        found = find_answers(*texts, len(list_places(name)))
         if isinstance(found, list):
             answers += found
         else:
@@ -71,9 +70,7 @@ def _restate(bundle: Bundle) -> Submission:
     restated = describe.build_submission(
         bundle.study,
         title=stated.title,
-        authors=stated.authors,
         licence=stated.licence,
-        course=stated.course,
         dataset=remake_images(bundle)[0],
         redaction=replace(stated.redaction, retained=describe.list_retained(bundle.study))
         if stated.redaction.applied
@@ -100,7 +97,7 @@ def check_rendering(bundle: Bundle) -> Outcome:
     if unknown := set(formats) - set(ALL_FORMATS):
         errors.append(f"The report has a format that no bundle has: {min(unknown)}.")
     known = tuple(name for name in ALL_FORMATS if name in formats)
-    made = dict(_render(bundle.data, bundle.document.study, bundle.results_digest, known))
+    made = dict(_render(bundle.study, bundle.results_digest, known))
     path = f"{folder}/{MANIFEST_FILE}"
     made[path] = _relist(bundle, manifest, made.keys() - {path})
     errors += (
@@ -119,8 +116,8 @@ def check_rendering(bundle: Bundle) -> Outcome:
 
 
 @lru_cache(maxsize=16)
-def _render(data: Path, study: str, digest: str, formats: tuple[str, ...]) -> Mapping[str, bytes]:
-    return make_report(create_study(data, study, digest), formats)
+def _render(study: SubmittedStudy, digest: str, formats: tuple[str, ...]) -> Mapping[str, bytes]:
+    return make_report(study, formats)
 
 
 def _relist(bundle: Bundle, manifest: Manifest | None, names: Collection[str]) -> bytes:

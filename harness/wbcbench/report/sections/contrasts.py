@@ -9,9 +9,7 @@ from dataclasses import replace
 from wbcbench.compare.metric import TIME, Metric, Settings
 from wbcbench.compare.render import (
     NONE,
-    build_claims_table,
     build_comparison_tables,
-    describe_claim,
     format_difference,
     format_p,
     format_status,
@@ -21,14 +19,12 @@ from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
     Effect,
-    build_claim_row,
     count_tests,
-    format_claim_key,
     format_contrast_key,
 )
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
-from wbcbench.report import Block, DataTable, Figure, Statement, drawing
+from wbcbench.report import Block, DataTable, Figure, drawing
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import format_number, format_signed
 from wbcbench.report.words import format_metric
@@ -54,12 +50,6 @@ _FAMILIES = {
     "secondary": "Secondary contrasts: estimates, from which no difference is concluded",
 }
 
-_CLAIMS = (
-    "supported: the 95 % interval lies in the claimed range, and p, twice that of the one-sided t "
-    "tests against its ends and corrected by Holm for all claims of the plan, is at most 5 %; not "
-    "supported: the interval lies outside"
-)
-
 _ROW_IN = 0.46
 _AROUND_IN = 1.0
 _LIFT = 0.42  # of a row: the name stands above its marks
@@ -72,23 +62,13 @@ _TIME = Metric(TIME, "ratio", lower_is_better=True)
 def build_contrasts(study: ReportStudy) -> Block | None:
     """The planned contrasts: differences within blocks, with interval, test and result."""
     comparison = study.comparison
-    if comparison is None or not (comparison.effects or comparison.claims):
+    if comparison is None or not comparison.effects:
         return None
     tables = tuple(_iterate_tables(study, comparison))
     figure = build_forest(study)
     figures = (figure,) if figure else ()
     words = tuple(_iterate_words(comparison))
-    claims = tuple(
-        Statement(
-            f"planned-{place}",
-            describe_claim(result),
-            CONTRASTS,
-            format_claim_key(result),
-            build_claim_row(result),
-        )
-        for place, result in enumerate(comparison.claims, start=1)
-    )
-    return Block("contrasts", "What differs", words, tables, figures, claims=claims)
+    return Block("contrasts", "What differs", words, tables, figures)
 
 
 def _iterate_words(comparison: Comparison) -> Iterator[str]:
@@ -139,17 +119,6 @@ def _iterate_tables(study: ReportStudy, comparison: Comparison) -> Iterator[Data
                 tuple(format_contrast_key(effect) for effect in effects),
                 folded=family == "secondary",
             )
-    claims = build_claims_table(comparison)
-    fixed = ", fixed before the first run" if study.is_fixed_beforehand else ""
-    if claims.rows:
-        yield DataTable(
-            f"{claims.title}{fixed}; {_CLAIMS}.{study.stamp}",
-            claims.headings,
-            claims.rows,
-            (0, 1, 2, 5),
-            CONTRASTS,
-            tuple(map(format_claim_key, comparison.claims)),
-        )
     # What the few photographs behind the test set leave open; none where they are unknown.
     for table in build_comparison_tables(comparison):
         if table.title == _PHOTOGRAPHS:
