@@ -38,12 +38,12 @@ from program import command  # noqa: E402
 from wbcbench import table  # noqa: E402
 from wbcbench.bundle import write as bundles  # noqa: E402
 from wbcbench.bundle.describe import SubmittedStudy  # noqa: E402
-from wbcbench.bundle.document import Author  # noqa: E402
 from wbcbench.core.run_folder import Local  # noqa: E402
 from wbcbench.core.study_folder import PLAN  # noqa: E402
 from wbcbench.run.recorder import Interrupts  # noqa: E402
 from wbcbench.study.experiment import Pauses  # noqa: E402
 from wbcbench.study.plan import from_json  # noqa: E402
+from wbcbench.study.statement import Author  # noqa: E402
 from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402
 
 PAGE = ROOT / "harness" / "RESULTS_TABLE.md"
@@ -147,6 +147,7 @@ def submit_without_report(results: Path, out: Path) -> None:
 
     class NoReport:
         claims = ()
+        byline = "A"
 
     SubmittedStudy.report = NoReport()  # type: ignore[assignment]
     bundles.make_report = lambda *_: {}  # type: ignore[attr-defined]

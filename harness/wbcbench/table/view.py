@@ -38,6 +38,7 @@ from wbcbench.energy.source import (
     source_power_w,
 )
 from wbcbench.registry import VARIANTS, load_part
+from wbcbench.table.columns import load_columns
 from wbcbench.table.rows import Row, duration_s, mean_power_w
 from wbcbench.train.variants import Variant
 
@@ -350,6 +351,11 @@ class StoredRun(Run):
             self._held = ref(record)
             _RECENT.append(record)
         return record
+
+    @cached_property
+    def row(self) -> Mapping[str, Any]:
+        """Its row of the results table, whole: what it is computed from is not held."""
+        return dict(zip(load_columns(), Row(self).compute_all(), strict=True))
 
 
 @dataclass(frozen=True)
