@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import psutil
 import pytest
@@ -17,8 +18,9 @@ from fakes import hostile_bundles as hostile
 from program import wbcbench
 from tamperings.trials import TWO, bundle
 from wbcbench.bundle.verify import Status, budget
-from wbcbench.bundle.verify.budget import Allowance, Load, compute_limits, measure_load
+from wbcbench.bundle.verify.budget import ALLOWANCE, Allowance, Load, compute_limits, measure_load
 from wbcbench.bundle.verify.inspect import verify
+from wbcbench.core.child import PythonChild
 from wbcbench.core.errors import UsageError
 
 
@@ -120,6 +122,20 @@ def test_whoever_stops_the_check_leaves_neither_process_nor_files(honest, room, 
     assert "Traceback" not in complained
     _, alive = psutil.wait_procs([child], timeout=60)
     assert not alive
+
+
+def test_nothing_but_its_own_folder_is_removed_with_a_check_that_nobody_waits_for(tmp_path):
+    everybodys, room = tmp_path / "everybodys", tmp_path / "room"
+    everybodys.mkdir()
+    theirs = everybodys / "theirs.txt"
+    theirs.touch()
+    order = {"asked": {"allowed_signers": None}, "budget": asdict(ALLOWANCE), "room": str(room)}
+    environment = {**os.environ, "TMPDIR": str(everybodys)}
+    child = PythonChild(budget.__name__, str(tmp_path), json.dumps(order), env=environment)
+    child.answers.close()
+    child.stdin.close()
+    assert child.wait(timeout=60) == 1
+    assert theirs.exists()
 
 
 def test_a_bundle_that_needs_too_much_is_not_trained_again(tmp_path):

@@ -166,7 +166,7 @@ def verify_within_budget(
             "allowed_signers": str(allowed_signers.resolve()) if allowed_signers else None,
             "plan_digest": plan_digest,
         }
-        order = json.dumps({"asked": asked, "budget": asdict(budget)})
+        order = json.dumps({"asked": asked, "budget": asdict(budget), "room": room})
         child = PythonChild(
             __name__, str(source), order, env=environment, stderr=subprocess.DEVNULL
         )
@@ -218,7 +218,7 @@ def _main(source: str, order: str, descriptor: str) -> None:
     budget, asked = Allowance(**options["budget"]), options["asked"]
     if asked["allowed_signers"]:
         asked["allowed_signers"] = Path(asked["allowed_signers"])
-    end = threading.Thread(target=_end_with_parent, daemon=True)
+    end = threading.Thread(target=_end_with_parent, args=[Path(options["room"])], daemon=True)
     end.start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(compute_limits(budget, Load()))
@@ -255,10 +255,13 @@ def _limit(limits: Limits) -> None:
     signal.setitimer(signal.ITIMER_REAL, limits.wall_s)
 
 
-def _end_with_parent() -> None:
-    """Its end of the pipe closes when it is killed, and nobody else would remove the folder."""
+def _end_with_parent(room: Path) -> None:
+    """Its end of the pipe closes when it is killed, and nobody else would remove the folder.
+
+    The folder is the one that the parent made and named. ``tempfile.gettempdir`` is not asked: it
+    names the folder of all users where ours is gone or the disk is full.
+    """
     sys.stdin.buffer.read()
-    room = Path(tempfile.gettempdir())
     while room.exists():  # the check goes on meanwhile, and may write a file behind the remover
         shutil.rmtree(room, ignore_errors=True)
     os._exit(1)
