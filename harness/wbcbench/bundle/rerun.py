@@ -18,7 +18,7 @@ from statistics import stdev
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.bounds import BOUNDS, require_readable, require_safe
 from wbcbench.bundle.document import Submission
-from wbcbench.bundle.open import opened
+from wbcbench.bundle.open import received
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.identity import list_software
 from wbcbench.core.errors import UsageError, unknown_name
@@ -266,7 +266,7 @@ def reproduce(bundle: Path, into: Path) -> SetUp:
             f"{into} is not an empty folder, and nothing in it is overwritten. Name an empty or "
             "new one with --into."
         )
-    with opened(bundle) as bag:
+    with received(bundle) as bag:
         payload = bag / layout.PAYLOAD
         try:
             data = (payload / layout.SUBMISSION).read_bytes()

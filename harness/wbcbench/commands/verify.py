@@ -90,12 +90,12 @@ def _train_again(
     source: Path, block: int | None, run_id: str | None, data: Path | None, *, as_json: bool
 ) -> list[Again]:
     from wbcbench.bundle import rerun
-    from wbcbench.bundle.open import opened
+    from wbcbench.bundle.open import received
     from wbcbench.bundle.verify.bundle import load_bundle
     from wbcbench.run import live_state
 
     say = live_state.silent if as_json else live_state.print_progress
-    with opened(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as folder:
+    with received(source) as root, tempfile.TemporaryDirectory(prefix="wbcbench-rerun-") as folder:
         bundle = load_bundle(root)
         records = rerun.select_runs(bundle, block, run_id)
         say(rerun.describe_lock(bundle))

@@ -103,11 +103,14 @@ def measure_load(bag: Path, source: Path, budget: Allowance) -> Load:
 
     Args:
         bag: The opened bundle.
-        source: What was opened: its folder, or a zip.
+        source: What was submitted: its folder, or what holds its zip.
         budget: How much a zip's bytes count.
     """
     runs = f"{layout.PAYLOAD}/{layout.RESULTS}/*/*"
-    most_bytes = budget.packed_factor * source.stat().st_size if source.is_file() else math.inf
+    most_bytes = math.inf
+    if not bag.resolve().is_relative_to(source.resolve()):  # unpacked
+        sent = layout.list_files(source).values() if source.is_dir() else [source]
+        most_bytes = budget.packed_factor * sum(path.stat().st_size for path in sent)
 
     records = sum(1 for _ in bag.glob(f"{runs}/{layout.RECORD}"))
     trace_bytes = sum(path.stat().st_size for path in bag.glob(f"{runs}/{run_folder.TRACES}"))

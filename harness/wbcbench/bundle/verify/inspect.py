@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import registry
-from wbcbench.bundle.open import opened
+from wbcbench.bundle.bounds import quote
+from wbcbench.bundle.open import received
 from wbcbench.bundle.verify import Outcome, Status, energies, records, report_not_checked, scores
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.core.errors import VerificationError, WbcbenchError
@@ -111,14 +112,25 @@ def verify(
     Raises:
         UsageError: There is no such bundle.
     """
+    litter = list[str]()
     try:
-        with opened(source) as root:
+        with received(source, on_litter=litter.extend) as root:
             on_open(root)
             bundle = load_bundle(root)
             asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
-            return Inspection(inspect(asked), strict)
+            return Inspection(_name_litter(inspect(asked), litter), strict)
     except VerificationError as error:
         return refuse(str(error), "The bundle was refused unread.", strict=strict)
+
+
+def _name_litter(outcomes: Mapping[str, Outcome], litter: Sequence[str]) -> dict[str, Outcome]:
+    """Say in the first check what a file manager had put into the bundle, and nothing looked at."""
+    if not litter:
+        return dict(outcomes)
+    (name, first), *others = outcomes.items()
+    left_out = f"Left out, as a file manager added it: {quote(litter[0])}"
+    more = f" and {len(litter) - 1:,} more" if len(litter) > 1 else ""
+    return {name: replace(first, detail=f"{first.detail} {left_out}{more}."), **dict(others)}
 
 
 def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:
