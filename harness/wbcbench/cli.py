@@ -41,7 +41,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "submit": ("submit:submit", "Write a study as a bundle that others can check."),
     "reproduce": ("reproduce:reproduce", "Set a bundle's study up again in an empty folder."),
     "merge": ("merge:merge", "Join studies from several machines into one."),
-    "verify": ("verify:verify", "Check a bundle from itself alone."),
+    "verify": ("verify:verify", "Check bundles from themselves alone, and each other."),
     "seal": ("seal:seal", "Close a bundle again after you wrote into it; sign it."),
     "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
     "doctor": ("doctor:doctor", "Show what can be measured here, why not, and the fix."),
