@@ -39,7 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "claims": ("claims:claims", "Test the original report's claims against a study."),
     "export": ("export:export", "Write a study's table: CSV, Parquet, JSON, LaTeX, MD."),
     "submit": ("submit:submit", "Write a study as a bundle that others can check."),
-    "reproduce": ("reproduce:reproduce", "Set a bundle's study up again in an empty folder."),
+    "reproduce": ("reproduce:reproduce", "Set a bundle's study up again, carry it out, compare."),
     "merge": ("merge:merge", "Join studies from several machines into one."),
     "verify": ("verify:verify", "Check bundles from themselves alone, and each other."),
     "seal": ("seal:seal", "Close a bundle again after you wrote into it; sign it."),
