@@ -92,7 +92,7 @@ def test_a_drawing_by_another_program_is_verified_in_part_and_by_this_one_wrong(
     assert "matplotlib 3.9.0 ≠" in found.outcomes["V12"].detail
     assert as_text(found).endswith("VERIFIED IN PART")
     with pytest.raises(PartlyVerifiedError) as caught:
-        verify_command(opened.root)
+        verify_command([opened.root])
     assert caught.value.exit_code == 8
     opened.edit_json(opened.data / layout.SUBMISSION, lambda d: d.update(renderer=here))
     opened.refit()

@@ -1,4 +1,4 @@
-"""A bundle's study is set up again in an empty folder, and nowhere else."""
+"""A study of a bundle is set up in an empty folder and nowhere else, carried out, and compared."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ import typer
 from typer.testing import CliRunner
 
 from builders.bundle import StudyDesign, bundle_study
+from program import wbcbench
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.rerun import STEPS_FILE, reproduce
+from wbcbench.bundle.reproduce import STEPS_FILE, Needs, compare_results, require_room
+from wbcbench.bundle.reproduce import set_up as reproduce
+from wbcbench.bundle.rerun import Sameness
+from wbcbench.bundle.verify.summary import RunResult
 from wbcbench.bundle.write import Order, submit
 from wbcbench.commands.reproduce import reproduce as command
 from wbcbench.commands.sweep import sweep
@@ -163,6 +167,136 @@ def test_words_of_a_bundle_are_neither_commands_nor_lines_of_the_steps(bundle, t
     steps = (tmp_path / "again" / STEPS_FILE).read_text()
     assert steps.replace("\n", "").isprintable()
     assert not [line for line in steps.splitlines() if line.strip().startswith("rm")]
+
+
+def test_a_folder_that_was_set_up_is_left_as_it_is_and_taken_up_for_its_own_bundle_alone(
+    bundle, tmp_path
+):
+    into = tmp_path / "again"
+    reproduce(bundle, into)
+    (into / STEPS_FILE).write_text("My own notes.")
+    assert reproduce(bundle, into).plan.study == "study"
+    assert (into / STEPS_FILE).read_text() == "My own notes."
+    other = bundle_of(replace(TINY, seed=5), tmp_path / "other")
+    with pytest.raises(UsageError, match="plan of another study"):
+        reproduce(other, into)
+
+
+def test_it_says_what_the_study_takes_before_it_starts(bundle, tmp_path):
+    code, out = run(command, str(bundle), "--into", str(tmp_path / "again"), "--json")
+    needs = json.loads(out)["needs"]
+    assert code == 0
+    assert (needs["left"], needs["based_on"], needs["where"]) == (2, 2, "Example GPU")
+    assert needs["time_s"] > 60
+    assert needs["disk_bytes"] > 10_000
+    assert list(needs["energy_j"]) == ["measured"]
+    assert not needs["is_same_machine"]
+    code, out = run(command, str(bundle), "--into", str(tmp_path / "again"))
+    lines = out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == ["Time", "Energy", "Disk", "For"]
+    assert "another machine than this (Example GPU); here time and energy will differ" in lines[3]
+
+
+def test_nothing_is_started_without_room_on_the_disk(tmp_path):
+    needs = Needs(4, 4, 60.0, {"measured": 1.0}, 5e6, 100_000_000, "A", is_same_machine=True)
+    with pytest.raises(UsageError, match=r"0\.1 GB left; the study needs 0\.1 GB\. Nothing was"):
+        require_room(needs, tmp_path)
+    require_room(replace(needs, free_bytes=106_000_000), tmp_path)
+
+
+def test_only_what_was_carried_out_is_compared(bundle, tmp_path):
+    with pytest.raises(UsageError, match=r"nothing to compare\. Carry it out with --run"):
+        run(command, str(bundle), "--into", str(tmp_path / "again"), "--compare")
+    with pytest.raises(UsageError, match="add --run"):
+        run(command, str(bundle), "--into", str(tmp_path / "again"), "--blocks", "1")
+
+
+def results(*accuracies: float, **fields: object) -> list[RunResult]:
+    """Runs of one configuration, a seed each."""
+    usual = RunResult(
+        "r", "relu", 1, 0.9, "", 100.0, "measured", "A100", 100.0, "measured", 200.0, 9.0, 10
+    )
+    return [
+        replace(usual, seed=seed, accuracy=share, scores_sha256=f"{seed} {share}", **fields)  # type: ignore[arg-type]
+        for seed, share in enumerate(accuracies, start=1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("here", "sameness"),
+    [
+        ((0.90, 0.92, 0.94), Sameness.REPRODUCED),
+        ((0.90,), Sameness.REPRODUCED),
+        ((0.92, 0.94, 0.96), Sameness.WITHIN),
+        ((0.96, 0.97, 0.96), Sameness.DIFFERENT),
+        ((0.93,), Sameness.WITHIN),
+        ((0.85,), Sameness.DIFFERENT),
+    ],
+)
+def test_accuracies_agree_within_two_standard_deviations_between_seeds(here, sameness):
+    [compared] = compare_results(results(0.90, 0.92, 0.94), results(*here))
+    assert compared.tolerance == pytest.approx(0.04)
+    assert compared.sameness is sameness
+    assert compared.is_different is (sameness is Sameness.DIFFERENT)
+
+
+def test_one_seed_shows_no_scatter_and_what_is_missing_on_one_side_is_said():
+    [compared] = compare_results(results(0.90), results(0.91))
+    assert compared.sameness is Sameness.INCONCLUSIVE
+    missing, more = compare_results(results(0.9), results(0.9, configuration="leaky"))
+    assert "no run of it is done here" in missing.text
+    assert "no run of it is done in the bundle" in more.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "sameness"),
+    [
+        ({"gpu_energy_j": 104.0}, "within tolerance: 100 J in the bundle, 104 J", Sameness.WITHIN),
+        ({"gpu_energy_j": 106.0}, "different: 100 J in the bundle, 106 J", Sameness.DIFFERENT),
+        (
+            {"gpu_name": "H100"},
+            "not compared: A100 in the bundle, H100 here",
+            Sameness.INCONCLUSIVE,
+        ),
+        ({"gpu_status": "simulated"}, "were measured here", Sameness.INCONCLUSIVE),
+        ({"gpu_energy_j": None}, "were measured here", Sameness.INCONCLUSIVE),
+    ],
+)
+def test_energy_is_compared_on_the_same_model_of_board_alone(fields, words, sameness):
+    [compared] = compare_results(results(0.9, 0.92), results(0.9, 0.92, **fields))
+    assert words in compared.text
+    assert compared.energy_sameness is sameness
+    assert compared.sameness is Sameness.REPRODUCED
+
+
+@pytest.mark.tensorflow
+def test_a_study_is_carried_out_again_from_where_it_stopped_and_compared(cells, tmp_path):
+    """The run that is there already is not trained again."""
+    experiment = tmp_path / "tiny.toml"
+    experiment.write_text(
+        'study = "tiny"\nseeds = [1]\n[factors]\nvariant = ["relu-dropout"]\n[run]\nepochs = 1\n'
+        'idle_s = 0.5\ninference_s = 0.3\nwarmup_steps = 2\nmeters = ["simulated"]\n'
+    )
+    where = ("--data", str(cells), "--results", str(tmp_path / "results"))
+    swept = wbcbench("sweep", str(experiment), "--exploratory", *where)
+    assert swept.code == 0, swept.err
+    words = ("--author", "Ada", "--licence", "MIT", "--allow-synthetic", "--no-verify")
+    bag, into = tmp_path / "bag", tmp_path / "again"
+    sent = wbcbench("submit", "tiny", *words, "--out", str(bag), *where[2:])
+    assert sent.code == 0, sent.err
+    reproduce(bag, into)
+    shutil.copytree(tmp_path / "results", into / "results")
+    again = ("reproduce", str(bag), "--into", str(into), "--run", "--json")
+    done = wbcbench(*again, "--data", str(cells))
+    assert done.code == 0, done.err
+    [compared] = done.json["compared"]
+    assert (compared["sameness"], compared["equal"]) == ("reproduced", 1)
+    assert done.json["needs"]["left"] == 0
+    shutil.copytree(cells, tmp_path / "other")
+    min((tmp_path / "other").rglob("*.jpeg")).unlink()
+    refused = wbcbench(*again, "--data", str(tmp_path / "other"))
+    assert refused.code == 2
+    assert "Name the folder of the same images with --data" in refused.err
 
 
 def renamed(bundle: Path, folder: Path, study: str, **fields: str) -> Path:

@@ -153,4 +153,4 @@ def test_the_digest_of_a_posted_plan_is_compared(opened):
 @pytest.mark.parametrize("words", ["none", "0" * 12, "sha256:" + "0" * 63 + "g"])
 def test_a_part_of_a_digest_is_none(opened, words):
     with pytest.raises(UsageError, match="64 hexadecimal digits"):
-        verify_command(opened.root, plan_digest=words)
+        verify_command([opened.root], plan_digest=words)

@@ -134,7 +134,7 @@ def test_a_bundle_that_does_not_hold_ends_with_exit_6(opened, capsys):
     run = opened.runs()[0]
     opened.edit_record(run, lambda record: record["energies"][0].update(energy_j=1.0))
     with pytest.raises(VerificationError) as caught:
-        verify_command(opened.root, as_json=True)
+        verify_command([opened.root], as_json=True)
     assert caught.value.exit_code == 6
     found = json.loads(capsys.readouterr().out)
     status = {check["id"]: check["status"] for check in found["checks"]}
@@ -453,7 +453,7 @@ def test_a_block_or_run_that_is_not_there_is_named_with_those_that_are(loaded):
     with pytest.raises(UsageError, match="no done run of the bundle 'x'"):
         rerun.select_runs(loaded, None, "x")
     with pytest.raises(UsageError, match="add --rerun"):
-        verify_command(Path("x"), block=1)
+        verify_command([Path("x")], block=1)
 
 
 @pytest.mark.tensorflow

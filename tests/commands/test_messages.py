@@ -147,6 +147,7 @@ MESSAGES = list(messages())
 # What is said elsewhere, and rendered there.
 PASSED_ON = {
     ("bundle/verify/bundle.py", "problem"): "described in bundle/document.py",
+    ("bundle/verify/budget.py", "problem"): "of a child that ended, described in the same file",
     ("power/meter.py", "str(reason)"): "a meter's own error",
     ("power/meter.py", "str(errors[0])"): "a meter's own error",
 }

@@ -219,7 +219,8 @@ def _read_text(path: Path, name: str, most_bytes: int) -> bytes:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _refuse(name, f"is not UTF-8 (byte {error.start:,})") from error
+        cause = ", as where a spreadsheet saved it" if name.endswith(".csv") else ""
+        raise _refuse(name, f"is not UTF-8 (byte {error.start:,}){cause}") from error
     return data
 
 

@@ -10,13 +10,14 @@ import io
 import mmap
 import os
 import re
+import shutil
 import stat
 import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,14 +26,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.bundle.bounds import BOUNDS, Bounds, cap_memory, quote, require_distinct, require_safe
-from wbcbench.bundle.layout import BAGIT, TAG_FILES, TAG_MANIFEST
+from wbcbench.bundle.layout import BAGIT, BAGIT_TEXT
+from wbcbench.bundle.locate import find_bag, is_litter, refuse_placeholders, require_zip
 from wbcbench.core import trace_file
 from wbcbench.core.errors import UsageError, VerificationError
 
-_LITTER = re.compile(
-    r"__MACOSX|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.Spotlight-V100|\.Trashes"
-)
-_NAMED = 4
+_MOST_ZIPS = 3  # in each other, as platforms of courses pack what is submitted
+_WINDOWS_BAGIT = BAGIT_TEXT.replace("\n", "\r\n").encode()
 _CHUNK_BYTES = 1 << 16
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _UNREADABLE = 0x1 | 0x20 | 0x40 | 0x2000
@@ -65,55 +65,99 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
         UsageError: There is no such folder or file, or no room to unpack it.
         VerificationError: It holds what a bundle never does.
     """
-    if source.is_dir():
-        yield _find_bag(source, source, bounds)
-        return
-    if not source.is_file():
-        raise UsageError(f"There is no bundle {source}: neither a folder nor a zip.")
-    with tempfile.TemporaryDirectory(prefix="wbcbench-verify-") as folder:
-        try:
-            unpack(source, Path(folder), bounds)
-        except OSError as error:
-            raise UsageError(
-                f"{source} cannot be unpacked: {error.strerror}. Free space on the disk of "
-                "temporary files, or set TMPDIR to a folder on a larger one."
-            ) from error
-        yield _find_bag(source, Path(folder), bounds)
+    with ExitStack() as stack:
+        folder = source if source.is_dir() else _unpack_aside(source, source, stack, bounds)
+        yield _require_bag(source, find_bag(source, folder, bounds.depth), bounds)
 
 
-def _find_bag(source: Path, folder: Path, bounds: Bounds) -> Path:
-    """The bag itself: the folder, or the only one in it, whatever a file manager put beside that.
+@contextmanager
+def received(
+    source: Path, bounds: Bounds = BOUNDS, on_litter: Callable[[list[str]], object] = lambda _: None
+) -> Iterator[Path]:
+    """Yield the bag in what somebody submitted: also a zip in a folder or in a zip.
+
+    What file managers add is left out, and nothing else: a folder that holds such files is copied
+    without them.
+
+    Args:
+        source: What was submitted.
+        bounds: Of each folder and zip.
+        on_litter: Called with the names of what was left out.
 
     Raises:
-        UsageError: There is none, and the message says where it may be.
+        UsageError: It is nothing that can be opened, or holds no bundle, or several.
         VerificationError: It holds what a bundle never does.
     """
-    for _ in range(bounds.depth):
-        inside = [path for path in folder.iterdir() if not _LITTER.fullmatch(path.name)]
-        if _is_bag(folder) or len(inside) != 1 or inside[0].is_symlink() or inside[0].is_file():
-            break
-        folder = inside[0]
-    if not _is_bag(folder):
-        if _is_bag(parent := source.resolve().parent):
-            raise UsageError(f"{source} is a part of a bundle. Give the whole bundle: {parent}")
-        held = ", ".join(sorted(quote(path.name) for path in inside)[:_NAMED]) or "nothing"
-        raise UsageError(
-            f"{source} is no bundle: it holds {held} and no {BAGIT}. Give the folder with "
-            f"{BAGIT}, or the zip as `submit` wrote it."
-        )
+    with ExitStack() as stack:
+        place = source
+        for _ in range(_MOST_ZIPS + 1):
+            if not place.is_dir():
+                place = _unpack_aside(place, source, stack, bounds)
+            place = find_bag(source, place, bounds.depth, may_be_zip=True)
+            if place.is_dir():
+                break
+        else:
+            raise UsageError(
+                f"{source} holds zips in zips. Unpack it, and give the bundle's folder."
+            )
+        names = list_plain_files(place, bounds)
+        litter = [name for name in names if is_litter(name)]
+        if litter:
+            on_litter(litter)
+            with _explain_full_disk(source):
+                place = _copy_without(litter, names, place, _make_room(stack))
+        yield _require_bag(source, place, bounds)
+
+
+def _require_bag(source: Path, folder: Path, bounds: Bounds) -> Path:
+    """The folder of a bag in which no file is a link, a placeholder, or two files at once."""
     names = list_plain_files(folder, bounds)
-    if litter := [name for name in names if any(map(_LITTER.fullmatch, name.split("/")))]:
+    if litter := next(filter(is_litter, names), None):
         raise VerificationError(
-            f"A file manager put {quote(litter[0])} into the bundle. Remove it, or check the "
+            f"A file manager put {quote(litter)} into the bundle. Remove it, or check the "
             "bundle as it was made."
         )
+    refuse_placeholders(source, names)
     require_distinct(names)
+    if (folder / BAGIT).is_file() and (folder / BAGIT).read_bytes() == _WINDOWS_BAGIT:
+        raise VerificationError(
+            "Every line of the bundle ends as on Windows: git changed it (core.autocrlf). Give the "
+            "zip as `submit` wrote it, or clone with `git clone -c core.autocrlf=false`."
+        )
     return folder
 
 
-def _is_bag(folder: Path) -> bool:
-    """Whether a folder is a bag, or one of which something was removed."""
-    return any((folder / name).exists() for name in (*TAG_FILES, TAG_MANIFEST))
+def _copy_without(litter: list[str], names: list[str], folder: Path, room: Path) -> Path:
+    """The files of a folder but for some, in another one."""
+    for name in set(names).difference(litter):
+        target = room / folder.name / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / name, target, follow_symlinks=False)
+    return room / folder.name
+
+
+def _unpack_aside(packed: Path, source: Path, stack: ExitStack, bounds: Bounds) -> Path:
+    """A temporary folder with what is in a zip."""
+    require_zip(packed, source)
+    with _explain_full_disk(source):
+        room = _make_room(stack)
+        unpack(packed, room, bounds)
+    return room
+
+
+def _make_room(stack: ExitStack) -> Path:
+    return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="wbcbench-verify-")))
+
+
+@contextmanager
+def _explain_full_disk(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{source} cannot be unpacked: {error.strerror}. Free space on the disk of "
+            "temporary files, or set TMPDIR to a folder on a larger one."
+        ) from error
 
 
 def list_plain_files(folder: Path, bounds: Bounds = BOUNDS) -> list[str]:
@@ -186,6 +230,7 @@ def unpack(source: Path, into: Path, bounds: Bounds) -> None:
             zipfile.ZipFile(_BoundedReader(raw, bounds)) as archive,
         ):
             members = archive.infolist()
+            _set_names(members)
             _require_plain_members(members, bounds)
             with mmap.mmap(raw.fileno(), 0, access=mmap.ACCESS_READ) as data:
                 _require_whole(data, archive.start_dir, members)
@@ -193,7 +238,10 @@ def unpack(source: Path, into: Path, bounds: Bounds) -> None:
     except (
         zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error,
     ) as error:  # fmt: skip
-        raise VerificationError(f"The zip is damaged or no zip: {quote(str(error))}.") from error
+        raise VerificationError(
+            f"The zip is damaged or no zip: {quote(str(error))}. Where its end is missing, a "
+            "download was cut off: fetch it again, or ask its author for it."
+        ) from error
 
 
 class _BoundedReader(io.BufferedReader):
@@ -212,13 +260,21 @@ class _BoundedReader(io.BufferedReader):
         return super().read(size)
 
 
+def _set_names(members: Sequence[zipfile.ZipInfo]) -> None:
+    """Give members the whole names they have in the zip, with the separator of other systems."""
+    names = [member.orig_filename for member in members]
+    is_of_windows = not any(member.create_system or "/" in member.filename for member in members)
+    for member, name in zip(members, names, strict=True):
+        member.filename = name.replace("\\", "/") if is_of_windows else name
+
+
 def _require_plain_members(members: Sequence[zipfile.ZipInfo], bounds: Bounds) -> None:
     if len(members) > bounds.files:
         raise VerificationError(
             f"The zip holds {len(members):,} files; up to {bounds.files:,} are unpacked."
         )
     for member in members:
-        require_safe(member.orig_filename.removesuffix("/"), bounds)
+        require_safe(member.filename.removesuffix("/"), bounds)
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR) > member.is_dir():
             raise _refuse_kind("zip", member.filename)
@@ -226,13 +282,13 @@ def _require_plain_members(members: Sequence[zipfile.ZipInfo], bounds: Bounds) -
             raise _refuse_hidden(f"in the folder {quote(member.filename)}")
         if member.flag_bits & _UNREADABLE or member.compress_type not in _METHODS:
             raise VerificationError(
-                f"{quote(member.filename)} is encrypted or not packed with deflate, so it cannot "
-                "be checked."
+                f"{quote(member.filename)} is encrypted or not packed with deflate. Unpack the "
+                "zip, with its password if it has one, and give the folder."
             )
-    require_distinct(member.orig_filename.removesuffix("/") for member in members)
-    files = {member.orig_filename for member in members if not member.is_dir()}
+    require_distinct(member.filename.removesuffix("/") for member in members)
+    files = {member.filename for member in members if not member.is_dir()}
     for member in members:
-        parents = map(str, PurePosixPath(member.orig_filename).parents)
+        parents = map(str, PurePosixPath(member.filename).parents)
         if both := next((parent for parent in parents if parent in files), None):
             raise VerificationError(f"The zip holds {quote(both)} both as a file and as a folder.")
 
@@ -338,7 +394,7 @@ def _write_members(
     """Write the files; counts the bytes that come out, not those of the headers."""
     remaining_bytes = bounds.total_bytes
     for member in members:
-        target = into / member.orig_filename.removesuffix("/")
+        target = into / member.filename.removesuffix("/")
         if member.is_dir():
             target.mkdir(parents=True, exist_ok=True)
             continue

@@ -1,45 +1,35 @@
-"""Set up a bundle's study again, or train its runs again and compare.
+"""Train runs of a bundle again, and compare.
 
 The runs have the specs of the bundle; meters and boards are those of this machine. Accuracy may
-differ by as much as between seeds; energy is compared on the same model of GPU only. To set up a
-study, its plan, settings, lock, list of images and source are copied, but none of its results.
+differ by as much as between seeds; energy is compared on the same model of GPU only.
 """
 
 from __future__ import annotations
 
-import shlex
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from statistics import stdev
 
-from wbcbench.bundle import document, layout
-from wbcbench.bundle.bounds import BOUNDS, require_readable, require_safe
-from wbcbench.bundle.document import Submission
-from wbcbench.bundle.open import opened
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.bundle.verify.identity import list_software
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.files import write_atomically
 from wbcbench.core.provenance import lock_sha256
 from wbcbench.core.record import Epoch, RunRecord
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.text import human_energy, human_share, printable
+from wbcbench.core.text import human_energy, human_share
 from wbcbench.run.live_state import Say
-from wbcbench.study import limits, plan
+from wbcbench.study import limits
 from wbcbench.table import row
 
 SEED_DEVIATIONS = 2.0
 """Standard deviations between seeds that count as the same accuracy."""
-_ENERGY_TOLERANCE = 0.05  # the accuracy that NVIDIA states for its sensors
+ENERGY_TOLERANCE = 0.05
+"""The accuracy that NVIDIA states for its sensors."""
 
 Train = Callable[[RunSpec, Local], RunRecord]
-
-STEPS_FILE = "STEPS.md"
-_COPIED = (layout.LOCK, layout.RESOLVED, layout.DATASET, layout.IMAGES, layout.SOURCE, layout.DIFF)
 
 
 class Sameness(StrEnum):
@@ -150,18 +140,30 @@ def carry_out(results: Path, work_options: Sequence[str], say: Say) -> Train:
     from wbcbench.study import running
 
     def train(spec: RunSpec, local: Local) -> RunRecord:
-        checked = limits.check_spec(replace(spec, dataset_id="", dataset_sha256=""))
-        here = running.with_data(checked, local, say)
-        if here.dataset_sha256 != spec.dataset_sha256:
-            raise UsageError(
-                f"The bundle's runs were trained on {spec.dataset_id}; the images here are "
-                f"{here.dataset_id}. Name the folder of the same images with --data."
-            )
+        here = require_images(spec, spec.dataset_id, spec.dataset_sha256, local, say)
         run = running.carry_out(results, here, local, work_options)
         running.raise_if_bad(run)
         return run.read_record()
 
     return train
+
+
+def require_images(spec: RunSpec, dataset_id: str, sha256: str, local: Local, say: Say) -> RunSpec:
+    """The spec with the images here, once they are known to be those of the bundle.
+
+    Raises:
+        UsageError: They are others, or the spec cannot be carried out here.
+    """
+    from wbcbench.study import running
+
+    checked = limits.check_spec(replace(spec, dataset_id="", dataset_sha256=""))
+    here = running.with_data(checked, local, say)
+    if here.dataset_sha256 != sha256:
+        raise UsageError(
+            f"The bundle's runs were trained on {dataset_id}; the images here are "
+            f"{here.dataset_id}. Name the folder of the same images with --data."
+        )
+    return here
 
 
 def _compare_runs(bundle: Bundle, old: RunRecord, new: RunRecord) -> Again:
@@ -230,120 +232,7 @@ def _compare_energy(old: RunRecord, new: RunRecord) -> tuple[str, Sameness]:
     old_j, new_j = old_row["energy_gpu_train_j"], new_row["energy_gpu_train_j"]
     if not isinstance(old_j, float) or not isinstance(new_j, float):
         return "Energy is unknown in the bundle or here.", Sameness.INCONCLUSIVE
-    is_within = abs(old_j - new_j) / old_j <= _ENERGY_TOLERANCE
+    is_within = abs(old_j - new_j) / old_j <= ENERGY_TOLERANCE
     sameness = Sameness.WITHIN if is_within else Sameness.DIFFERENT
     joules = f"{human_energy(old_j)} in the bundle, {human_energy(new_j)} here"
     return f"Energy {sameness}: {joules}.", sameness
-
-
-@dataclass(frozen=True, slots=True)
-class SetUp:
-    """A study that was set up again.
-
-    Attributes:
-        folder: Where.
-        files: What is in it, the plan first.
-        commands: What to type there, in order.
-        submission: The bundle's document.
-    """
-
-    folder: Path
-    files: tuple[str, ...]
-    commands: tuple[str, ...]
-    submission: Submission
-
-
-def reproduce(bundle: Path, into: Path) -> SetUp:
-    """Recreate the configuration of a bundle's study.
-
-    Raises:
-        UsageError: There is no such bundle, it has no plan, or the folder is not empty or cannot
-            be written.
-        VerificationError: The bundle holds what no bundle may hold.
-    """
-    if (into.exists() or into.is_symlink()) and not (into.is_dir() and not any(into.iterdir())):
-        raise UsageError(
-            f"{into} is not an empty folder, and nothing in it is overwritten. Name an empty or "
-            "new one with --into."
-        )
-    with opened(bundle) as bag:
-        payload = bag / layout.PAYLOAD
-        try:
-            data = (payload / layout.SUBMISSION).read_bytes()
-        except OSError as error:
-            raise UsageError(
-                f"The bundle has no readable {layout.SUBMISSION}: {error.strerror}. It was not "
-                "made by `wbcbench submit`, or is damaged; see `wbcbench verify`."
-            ) from error
-        submission = document.from_json(data, layout.SUBMISSION)
-        plan_name = str(layout.study_dir(submission.study) / layout.PLAN)
-        require_safe(plan_name, BOUNDS)  # before it is a path, and a word of a command
-        plan_path = payload / plan_name
-        if not plan_path.is_file():
-            raise UsageError(
-                f"The study {submission.study} has no plan to set up again, only single runs. "
-                "Each run's spec.json holds the options for `wbcbench run`."
-            )
-        require_readable(plan_path, plan_name)
-        plan.from_json(plan_path)  # a plan that was changed by hand is refused before any copy
-        try:
-            return _copy_setup(payload, plan_path, into, submission)
-        except OSError as error:
-            raise UsageError(
-                f"{into} cannot be written: {error.strerror}. Name another folder with --into."
-            ) from error
-
-
-def _copy_setup(payload: Path, plan_path: Path, into: Path, submission: Submission) -> SetUp:
-    into.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(plan_path, into / layout.PLAN)
-    copied = {name: PurePosixPath(name).name for name in _COPIED if (payload / name).is_file()}
-    for name, file in copied.items():
-        shutil.copyfile(payload / name, into / file)
-    commands = tuple(_list_commands(submission, with_lock=layout.LOCK in copied))
-    write_atomically(into / STEPS_FILE, _describe_steps(submission, commands).encode())
-    return SetUp(into, (layout.PLAN, STEPS_FILE, *copied.values()), commands, submission)
-
-
-def _list_commands(submission: Submission, *, with_lock: bool) -> list[str]:
-    """Install the source of the runs first, if it is there; then run the study itself."""
-    lock = ["pip install --require-hashes -r requirements.lock"] if with_lock else []
-    program = f"pip install {'--no-deps ' if with_lock else ''}./source"
-    study = shlex.quote(submission.study)
-    install = ["mkdir source && tar -xf source.tar -C source", *lock, program]
-    return [
-        *(install if submission.git.source else []),
-        f"wbcbench sweep {layout.PLAN} --data FOLDER_OF_THE_IMAGES",
-        f"wbcbench compare {study}",
-        f"wbcbench report {study}",
-    ]
-
-
-def _describe_steps(submission: Submission, commands: tuple[str, ...]) -> str:
-    dataset = submission.dataset
-    gpu_name = submission.gpu_name or "a machine without a GPU meter"
-    images = (
-        f"the data set {dataset.dataset_id}, sha256 `{dataset.sha256}`" if dataset else "images"
-    )
-    typed = "\n".join(f"    {command}" for command in commands)
-    spent = ", ".join(
-        f"{energy_j:.3g} J {status}"
-        for status, energy_j in sorted(submission.energy_total_j.study.items())
-    )
-    origin = (
-        f"Set up from a bundle of {submission.created_utc[:10]}, made with wbcbench "
-        f"{submission.wbcbench_version}. {submission.n_runs.done} runs were finished on "
-        f"{gpu_name} ({spent or 'energy unknown'})."
-    )
-    needed = f"Needed: {images}; `files.csv` lists what is known of its images."
-    # The bundle's words stay in their paragraph: they must not look like one more step.
-    title, origin, needed = (
-        " ".join(printable(text).split()) for text in (f"# {submission.title}", origin, needed)
-    )
-    return (
-        f"{title}\n\n{origin}\n\n{needed}\n\n"
-        f"{typed}\n\n"
-        "Energy and time will be those of this machine; compare contrasts in per cent, and "
-        "accuracies. Other versions of wbcbench or of its packages give other results: "
-        "`requirements.lock`, where it is here, has the versions of the original runs.\n"
-    )

@@ -35,6 +35,8 @@ Error = float | tuple[float, float]
 
 MOST_LOPSIDED = 0.01
 
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>|~&#$^]|:(?=//)|(?<=[Ww]{3})\.)")
+
 _LATEX = {mark: f"\\{mark}" for mark in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -232,6 +234,12 @@ def latex_table(headings: Sequence[str], rows: Rows) -> str:
 def latex_text(text: str) -> str:
     """Text with every character that LaTeX gives a meaning written so that it has none."""
     return "".join(_LATEX.get(character, character) for character in text)
+
+
+def markdown_text(text: str, longest: int = 300) -> str:
+    """One line of somebody else's text in which Markdown sees no link, picture, tag or cell."""
+    line = " ".join(printable(text).split())
+    return _MARKDOWN.sub(r"\\\1", line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 
 def _escape_markdown(word: str) -> str:

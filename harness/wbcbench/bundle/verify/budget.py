@@ -28,11 +28,12 @@ from pydantic import TypeAdapter
 
 from wbcbench.bundle import layout
 from wbcbench.bundle.bounds import BOUNDS
-from wbcbench.bundle.verify.inspect import Inspection, refuse, verify
+from wbcbench.bundle.verify.inspect import Inspection, read_summary, refuse, verify
+from wbcbench.bundle.verify.summary import Summary
 from wbcbench.core import run_folder
 from wbcbench.core.child import MODEST, PythonChild
 from wbcbench.core.environment import clean_environment
-from wbcbench.core.errors import WbcbenchError, error_named
+from wbcbench.core.errors import VerificationError, WbcbenchError, error_named
 from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
 
@@ -103,11 +104,14 @@ def measure_load(bag: Path, source: Path, budget: Allowance) -> Load:
 
     Args:
         bag: The opened bundle.
-        source: What was opened: its folder, or a zip.
+        source: What was submitted: its folder, or what holds its zip.
         budget: How much a zip's bytes count.
     """
     runs = f"{layout.PAYLOAD}/{layout.RESULTS}/*/*"
-    most_bytes = budget.packed_factor * source.stat().st_size if source.is_file() else math.inf
+    most_bytes = math.inf
+    if not bag.resolve().is_relative_to(source.resolve()):  # unpacked
+        sent = layout.list_files(source).values() if source.is_dir() else [source]
+        most_bytes = budget.packed_factor * sum(path.stat().st_size for path in sent)
 
     records = sum(1 for _ in bag.glob(f"{runs}/{layout.RECORD}"))
     trace_bytes = sum(path.stat().st_size for path in bag.glob(f"{runs}/{run_folder.TRACES}"))
@@ -152,6 +156,7 @@ def verify_within_budget(
     strict: bool = False,
     allowed_signers: Path | None = None,
     plan_digest: str | None = None,
+    is_compared: bool = False,
     budget: Allowance = ALLOWANCE,
 ) -> Inspection:
     """Check a bundle as ``inspect.verify`` does; one that needs more than ``budget`` is refused.
@@ -159,14 +164,39 @@ def verify_within_budget(
     Raises:
         UsageError: There is no such bundle.
     """
+    asked = {
+        "strict": strict,
+        "allowed_signers": str(allowed_signers.resolve()) if allowed_signers else None,
+        "plan_digest": plan_digest,
+        "is_compared": is_compared,
+    }
+    found, problem = _ask_child(source, verify.__name__, asked, budget)
+    if found is None:
+        return refuse(problem, "The check stopped.", strict=strict)
+    return TypeAdapter(Inspection).validate_python(found)
+
+
+def summarise_within_budget(source: Path, budget: Allowance = ALLOWANCE) -> Summary:
+    """Read what a bundle is about as ``inspect.read_summary`` does.
+
+    Raises:
+        UsageError: There is no such bundle.
+        VerificationError: It cannot be read, or not within ``budget``.
+    """
+    found, problem = _ask_child(source, read_summary.__name__, {}, budget)
+    if found is None:
+        raise VerificationError(problem)
+    return TypeAdapter(Summary).validate_python(found)
+
+
+def _ask_child(
+    source: Path, what: str, asked: dict[str, Any], budget: Allowance
+) -> tuple[dict[str, Any] | None, str]:
+    """What a child finds out within its limits, as plain values; or nothing, and why."""
     with tempfile.TemporaryDirectory(prefix="wbcbench-verify-") as room:
         environment = clean_environment(os.environ) | MODEST | {"TMPDIR": room}
-        asked = {
-            "strict": strict,
-            "allowed_signers": str(allowed_signers.resolve()) if allowed_signers else None,
-            "plan_digest": plan_digest,
-        }
-        order = json.dumps({"asked": asked, "budget": asdict(budget), "room": room})
+        limits = {"budget": asdict(budget), "room": room}
+        order = json.dumps({"what": what, "asked": asked, **limits})
         child = PythonChild(
             __name__, str(source), order, env=environment, stderr=subprocess.DEVNULL
         )
@@ -185,12 +215,12 @@ def verify_within_budget(
             child.wait()
             child.answers.close()
     result: dict[str, Any] = {} if watch.was_exceeded else json.loads(line or b"{}")
-    if "inspection" in result:
-        return TypeAdapter(Inspection).validate_python(result["inspection"])
+    if "found" in result:
+        return result["found"], ""
     if "error" in result:
         raise error_named(result["error"])(result["text"])
     status = 0 if watch.was_exceeded else status
-    return refuse(_describe_end(status, result, load, budget), "The check stopped.", strict=strict)
+    return None, _describe_end(status, result, load, budget)
 
 
 def _describe_end(status: int, result: dict[str, Any], load: Load, budget: Allowance) -> str:
@@ -216,8 +246,9 @@ def _main(source: str, order: str, descriptor: str) -> None:
     """Verify in this process; answers with the load, and with what was found."""
     options = json.loads(order)
     budget, asked = Allowance(**options["budget"]), options["asked"]
-    if asked["allowed_signers"]:
+    if asked.get("allowed_signers"):
         asked["allowed_signers"] = Path(asked["allowed_signers"])
+    carry_out = {each.__name__: each for each in (verify, read_summary)}[options["what"]]
     end = threading.Thread(target=_end_with_parent, args=[Path(options["room"])], daemon=True)
     end.start()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -232,8 +263,8 @@ def _main(source: str, order: str, descriptor: str) -> None:
             answers.flush()
 
         try:
-            found = verify(Path(source), **asked, on_open=allow_for_load)
-            result = {"inspection": TypeAdapter(Inspection).dump_python(found, mode="json")}
+            found = carry_out(Path(source), **asked, on_open=allow_for_load)
+            result = {"found": TypeAdapter(type(found)).dump_python(found, mode="json")}
         except WbcbenchError as error:
             result = {"error": type(error).__name__, "text": str(error)}
         except MemoryError:

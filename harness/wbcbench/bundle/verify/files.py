@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -47,7 +48,7 @@ def check_bag(bundle: Bundle) -> Outcome:
     size_bytes = sum((bundle.root / name).stat().st_size for name in payload)
     errors = list(_check_declaration(bundle, size_bytes, len(payload)))
     for manifest, digests in ((layout.MANIFEST, payload), (layout.TAG_MANIFEST, tags)):
-        errors += _compare_digests(_read_manifest(bundle, manifest), digests)
+        errors += _compare_digests(bundle.root, _read_manifest(bundle, manifest), digests)
     size_mb = mb_from_bytes(size_bytes)
     return report_outcome(f"{len(payload)} files of {size_mb:.1f} MB as in the manifest.", errors)
 
@@ -86,14 +87,29 @@ def _read_manifest(bundle: Bundle, name: str) -> Mapping[str, str]:
     return digests
 
 
-def _compare_digests(listed: Mapping[str, str], actual: Mapping[str, str]) -> Iterator[str]:
+def _compare_digests(
+    root: Path, listed: Mapping[str, str], actual: Mapping[str, str]
+) -> Iterator[str]:
     for name in sorted(listed.keys() | actual.keys()):
         if name not in actual:
             yield f"{quote(name)} is missing."
         elif name not in listed:
             yield f"{quote(name)} is not in the manifest: it was added later."
         elif listed[name] != actual[name]:
-            yield f"{quote(name)} was changed: its digest differs from the manifest's."
+            cause = _guess_cause(root / name, listed[name])
+            yield f"{quote(name)} was changed: its digest differs from the manifest's{cause}."
+
+
+def _guess_cause(path: Path, digest: str) -> str:
+    """What seems to have changed a file, and what to do; empty where nothing is likely."""
+    data = path.read_bytes()
+    if hashlib.sha256(data.replace(b"\r\n", b"\n")).hexdigest() == digest:
+        return ", but for line ends of Windows, as git (core.autocrlf) or an editor writes them"
+    first = data.partition(b"\n")[0]
+    is_saved = first.endswith(b"\r") or first.startswith((b"\xef\xbb\xbf", b'"'))
+    if path.suffix == ".csv" and is_saved:
+        return ", as where a spreadsheet saved it; ask for the bundle as `submit` wrote it"
+    return ""
 
 
 def check_signature(bundle: Bundle) -> Outcome:

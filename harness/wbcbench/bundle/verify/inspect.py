@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import registry
-from wbcbench.bundle.open import opened
+from wbcbench.bundle.bounds import quote
+from wbcbench.bundle.open import received
 from wbcbench.bundle.verify import Outcome, Status, energies, records, report_not_checked, scores
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
+from wbcbench.bundle.verify.fingerprint import Fingerprint, take_fingerprint
+from wbcbench.bundle.verify.summary import Summary, summarise
 from wbcbench.compare.render import describe_claim
 from wbcbench.compare.result import build_claim_document
 from wbcbench.core.errors import VerificationError, WbcbenchError
@@ -51,11 +54,15 @@ class Inspection:
         outcomes: By the check's id, in order.
         strict: Whether warnings count as errors.
         claims: Of the plan, with their results; none where a check failed.
+        summary: What the bundle is about; ``None`` where it cannot be read.
+        fingerprint: What of it is compared with others, where that was asked for.
     """
 
     outcomes: Mapping[str, Outcome]
     strict: bool = False
     claims: Sequence[Mapping[str, Any]] = ()
+    summary: Summary | None = None
+    fingerprint: Fingerprint | None = None
 
     @property
     def statuses(self) -> dict[str, Status]:
@@ -101,6 +108,7 @@ def verify(
     strict: bool = False,
     allowed_signers: Path | None = None,
     plan_digest: str | None = None,
+    is_compared: bool = False,
     on_open: Callable[[Path], object] = lambda _: None,
 ) -> Inspection:
     """Check a bundle, a folder or a zip, from its own files only.
@@ -110,20 +118,55 @@ def verify(
         strict: Whether warnings count as errors.
         allowed_signers: File of OpenSSH with the keys of which one must have signed it.
         plan_digest: That its plan must have, as posted before the first run.
+        is_compared: Whether it will be compared with other bundles.
         on_open: Called with the bag once its files are known to be plain, before any is read.
 
     Raises:
         UsageError: There is no such bundle.
     """
+    litter = list[str]()
     try:
-        with opened(source) as root:
+        with received(source, on_litter=litter.extend) as root:
             on_open(root)
             bundle = load_bundle(root)
             asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
-            found = Inspection(inspect(asked), strict)
-            return replace(found, claims=list_claims(bundle, found))
+            found = Inspection(_name_litter(inspect(asked), litter), strict)
+            claims = list_claims(bundle, found)
+            summary = fingerprint = None
+            with suppress(*_READ_ERRORS):  # which a check has told
+                summary = summarise(bundle, found.outcomes, claims)
+                fingerprint = take_fingerprint(bundle) if is_compared else None
+            return replace(found, claims=claims, summary=summary, fingerprint=fingerprint)
     except VerificationError as error:
         return refuse(str(error), "The bundle was refused unread.", strict=strict)
+
+
+def read_summary(source: Path, on_open: Callable[[Path], object]) -> Summary:
+    """What a bundle is about, of which nothing but that it can be read safely is checked.
+
+    Raises:
+        UsageError: There is no such bundle.
+        VerificationError: It cannot be read, or holds what a bundle never does.
+    """
+    with received(source) as root:
+        on_open(root)
+        try:
+            return summarise(load_bundle(root), {})
+        except _READ_ERRORS as error:
+            raise VerificationError(
+                f"The bundle cannot be read ({quote(str(error) or type(error).__name__)}). "
+                "`wbcbench verify` says what is wrong with it."
+            ) from error
+
+
+def _name_litter(outcomes: Mapping[str, Outcome], litter: Sequence[str]) -> dict[str, Outcome]:
+    """Say in the first check what a file manager had put into the bundle, and nothing looked at."""
+    if not litter:
+        return dict(outcomes)
+    (name, first), *others = outcomes.items()
+    left_out = f"Left out, as a file manager added it: {quote(litter[0])}"
+    more = f" and {len(litter) - 1:,} more" if len(litter) > 1 else ""
+    return {name: replace(first, detail=f"{first.detail} {left_out}{more}."), **dict(others)}
 
 
 def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:

@@ -34,10 +34,11 @@ from wbcbench.core.units import pct_from_share
 from wbcbench.stats.tests import claim_p
 
 _COMPARED, _FEWEST, _CHUNK = 2048, 150, 256
-_ALIKE = 0.6  # of moves, those in the same direction less those in the other
-_PACE_S, _SAME_PACE = 5e-5, 0.95
+ALIKE = 0.6  # of moves, those in the same direction less those in the other
+_PACE_S, SAME_PACE = 5e-5, 0.95
 """Polls are late by tens of microseconds, never twice by the same."""
-_IMAGES, _SAME_OUTPUTS, _LEAST_SPREAD, _LEAST = 256, 0.96, 0.05, 1e-30
+SAME_OUTPUTS = 0.96
+_IMAGES, _LEAST_SPREAD, _LEAST = 256, 0.05, 1e-30
 _APART_PCT, _DEPTHS, _READINGS = 3.0, 2.0, 50
 _FAULTS = ("counter-", "power-", "heartbeat-", "reads-", "polls-", "sampling-", "window-")
 _MOST_POWER, _MARGIN_S, _BROKEN = 1.5, 60.0, 3
@@ -131,19 +132,17 @@ def _find_copies(records: Sequence[RunRecord], signatures: Sequence[Signature]) 
     told = [(r.run_id, r.spec.seed, not {w.code for w in r.warnings} & CONTENDED) for r in records]
 
     def find(what: str, least: float, vectors: Sequence[Vector], *, seeds: bool) -> Iterator[str]:
-        for one, other in _find_alike(vectors, least):
-            (run_id, seed, is_apart), (others_id, others_seed, is_other_apart) = (
-                told[one],
-                told[other],
-            )
+        for one, other in find_alike(vectors, least):
+            run_id, seed, is_apart = told[one]
+            others_id, others_seed, is_other_apart = told[other]
             if seed != others_seed if seeds else is_apart or is_other_apart:
                 yield f"{others_id} has {what} of {run_id}, changed a little."
 
-    yield from find("the power readings", _ALIKE, [s.moves for s in signatures], seeds=False)
-    yield from find("the times of polls", _SAME_PACE, [s.pace for s in signatures], seeds=False)
+    yield from find("the power readings", ALIKE, [s.moves for s in signatures], seeds=False)
+    yield from find("the times of polls", SAME_PACE, [s.pace for s in signatures], seeds=False)
     for images in sorted({s.images for s in signatures}):
         outputs = [s.outputs if s.images == images else s.outputs[:0] for s in signatures]
-        yield from find("the predictions", _SAME_OUTPUTS, outputs, seeds=True)
+        yield from find("the predictions", SAME_OUTPUTS, outputs, seeds=True)
     first = dict[Hashable, tuple[str, int]]()
     for record in records:
         for what, name in (("loss", "loss"), ("length", "end_s")):
@@ -157,7 +156,7 @@ def _find_copies(records: Sequence[RunRecord], signatures: Sequence[Signature]) 
                 yield f"{own[0]} has the {what} of each epoch of {other[0]}."
 
 
-def _find_alike(vectors: Sequence[Vector], least: float) -> Iterator[tuple[int, int]]:
+def find_alike(vectors: Sequence[Vector], least: float) -> Iterator[tuple[int, int]]:
     """Pairs that agree at equal places, as a mean over the places where both say something."""
     places = [i for i, vector in enumerate(vectors) if len(vector) >= _FEWEST]
     table = np.zeros((len(places), max((len(vectors[i]) for i in places), default=0)), np.complex64)
