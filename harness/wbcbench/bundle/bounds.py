@@ -65,17 +65,17 @@ class Bounds:
         traces_bytes: Memory that reading the traces of one run may take.
     """
 
-    files: int = 100_000
-    runs: int = 5_000
-    total_bytes: int = 2_000 * _MB
+    files: int = 200_000
+    runs: int = 12_000
+    total_bytes: int = 4_000 * _MB
     file_bytes: int = 500 * _MB
     ratio: int = 200
     ratio_from_bytes: int = _MB
-    index_bytes: int = 16 * _MB
+    index_bytes: int = 32 * _MB
     depth: int = 12
     name_bytes: int = 200
     path_bytes: int = 600
-    json_bytes: int = 16 * _MB
+    json_bytes: int = 64 * _MB
     json_values: int = 2_000_000
     json_depth: int = 32
     text_bytes: int = 32 * _MB

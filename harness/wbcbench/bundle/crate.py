@@ -94,7 +94,7 @@ def _add_files(crate: ROCrate, study: SubmittedStudy) -> Mapping[str, Any]:
         if name != layout.CRATE:
             kind = _TYPES.get(path.suffix, "application/octet-stream")
             properties = {"encodingFormat": kind, "contentSize": str(path.stat().st_size)}
-            entities[name] = crate.add_file(path, name, properties=properties)
+            entities[name] = crate.add_file(None, name, properties=properties)
     return entities
 
 

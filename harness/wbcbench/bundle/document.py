@@ -6,6 +6,7 @@ zero. A reference bundle of the format, which must always verify, is in ``tests/
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -239,8 +240,11 @@ def to_json(value: Any) -> bytes:
         ValueError: A number is not finite.
     """
     plain = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
-    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode()
+    encoder = json.JSONEncoder(indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    out = io.BytesIO()  # `dumps` joins a list of every word, five times as large as the text
+    out.writelines(chunk.encode() for chunk in encoder.iterencode(plain))
+    out.write(b"\n")
+    return out.getvalue()
 
 
 def write_json(path: Path, value: Any) -> None:
