@@ -157,7 +157,7 @@ def test_traces_of_both_kinds_hold_numbers_alone(tmp_path):
     path = tmp_path / "meter.csv"
     path.write_text("t_s,a\n0.1,1.0\nnan,2.0\n0.2,inf\n0.3,1e999\n0.4,4.0\n")
     [(_, times, values)] = read_csv_polls(path)
-    assert (times, values) == ([0.1, 0.2, 0.3, 0.4], [1.0, None, None, 4.0])
+    assert (list(times), list(values)) == ([0.1, 0.2, 0.3, 0.4], [1.0, None, None, 4.0])
     packed = tmp_path / "traces.parquet"
     packed.write_bytes(parquet_from_polls([("a", [0.1, math.inf], [1.0, 2.0])]))
     with pytest.raises(UsageError, match="a time is no number"):

@@ -10,6 +10,7 @@ import sys
 from itertools import accumulate
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -27,6 +28,7 @@ from wbcbench.core.trace_file import (
     Polls,
     parquet_from_polls,
     read_csv_polls,
+    read_parquet_names,
     read_parquet_polls,
 )
 from wbcbench.run.finalise import finalise_abandoned
@@ -97,7 +99,8 @@ def test_one_channel_is_read_without_the_others(run):
     [trace] = run.read_traces([power().channel.name])
     assert exact([trace]) == exact([expected])
     file = pq.ParquetFile(run.path / "traces.parquet")
-    assert file.num_row_groups == file.metadata.num_rows == 3
+    groups = [file.read_row_group(i)["channel"].unique().to_pylist() for i in range(4)]
+    assert groups[0] == sorted(name for [name] in groups[1:])  # every channel, then one each
 
 
 def test_a_run_that_measured_nothing_keeps_no_file_of_traces(tmp_path):
@@ -178,6 +181,7 @@ def test_a_torn_file_of_traces_is_refused_with_a_way_out(tmp_path, keep):
     ("module", "library"),
     [
         ("wbcbench.run.recorder", "pyarrow"),
+        ("wbcbench.run.recorder", "numpy"),
         ("wbcbench.train.trainer", "pyarrow.parquet"),  # Keras itself loads pandas and pyarrow
     ],
 )
@@ -189,10 +193,10 @@ def test_nothing_that_only_the_end_needs_is_loaded_before(module, library):
 def test_polls_out_of_order_are_no_polls(tmp_path):
     path = tmp_path / "meter.csv"
     path.write_text("t_s,a\n1.0,5\n3.0,6\n3.0,7\n2.0,8\n4.0,9\n")
-    assert read_csv_polls(path) == [("a", [1.0, 3.0, 4.0], [5.0, 6.0, 9.0])]
+    assert exact(read_csv_polls(path)) == exact([("a", [1.0, 3.0, 4.0], [5.0, 6.0, 9.0])])
     disordered = [("a", [1.0, 3.0, 3.0, 2.0, 4.0], [5.0, 6.0, 7.0, 8.0, 9.0])]
     (tmp_path / "traces.parquet").write_bytes(parquet_from_polls(disordered))
-    assert read_parquet_polls(tmp_path / "traces.parquet") == read_csv_polls(path)
+    assert exact(read_parquet_polls(tmp_path / "traces.parquet")) == exact(read_csv_polls(path))
 
 
 def test_a_log_of_the_processor_with_other_columns_is_no_log(run):
@@ -201,3 +205,81 @@ def test_a_log_of_the_processor_with_other_columns_is_no_log(run):
     text = run.cpu_time_path.read_text()
     run.cpu_time_path.write_text("".join(f"{line},1\n" for line in text.splitlines()))
     assert run.read_cpu_time() == []
+
+
+def test_a_long_run_is_packed_piece_by_piece_in_the_order_of_time(run):
+    before = {name: [] for name in ("rapl/package-0/counter", "codecarbon/cpu")}
+    for place, name in enumerate(before):
+        times = [0.1 * i + 0.01 * place for i in range(140_000)]
+        values = [None if i % 1000 == 7 else 0.25 * i for i in range(len(times))]
+        lines = (
+            f"{t:.6f},{'' if v is None else repr(v)}\n" for t, v in zip(times, values, strict=True)
+        )
+        path = run.trace_path(name.split("/")[0])
+        path.write_text(f"t_s,{name}\n{''.join(lines)}13999.999,1")  # torn by the kill
+        before[name] = [(name, [round(t, 6) for t in times], values)]
+    run.pack_traces()
+    packed = run.path / "traces.parquet"
+    for name, polls in before.items():
+        assert exact(read_parquet_polls(packed, [name])) == exact(polls)
+    file = pq.ParquetFile(packed)
+    groups = [file.read_row_group(i).to_pydict() for i in range(1, file.num_row_groups)]
+    assert {len(group["t_s"]) for group in groups} >= {65_536}
+    assert max(len(group["t_s"]) for group in groups) <= 65_536
+    assert all(len(set(group["channel"])) == 1 for group in groups)
+    starts_s = [group["t_s"][0] for group in groups]
+    assert starts_s == sorted(starts_s)
+
+
+ODD = [
+    "",
+    "0.5,1,2",
+    "0.6,x",
+    "0.7,1_0",
+    " 0.8,1",
+    "0.9,nan",
+    "1.0",
+    "1.1,",
+    ",5",
+    "1.2,-0.0",
+    "1.2,9",
+]
+ODD += ["1.3,1e999", "1.4,+4", "1.5,\t7", "0.1,3", "1.6,.5", "1.7,0x10", '1.8,"6"', "1.9,1e-320"]
+
+
+@pytest.mark.parametrize("odd", [ODD, ["", "0.5,1,2", "1.0", "1.1,", ",5", "1.2,-0.0", "0.1,3"]])
+def test_a_large_file_is_read_as_a_small_one(tmp_path, odd):
+    plain = [f"{10 + 0.1 * i:.6f},{i}.125" for i in range(20_000)]
+    small, large = tmp_path / "small.csv", tmp_path / "large.csv"
+    small.write_text("\n".join(["t_s,a", *odd, plain[0], ""]))
+    large.write_text("\n".join(["t_s,a", *odd, *plain, ""]))
+    [(_, times, values)], [(_, few_times, few_values)] = map(read_csv_polls, (large, small))
+    count = len(few_times)
+    assert len(times) == count + len(plain) - 1 > count
+    assert exact([("a", times[:count], values[:count])]) == exact([("a", few_times, few_values)])
+
+
+def test_files_of_older_versions_are_read(tmp_path):
+    polls = [("b", [0.1, 0.2], [1.0, None]), ("a", [0.5], [-0.0]), ("never", [], [])]
+    lists = pa.list_(pa.float64())
+    columns = zip(("channel", "t_s", "value"), zip(*polls, strict=True), strict=True)
+    kinds = {"channel": pa.string(), "t_s": lists, "value": lists}
+    table = pa.table({name: pa.array(column, kinds[name]) for name, column in columns})
+    path = tmp_path / "traces.parquet"
+    pq.write_table(table, path, row_group_size=1)
+    assert exact(read_parquet_polls(path)) == exact(polls)
+    assert exact(read_parquet_polls(path, ["a"])) == exact(polls[1:2])
+    assert read_parquet_names(path) == ["b", "a", "never"]
+    path.write_bytes(parquet_from_polls(polls))
+    assert exact(read_parquet_polls(path)) == exact(polls)
+    assert read_parquet_names(path) == ["b", "a", "never"]
+
+
+@pytest.mark.parametrize("row", [("a", None, 1.0), (None, 0.1, 1.0), ("a", math.inf, 1.0)])
+def test_a_row_that_is_no_poll_is_damage(tmp_path, row):
+    kinds = (pa.string(), pa.float64(), pa.float64())
+    columns = [pa.array([cell], kind) for cell, kind in zip(row, kinds, strict=True)]
+    path = tmp_path / "traces.parquet"
+    pq.write_table(pa.table(columns, ["channel", "t_s", "value"]), path)
+    with pytest.raises(UsageError, match=r"traces\.parquet is damaged"):
+        read_parquet_polls(path)

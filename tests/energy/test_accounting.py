@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from builders.evidence import EPOCHS, VALIDATED_WINDOWS, counter, estimated_cpu, load_j, power
 from builders.folder import messages, write_messages, write_telemetry, write_traces
-from builders.machine import COUNTER, CPU_MODEL, POWER
+from builders.machine import COUNTER, CPU_MODEL, POWER, RAPL_CHANNELS
 from wbcbench.core.board_state import BoardSample
 from wbcbench.core.quality import Quality
 from wbcbench.core.record import Circumstances, from_json, to_json
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.trace import Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.account import account
+from wbcbench.energy.appraise import appraise, appraise_parts
 
 SEEN = Circumstances(started_utc="2026-01-01T00:00:00Z", provenance={})
 OPEN = math.inf
@@ -115,3 +118,12 @@ def test_a_folder_without_any_trace_is_accounted_for_without_joules(run):
     record = account(run, SEEN, "done")
     assert record.energies == ()
     assert record.quality is Quality.INVALID
+
+
+def test_parts_that_go_one_after_the_other_say_what_they_say_together():
+    traces = [counter(), estimated_cpu(), power(), Trace(RAPL_CHANNELS[0], [], [])]
+    board, rest = [traces[0], traces[2]], [traces[1]]
+    whole = appraise(traces, VALIDATED_WINDOWS)
+    order = [trace.channel for trace in traces]
+    parts = appraise_parts([board, traces[3:], rest], VALIDATED_WINDOWS, order)
+    assert replace(whole, reviewed=()) == parts

@@ -14,13 +14,8 @@ from simulated_sensors import Signal
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
 from wbcbench.core.window import Window
 from wbcbench.energy.integrate import EnergyCurve, energy_curve, window_energy
-from wbcbench.energy.renewals import (
-    LOOSENESSES,
-    RenewalTracker,
-    find_renewals,
-    find_slow_pace_s,
-    place_renewals,
-)
+from wbcbench.energy.phase import find_renewals, place_renewals
+from wbcbench.energy.renewals import LOOSENESSES, RenewalTracker, find_slow_pace_s
 
 POLL_S, POLLS = 0.1, 400
 COUNTER = Channel("c", Kind.COUNTER, Origin.MEASURED, Domain.GPU, "total_energy")

@@ -69,7 +69,7 @@ def evidence(run, sampler):
     return Evidence(
         spec=run.read_spec(),
         window_name="train",
-        traces=traces,
+        traces=found.traces,
         windows=WINDOWS,
         energies=found.energies,
         cut=(),

@@ -380,7 +380,7 @@ def _unused_pid() -> int:
 
 def _measured(run: RunDir) -> list[bytes]:
     """What was measured and said, byte by byte."""
-    polls = [(trace.channel.name, trace.t_s, trace.value) for trace in run.read_traces()]
+    polls = [(t.channel.name, list(t.t_s), list(t.value)) for t in run.read_traces()]
     marks = run.marks_path.read_bytes() if run.marks_path.exists() else b""
     return [repr(polls).encode(), marks]
 

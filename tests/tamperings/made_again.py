@@ -43,6 +43,7 @@ from wbcbench.core.run_folder import (
 )
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import PLAN, pilot_study
+from wbcbench.core.trace_file import parquet_from_polls, read_parquet_polls
 from wbcbench.core.window import unix_s
 from wbcbench.data.dataset import CLASSES
 from wbcbench.energy.account import account
@@ -114,21 +115,13 @@ def _attach_again(run: RunDir, record: RunRecord) -> None:
 
 def read_traces(path: Path) -> list[tuple[str, Floats, Floats]]:
     """Every channel of a file of traces: name, times, values; a failed read is not a number."""
-    rows = pq.read_table(path).to_pylist()
-    return [(r["channel"], np.array(r["t_s"], float), np.array(r["value"], float)) for r in rows]
+    polls = read_parquet_polls(path)
+    return [(name, np.array(t_s, float), np.array(value, float)) for name, t_s, value in polls]
 
 
 def write_traces(path: Path, traces: list[tuple[str, Floats, Floats]]) -> None:
     """Write a file of traces as the program does."""
-    kind = pa.list_(pa.float64())
-    values = [[None if np.isnan(v) else float(v) for v in value] for _, _, value in traces]
-    columns = {
-        "channel": pa.array([name for name, _, _ in traces], pa.string()),
-        "t_s": pa.array([t_s.tolist() for _, t_s, _ in traces], kind),
-        "value": pa.array(values, kind),
-    }
-    settings = {"row_group_size": 1, "compression": "zstd", "use_dictionary": False}
-    pq.write_table(pa.table(columns), path, **settings)
+    path.write_bytes(parquet_from_polls(traces))
 
 
 def _later(utc: str, by_s: float) -> str:

@@ -483,11 +483,13 @@ def require_readable_traces(path: Path, bounds: Bounds = BOUNDS) -> None:
             if metadata.num_columns != len(trace_file.COLUMNS):
                 raise _refuse_table(path, f"has {metadata.num_columns} columns, unlike traces")
             groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-            cells = sum(g.column(i).num_values for g in groups for i in range(g.num_columns))
+            columns = (group.column(i) for group in groups for i in range(group.num_columns))
+            numbers = [each for each in columns if each.path_in_schema != trace_file.COLUMNS[0]]
+            cells = sum(column.num_values for column in numbers)
             size_bytes = sum(group.total_byte_size for group in groups)
             if cells > bounds.table_cells or size_bytes > bounds.traces_bytes:
                 raise _refuse_table(path, f"unpacks to {size_bytes:,} bytes in {cells:,} cells")
-            trace_file.read_parquet_polls(path)
+            trace_file.require_parquet_polls(path)
     except (pa.ArrowException, OSError, MemoryError, LookupError, UsageError) as error:
         reason = str(error).partition(". ")[0]
         raise _refuse_table(path, f"cannot be read as traces: {reason}") from error

@@ -446,10 +446,11 @@ def _redact_parquet(data: bytes, redactor: Redactor) -> bytes:
     table = unchanged = pq.read_table(io.BytesIO(data))
     for i, column in enumerate(table.schema):
         if pa.types.is_string(column.type):
-            cells = table.column(i).to_pylist()
-            new = [cell and redactor.replace_in_word(cell) for cell in cells]
-            if new != cells:
-                table = table.set_column(i, column, pa.array(new, column.type))
+            words = table.column(i).unique().to_pylist()
+            new = {word: word and redactor.replace_in_word(word) for word in words}
+            if any(new[word] != word for word in words):
+                cells = [new[cell] for cell in table.column(i).to_pylist()]
+                table = table.set_column(i, column, pa.array(cells, column.type))
     if table is unchanged:
         return data
     out = io.BytesIO()

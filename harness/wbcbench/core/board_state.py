@@ -9,7 +9,9 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from itertools import pairwise
+from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
@@ -93,17 +95,25 @@ def sample_to_line(sample: BoardSample) -> str:
 
 def sample_from_line(line: str) -> BoardSample | None:
     """The sample of one line; ``None`` for a header, a torn or a damaged line."""
-    cells = line.split(",")
-    if len(cells) != len(COLUMNS) or not cells[0]:
-        return None
+    t_s, _, rest = line.partition(",")
     try:
-        values: dict[str, Any] = {
-            name: _PARSERS.get(name, parse_number)(cell) if cell else None
-            for name, cell in zip(COLUMNS, cells, strict=True)
-        }
+        return BoardSample(parse_number(t_s), *_parse_state(rest))
     except ValueError:
         return None
-    return BoardSample(**values)
+
+
+# Most of what a board says, if not all, it has said a second before.
+@lru_cache(maxsize=4096)
+def _parse_state(line: str) -> tuple[Any, ...]:
+    cells = line.split(",")
+    if len(cells) != len(COLUMNS) - 1:
+        raise ValueError("a line that is torn, or of another file")
+    return tuple(map(_parse_cell, COLUMNS[1:], cells))
+
+
+@lru_cache(maxsize=4096)
+def _parse_cell(name: str, cell: str) -> Any:
+    return _PARSERS.get(name, parse_number)(cell) if cell else None
 
 
 def _parse_words(cell: str) -> tuple[str, ...]:
@@ -129,17 +139,18 @@ def summarise_window(
         samples: In order of time.
         window: The span; the sample just before it counts as its start.
     """
-    times = [sample.t_s for sample in samples]
-    first, last = bisect_right(times, window.start_s), bisect_right(times, window.end_s)
+    get_t_s = attrgetter("t_s")
+    first = bisect_right(samples, window.start_s, key=get_t_s)
+    last = bisect_right(samples, window.end_s, key=get_t_s)
     inside, before = samples[first:last], max(first - 1, 0)
     if not inside:
         return None
 
     def known(name: str, samples: Sequence[BoardSample] = inside) -> list[Any]:
-        return [v for sample in samples if (v := getattr(sample, name)) is not None]
+        return [v for v in map(attrgetter(name), samples) if v is not None]
 
     def mean(name: str) -> float | None:
-        return fmean(known(name)) if known(name) else None
+        return fmean(values) if (values := known(name)) else None
 
     memory = max(known("memory_used_bytes"), default=None)
     listed = [s for s in inside if s.own is not None and s.foreign is not None]
@@ -167,8 +178,8 @@ def _throttled_s(samples: Sequence[BoardSample], window: Window) -> dict[str, fl
     """Seconds of each reason: what one sample has holds until the next."""
     seconds = defaultdict[str, float](float)
     for sample, following in pairwise(samples):
-        held_s = min(following.t_s, window.end_s) - max(sample.t_s, window.start_s)
         for reason in sample.reasons or ():
+            held_s = min(following.t_s, window.end_s) - max(sample.t_s, window.start_s)
             seconds[reason] += max(held_s, 0.0)
     return {reason: held_s for reason, held_s in sorted(seconds.items()) if held_s > 0}
 

@@ -52,19 +52,22 @@ class CpuLoad:
     reason: str = ""
 
 
-def summarise_load(samples: Sequence[CpuSample], window: Window) -> CpuLoad:
+def summarise_load(
+    samples: Sequence[CpuSample], window: Window, most_cores: float | None = None
+) -> CpuLoad:
     """Who else took the processor time of one window.
 
     Args:
         samples: In order of time.
         window: The span; totals are interpolated at its edges.
+        most_cores: Most that any sample has; ``None`` to find out.
     """
     if not samples:
         return CpuLoad(window.name, reason="this machine does not tell its processor time")
     is_covered = samples[0].t_s <= window.start_s < window.end_s <= samples[-1].t_s
     if not is_covered:
         return CpuLoad(window.name, reason="the readings do not reach over the window")
-    cores = int(max(sample.cores for sample in samples))
+    cores = int(most_cores or max(sample.cores for sample in samples))
     others_s = _interpolate_s(samples, window.end_s) - _interpolate_s(samples, window.start_s)
     # Both totals are counted in ticks, so that their difference may be slightly below zero.
     share = min(max(others_s / (cores * window.duration_s), 0.0), 1.0)

@@ -13,13 +13,16 @@ import os
 import secrets
 import stat
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 _NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})  # as on FAT, SMB
 _NO_SYNC = frozenset({errno.EINVAL, errno.ENOTSUP, errno.ENOSYS})
 _NAME_BYTES = 200  # of a name, in that of the temporary file, which may have 255
+
+Content = bytes | Callable[[IO[bytes]], object]
+"""What a file shall hold, or what writes it to a stream."""
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -58,7 +61,7 @@ def _find_old(path: Path) -> os.stat_result | None:
     return old
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: Content) -> None:
     """Write ``path`` in one step where there is none: of two who write at once, one succeeds.
 
     Raises:
@@ -78,7 +81,9 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _write_temporary(path: Path, data: bytes, old: os.stat_result | None = None) -> Iterator[Path]:
+def _write_temporary(
+    path: Path, data: Content, old: os.stat_result | None = None
+) -> Iterator[Path]:
     """A file beside ``path`` with ``data`` on disk; gone at the end, unless it was renamed.
 
     It is a new file of this user, or has owner and mode of the ``old`` one.
@@ -88,7 +93,7 @@ def _write_temporary(path: Path, data: bytes, old: os.stat_result | None = None)
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            stream.write(data) if isinstance(data, bytes) else data(stream)
             stream.flush()
             if old is not None:
                 with contextlib.suppress(OSError):  # another user's, or a disk without owners
@@ -128,9 +133,15 @@ def read_file(path: Path) -> bytes:
     Raises:
         OSError: It cannot be read, or is a pipe.
     """
+    with open_file(path) as stream:
+        return stream.read()
+
+
+def open_file(path: Path) -> IO[bytes]:
+    """The same to be read piece by piece; raises as ``read_file``."""
     if path.is_fifo():
         raise OSError(errno.EINVAL, "It is a pipe", str(path))
-    return path.read_bytes()
+    return path.open("rb")
 
 
 def load_toml(path: Path) -> dict[str, Any]:

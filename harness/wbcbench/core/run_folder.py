@@ -32,9 +32,9 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -53,7 +53,16 @@ from wbcbench.core.run_state import Liveness, RunState, submitted, this_process,
 from wbcbench.core.spec import MEASURED, RunSpec
 from wbcbench.core.strict_json import read_document
 from wbcbench.core.trace import Channel, Trace
-from wbcbench.core.trace_file import Polls, parquet_from_polls, read_csv_polls, read_parquet_polls
+from wbcbench.core.trace_file import (
+    Polls,
+    pack_csv_files,
+    parquet_from_polls,
+    read_csv_names,
+    read_csv_polls,
+    read_parquet_names,
+    read_parquet_polls,
+    require_parquet_polls,
+)
 
 T = TypeVar("T")
 
@@ -68,6 +77,7 @@ GROWING_TRACES = "trace"
 TRACES = "traces.parquet"
 TELEMETRY = "telemetry"
 CPU_TIME = "cpu.csv"
+_CPU = CPU_TIME.removesuffix(".csv")
 MARKS = "marks.jsonl"
 RECORD = "record.json"
 ATTACHMENT = "attached.json"
@@ -325,24 +335,50 @@ class RunDir:
         Raises:
             UsageError: The file is damaged.
         """
-        path = self.path / CHANNELS
-        channels = _read_json(path, list[Channel]) if path.exists() else []
-        known = {c.name: c for c in channels if names is None or c.name in names}
+        known = {c.name: c for c in self._read_channels() if names is None or c.name in names}
         polls = self._read_polls(None if names is None else known)
         return [Trace(known[name], t_s, value) for name, t_s, value in polls if name in known]
 
+    def iterate_parts(self) -> Iterator[list[Trace]]:
+        """The same part by part, for those of a long run are not held all at once."""
+        channels = self.list_traced()
+        for part in dict.fromkeys(channel.part for channel in channels):
+            yield self.read_traces([c.name for c in channels if c.part == part])
+
+    def read_part(self, name: str) -> list[Trace]:
+        """Those of the part that a channel is of."""
+        channels = self._read_channels()
+        parts = {channel.part for channel in channels if channel.name == name}
+        return self.read_traces([c.name for c in channels if c.part in parts])
+
+    def list_traced(self) -> list[Channel]:
+        """The channels of which there are polls, in their order; raises as ``read_traces``."""
+        known = {channel.name: channel for channel in self._read_channels()}
+        names = self._read_files(read_csv_names, read_parquet_names)
+        return [known[name] for name in names if name in known]
+
+    def _read_channels(self) -> list[Channel]:
+        path = self.path / CHANNELS
+        return _read_json(path, list[Channel]) if path.exists() else []
+
     def _read_polls(self, names: Collection[str] | None = None) -> list[Polls]:
+        return self._read_files(
+            lambda path: read_csv_polls(path, names), lambda path: read_parquet_polls(path, names)
+        )
+
+    def _read_files(
+        self, read_csv: Callable[[Path], list[T]], read_parquet: Callable[[Path], list[T]]
+    ) -> list[T]:
         parquet = self.path / TRACES
         with contextlib.suppress(FileNotFoundError):  # another process packed them meanwhile
             if not parquet.exists():
-                polls = self._read_growing_polls()
+                found = [each for path in self._list_growing() for each in read_csv(path)]
                 if not parquet.exists():
-                    return polls
-        return read_parquet_polls(parquet, names)
+                    return found
+        return read_parquet(parquet)
 
-    def _read_growing_polls(self) -> list[Polls]:
-        paths = sorted((self.path / GROWING_TRACES).glob("*.csv"))
-        return [polls for path in paths for polls in read_csv_polls(path)]
+    def _list_growing(self) -> list[Path]:
+        return sorted((self.path / GROWING_TRACES).glob("*.csv"))
 
     def pack_traces(self) -> None:
         """Put the traces of a finished run into one Parquet file, then remove the CSV files.
@@ -354,11 +390,11 @@ class RunDir:
         if not growing.exists():
             return
         with contextlib.suppress(OSError, UsageError):
-            polls = self._read_growing_polls()
-            if polls and not parquet.exists():
-                write_new(parquet, parquet_from_polls(polls))
-            if polls:
-                read_parquet_polls(parquet)  # raises unless it can be read
+            paths = self._list_growing()
+            if any(map(read_csv_names, paths)):
+                if not parquet.exists():
+                    write_new(parquet, partial(pack_csv_files, paths))
+                require_parquet_polls(parquet)
             shutil.rmtree(growing)
 
     def telemetry_path(self, device: str) -> Path:
@@ -372,11 +408,16 @@ class RunDir:
 
     def read_telemetry(self) -> dict[str, list[BoardSample]]:
         """Every sample of every board, by its name; a line torn by a kill is left out."""
-        telemetry: dict[str, list[BoardSample]] = {}
-        for path in sorted({*(self.path / TELEMETRY).glob("*.csv")} - {self.cpu_time_path}):
-            lines = path.read_text(encoding="ascii", errors="replace").split("\n")[1:-1]
-            telemetry[path.stem] = [s for s in map(sample_from_line, lines) if s is not None]
-        return telemetry
+        return {device: self.read_samples(device) for device in self.list_boards()}
+
+    def list_boards(self) -> list[str]:
+        """The boards of which there are samples, by name."""
+        return sorted({each.stem for each in (self.path / TELEMETRY).glob("*.csv")} - {_CPU})
+
+    def read_samples(self, device: str) -> list[BoardSample]:
+        """Every sample of one board."""
+        text = self.telemetry_path(device).read_text(encoding="ascii", errors="replace")
+        return [s for s in map(sample_from_line, text.split("\n")[1:-1]) if s is not None]
 
     def read_cpu_time(self) -> list[CpuSample] | None:
         """Every sample of the processor's time; ``None`` if nobody asked for it."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from typing import Any, overload
+
+from wbcbench.core.arrays import as_array, np, to_floats
 
 
 class Kind(StrEnum):
@@ -83,6 +87,52 @@ class Channel:
     repeat_share: float | None = None
     sparse: bool = False
 
+    @property
+    def part(self) -> str:
+        """The meter and the part that it reads; a counter and the power beside it share one."""
+        return self.name.rpartition("/")[0]
+
+
+class PollValues(Sequence[float | None]):
+    """What polls gave, eight bytes each: not-a-number in ``floats``, ``None`` for who reads it."""
+
+    __slots__ = ("floats",)
+
+    def __init__(self, floats: array[float]) -> None:
+        """Take the numbers as they are."""
+        self.floats = floats
+
+    def __len__(self) -> int:
+        """How many polls there were."""
+        return len(self.floats)
+
+    @overload
+    def __getitem__(self, place: int) -> float | None: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[float | None]: ...
+
+    def __getitem__(self, place: int | slice) -> float | list[float | None] | None:
+        """One of them, or some."""
+        if isinstance(place, slice):
+            return list(PollValues(self.floats[place]))
+        value = self.floats[place]
+        return value if math.isfinite(value) else None
+
+    def __iter__(self) -> Iterator[float | None]:
+        """Each in turn."""
+        return (value if math.isfinite(value) else None for value in self.floats)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether another sequence gives the same."""
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        """The numbers, for ``numpy``."""
+        return as_array(self.floats)
+
 
 @dataclass(frozen=True, eq=False)
 class Trace:
@@ -101,8 +151,14 @@ class Trace:
     value: Sequence[float | None]
 
     @cached_property
-    def good(self) -> tuple[list[float], list[float]]:
+    def good(self) -> tuple[Sequence[float], Sequence[float]]:
         """Times and values of the readings that succeeded; not-a-number is no reading."""
+        if isinstance(self.value, PollValues):
+            values = as_array(self.value)
+            is_good = np.isfinite(values)
+            if is_good.all():
+                return self.t_s, self.value.floats
+            return to_floats(as_array(self.t_s)[is_good]), to_floats(values[is_good])
         pairs = [
             (t, v)
             for t, v in zip(self.t_s, self.value, strict=True)

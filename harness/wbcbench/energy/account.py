@@ -30,12 +30,14 @@ from wbcbench.core.record import (
     Status,
 )
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Origin, Trace
 from wbcbench.core.window import TRAIN, Window, find_main, utc_now
 from wbcbench.energy.appraise import (
+    Appraisal,
+    appraise_parts,
     appraise_run,
     cpu_loads_by_window,
+    exclude_validation,
     telemetry_by_window,
 )
 from wbcbench.energy.checks import Evidence, run_checks
@@ -62,15 +64,20 @@ def account(
         status: How the run ended.
         error: Why it did not end well.
     """
-    spec, traces = run.read_spec(), run.read_traces()
+    spec, channels = run.read_spec(), run.list_traced()
     events = replay(run.read_messages())
     is_abandoned = error is not None and error.kind in ABANDONED
-    cut = events.close_open(_find_trace_end_s(traces), is_abandoned=is_abandoned)
+    cut: tuple[str, ...] = ()
+    if events.opened or is_abandoned:
+        cut = events.close_open(_find_trace_end_s(run.iterate_parts()), is_abandoned=is_abandoned)
+    appraisal = appraise_parts(run.iterate_parts(), events.windows, channels)
+    appraisal = exclude_validation(appraisal, events.windows, spec)
     # A bundle names boards by hashes, whose order is another than that of the boards.
-    order = {trace.channel.device: place for place, trace in enumerate(reversed(traces))}
-    boards = sorted(run.read_telemetry().items(), key=lambda log: -order.get(log[0], 0))
-    read = traces, circumstances, events.windows, dict(boards), run.read_cpu_time()
-    evidence = collect_evidence(*read, cut=cut, spec=spec)
+    order = {channel.device: place for place, channel in enumerate(reversed(channels))}
+    boards = sorted(run.list_boards(), key=lambda device: -order.get(device, 0))
+    telemetry = ((device, run.read_samples(device)) for device in boards)
+    read = circumstances, events.windows, telemetry, run.read_cpu_time()
+    evidence = build_evidence(appraisal, *read, cut=cut)
     if not spec.is_program:  # how a program ends says nothing of its joules
         model = events.model
         evidence = replace(
@@ -112,34 +119,29 @@ def remake_attachment(run: RunDir, record: RunRecord) -> Attachment | None:
     return replace(attachment, energies=appraisal.energies, budgets=appraisal.budgets)
 
 
-def collect_evidence(
-    traces: Sequence[Trace],
+def build_evidence(
+    appraisal: Appraisal,
     circumstances: Circumstances,
     windows: Sequence[Window],
-    telemetry: Mapping[str, Sequence[BoardSample]],
+    telemetry: Iterable[tuple[str, Sequence[BoardSample]]],
     cpu_samples: Sequence[CpuSample] | None,
     *,
     cut: tuple[str, ...] = (),
-    work: Window | None = None,
-    spec: RunSpec | None = None,
 ) -> Evidence:
     """What the checks read of a program that was measured.
 
     Args:
-        traces: All that was read.
+        appraisal: The joules of its windows.
         circumstances: What the recorder knows besides.
         windows: The spans to judge.
         telemetry: What each board did, by device.
         cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
         cut: Names of windows that were still open when the trace ended.
-        work: See ``appraise``.
-        spec: See ``appraise_run``.
     """
-    appraisal = appraise_run(traces, windows, spec, work)
     return Evidence(
         spec=None,
         window_name=find_main([window.name for window in windows]),
-        traces=tuple(traces),
+        traces=appraisal.traces,
         windows=tuple(windows),
         energies=appraisal.energies,
         cut=cut,
@@ -222,12 +224,12 @@ def _check_program(evidence: Evidence) -> tuple[QualityWarning, ...]:
     return tuple(dict.fromkeys(warning for each in alone for warning in run_checks(each)))
 
 
-def _find_trace_end_s(traces: Sequence[Trace]) -> float:
+def _find_trace_end_s(parts: Iterable[Sequence[Trace]]) -> float:
     """The last moment every living trace still reaches; a truncated window ends there.
 
     A channel that was lost long before the others does not truncate theirs.
     """
-    sampled = (trace for trace in traces if not trace.channel.sparse)
+    sampled = (trace for traces in parts for trace in traces if not trace.channel.sparse)
     ends = [trace.good[0][-1] for trace in sampled if trace.good[0]]
     latest_s = max(ends, default=0.0)
     return min((end for end in ends if end >= latest_s - HEARTBEAT_S), default=0.0)

@@ -6,15 +6,16 @@ The one way from readings to stated joules, for runs, for ``monitor`` and for ot
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 
+from wbcbench.core.arrays import as_array, np, to_floats
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.cpu_load import CpuLoad, CpuSample, summarise_load
 from wbcbench.core.record import Agreement, Budget
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Kind, Trace
+from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
@@ -27,7 +28,8 @@ from wbcbench.energy.faults import (
     refuse_unread,
     review_sensors,
 )
-from wbcbench.energy.integrate import EnergyCurve, energy_curve, window_energy
+from wbcbench.energy.integrate import EnergyCurve, energy_curve, list_gaps, window_energy
+from wbcbench.energy.renewals import median_step_s
 from wbcbench.energy.uncertainty import Beside, Sensor, describe_sensor, uncertainty_budget
 
 
@@ -59,6 +61,43 @@ class ReviewedTrace:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceFacts:
+    """What is asked of a trace once its joules are known.
+
+    Attributes:
+        channel: What was read.
+        polls: How often.
+        last_s: When for the last time; ``None`` if never.
+        step_s: Median time between polls.
+        lost_s: Times of the reads that failed.
+        gaps: Where good readings are too far apart.
+        sensor: What is known of the sensor.
+    """
+
+    channel: Channel
+    polls: int
+    last_s: float | None
+    step_s: float
+    lost_s: Sequence[float]
+    gaps: Sequence[tuple[float, float]]
+    sensor: Sensor
+
+    @classmethod
+    def of(cls, trace: Trace) -> TraceFacts:
+        """Those of a trace."""
+        times, values = as_array(trace.t_s), as_array(trace.value)
+        return cls(
+            trace.channel,
+            len(times),
+            float(times[-1]) if len(times) else None,
+            median_step_s(trace.t_s),
+            to_floats(times[np.isnan(values)]),
+            list_gaps(trace),
+            describe_sensor(trace),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Appraisal:
     """What the traces say of the windows.
 
@@ -68,14 +107,16 @@ class Appraisal:
         budgets: Where their uncertainty comes from; none for unknown joules.
         agreements: How the readings of each part agree, in each window and in all that was read.
         faults: Where a sensor was wrong.
-        reviewed: What the joules were worked out from, one a trace.
+        traces: What is asked of the traces besides, one each.
+        reviewed: What the joules were worked out from, one a trace; none where they go by parts.
     """
 
     energies: tuple[WindowEnergy, ...]
     budgets: tuple[Budget, ...]
     agreements: tuple[Agreement, ...]
     faults: tuple[Fault, ...]
-    reviewed: tuple[ReviewedTrace, ...]
+    traces: tuple[TraceFacts, ...]
+    reviewed: tuple[ReviewedTrace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +140,69 @@ def appraise(
             ends show how late a reading is. ``None``: from the first of them to the last.
     """
     review = review_traces(traces, windows, work)
-    energies, budgets = list[WindowEnergy](), list[Budget]()
+    return replace(_state_windows([(traces, review)], windows), reviewed=review.traces)
+
+
+def appraise_parts(
+    parts: Iterable[Sequence[Trace]], windows: Sequence[Window], order: Sequence[Channel]
+) -> Appraisal:
+    """The same of the traces of one part of the machine after the other, of which none is kept.
+
+    ``order`` is that of the channels in what comes out.
+    """
+    return _state_windows(_review(parts, windows), windows, [channel.name for channel in order])
+
+
+def _review(
+    parts: Iterable[Sequence[Trace]], windows: Sequence[Window]
+) -> Iterator[tuple[Sequence[Trace], TraceReview]]:
+    for traces in parts:
+        yield traces, review_traces(traces, windows)
+        del traces
+
+
+def _state_windows(
+    reviews: Iterable[tuple[Sequence[Trace], TraceReview]],
+    windows: Sequence[Window],
+    order: Sequence[str] = (),
+) -> Appraisal:
+    facts, rows = list[TraceFacts](), list[list[tuple[WindowEnergy, Budget | None]]]()
+    checks, faults = list[Agreement](), list[Fault]()
     is_run = any(window.name == TRAIN for window in windows)
-    for window in windows:
-        # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
-        share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
-        for reviewed in review.traces:
-            trace, pair = reviewed.trace, reviewed.pair
-            energy = window_energy(trace, window, pair)
-            energy = refuse_unread(energy, trace, window, pair, share)
-            budget = uncertainty_budget(trace, window, energy, reviewed.sensor, reviewed.beside)
-            if budget and reviewed.within_limit is not trace:
-                budget = _add_excess(budget, energy, window_energy(reviewed.within_limit, window))
-            energies.append(replace(energy, uncertainty_j=budget.total_j if budget else None))
-            budgets += [budget] if budget else []
+    for traces, review in reviews:
+        checks += review.checks
+        faults += review.faults
+        facts += map(TraceFacts.of, traces)
+        rows += [[_state_window(each, w, is_run=is_run) for w in windows] for each in review.traces]
+        del traces, review  # before the next are read
+    if order:
+        places = sorted(range(len(facts)), key=lambda i: order.index(facts[i].channel.name))
+        facts, rows = [facts[i] for i in places], [rows[i] for i in places]
+        checks.sort(key=lambda check: order.index(check.a))
+    by_window = [energy for row in zip(*rows, strict=True) for energy, _ in row]
+    known = [b for row in zip(*rows, strict=True) for _, b in row if b is not None]
     return Appraisal(
-        tuple(energies),
-        with_baseline(budgets, energies, windows),
-        (*agreements([trace.channel for trace in traces], energies), *review.checks),
-        review.faults,
-        review.traces,
+        tuple(by_window),
+        with_baseline(known, by_window, windows),
+        (*agreements([each.channel for each in facts], by_window), *checks),
+        tuple(faults),
+        tuple(facts),
     )
+
+
+def _state_window(
+    reviewed: ReviewedTrace, window: Window, *, is_run: bool
+) -> tuple[WindowEnergy, Budget | None]:
+    """The joules of a window with their ±, and where that comes from."""
+    # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
+    share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
+    trace, pair = reviewed.trace, reviewed.pair
+    energy = window_energy(trace, window, pair)
+    energy = refuse_unread(energy, trace, window, pair, share)
+    budget = uncertainty_budget(trace, window, energy, reviewed.sensor, reviewed.beside)
+    if budget and reviewed.within_limit is not trace:
+        budget = _add_excess(budget, energy, window_energy(reviewed.within_limit, window))
+    return replace(energy, uncertainty_j=budget.total_j if budget else None), budget
 
 
 def appraise_run(
@@ -130,7 +213,13 @@ def appraise_run(
     A program that was measured (without a spec, or with one that says so) may call its windows as
     it likes.
     """
-    appraisal = appraise(traces, windows, work)
+    return exclude_validation(appraise(traces, windows, work), windows, spec)
+
+
+def exclude_validation(
+    appraisal: Appraisal, windows: Sequence[Window], spec: RunSpec | None
+) -> Appraisal:
+    """What validation cost is not training's; see ``appraise_run``."""
     if spec is None or spec.is_program:
         return appraisal
     energies = remove_validation(appraisal.energies, windows)
@@ -211,22 +300,19 @@ def _add_excess(budget: Budget, energy: WindowEnergy, within_limit: WindowEnergy
 
 
 def telemetry_by_window(
-    logs: Mapping[str, Sequence[BoardSample]], windows: Sequence[Window]
+    logs: Iterable[tuple[str, Sequence[BoardSample]]], windows: Sequence[Window]
 ) -> list[Telemetry]:
-    """What each board did in each window, from its samples."""
-    return [
-        state
-        for window in windows
-        for device, log in logs.items()
-        if (state := summarise_window(device, log, window)) is not None
-    ]
+    """What each board did in each window, from its samples; one log is read after the other."""
+    rows = [[summarise_window(device, log, w) for w in windows] for device, log in logs]
+    return [state for states in zip(*rows, strict=True) for state in states if state is not None]
 
 
 def cpu_loads_by_window(
     samples: Sequence[CpuSample] | None, windows: Sequence[Window]
 ) -> tuple[CpuLoad, ...]:
-    """Who took the processor time in each window; empty where nobody asked."""
-    return tuple(summarise_load(samples, w) for w in windows) if samples is not None else ()
+    """Who else took the processor time in each window; empty where nobody asked."""
+    cores = max((sample.cores for sample in samples or ()), default=None)
+    return tuple(summarise_load(samples, w, cores) for w in windows) if samples is not None else ()
 
 
 # The window ``train`` reaches from the first training step to the end of the last validation pass.
@@ -285,10 +371,11 @@ def remove_validation_from_budgets(
     durations = {window.name: window.duration_s for window in windows}
     result = list[Budget]()
     for budget in budgets:
-        parts = [b for b in budgets if b.channel == budget.channel and b.window in passes]
         if budget.window != TRAIN:
             result.append(budget)
-        elif len(parts) == len(passes):
+            continue
+        parts = [b for b in budgets if b.channel == budget.channel and b.window in passes]
+        if len(parts) == len(passes):
             share = 1 - sum(passes.values()) / durations[TRAIN]
             result.append(_remove_budgets(budget, parts, share))
     return tuple(result)

@@ -13,19 +13,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import accumulate, compress, pairwise
-from statistics import median, quantiles
+from itertools import pairwise
 from typing import Protocol
 
+from wbcbench.core.arrays import Flags, Floats, Places, as_array, np, to_floats
 from wbcbench.core.trace import Channel, Domain, Trace
 from wbcbench.energy import thresholds
-from wbcbench.energy.renewals import (
-    Span,
-    find_slow_pace_s,
-    list_moves,
-    median_step_s,
-    place_renewals,
-)
+from wbcbench.energy.phase import find_moves, place_renewals
+from wbcbench.energy.renewals import find_slow_pace_s, median_step_s
 
 LOOK_AHEAD = 3  # a reading is astray if one of so many next ones continues the count without it
 NEAR_S = 2.0  # how far on both sides of a moment the usual power is looked for
@@ -59,6 +54,9 @@ class Integral(Protocol):
 
     def at(self, t_s: float) -> float:
         """Joules accumulated at a time."""
+
+    def at_all(self, t_s: Floats) -> Floats:
+        """The same at many times."""
 
 
 class Cause(StrEnum):
@@ -97,8 +95,8 @@ class Unwrapped:
         strays_s: Times of single readings that fit neither neighbour; they were left out.
     """
 
-    t_s: list[float]
-    total_j: list[float]
+    t_s: Sequence[float]
+    total_j: Sequence[float]
     breaks: tuple[Break, ...] = ()
     strays_s: tuple[float, ...] = ()
 
@@ -117,16 +115,19 @@ def unwrap_counter(
     count = _believe(trace, integral, averaging_s)
     breaks = _merge([*_find_anew(count), *_find_frozen(count)])
     breaks = _merge([*breaks, *_find_steps(count, breaks, trace.channel, averaging_s)])
-    times_s, totals_j, first, lost_j = list[float](), list[float](), 0, 0.0
+    times_s: list[Floats] = []
+    totals_j: list[Floats] = []
+    first, lost_j = 0, 0.0
     for gap in breaks:
-        last = bisect_right(count.t_s, gap.before_s)
-        times_s += count.t_s[first:last]
-        totals_j += [total_j - lost_j for total_j in count.total_j[first:last]]
-        first = bisect_left(count.t_s, gap.after_s)
-        lost_j = count.total_j[first] - totals_j[-1]
-    times_s += count.t_s[first:]
-    totals_j += [total_j - lost_j for total_j in count.total_j[first:]]
-    return Unwrapped(times_s, totals_j, breaks, count.strays_s)
+        last = int(np.searchsorted(count.t_s, gap.before_s, side="right"))
+        times_s.append(count.t_s[first:last])
+        totals_j.append(count.total_j[first:last] - lost_j)
+        first = int(np.searchsorted(count.t_s, gap.after_s))
+        lost_j = count.total_j[first] - (count.total_j[last - 1] - lost_j)
+    times_s.append(count.t_s[first:])
+    totals_j.append(count.total_j[first:] - lost_j)
+    whole = to_floats(np.concatenate(times_s)), to_floats(np.concatenate(totals_j))
+    return Unwrapped(*whole, breaks, count.strays_s)
 
 
 def ceiling_w(channel: Channel) -> float:
@@ -166,9 +167,9 @@ class _Count:
         integral: The power reading beside it.
     """
 
-    t_s: list[float]
-    total_j: list[float]
-    moves: list[int]
+    t_s: Floats
+    total_j: Floats
+    moves: Places
     anew: dict[int, float]
     strays_s: tuple[float, ...]
     update_s: float
@@ -176,23 +177,24 @@ class _Count:
 
     def find_span_s(self, place: int) -> tuple[float, float]:
         """From the last move before a place to the first after it."""
-        i = bisect_left(self.moves, place)
-        later = self.moves[bisect_right(self.moves, place) :]
-        return self.t_s[self.moves[max(i - 1, 0)]], self.t_s[later[0] if later else -1]
+        before = max(int(np.searchsorted(self.moves, place)) - 1, 0)
+        after = int(np.searchsorted(self.moves, place, side="right"))
+        end = self.moves[after] if after < len(self.moves) else -1
+        return float(self.t_s[self.moves[before]]), float(self.t_s[end])
 
     def estimate_j(self, start: int, end: int) -> tuple[float, str]:
         """Joules between two places, by the power beside it or by the power around them."""
-        start_s, end_s = self.t_s[start], self.t_s[end]
+        start_s, end_s = float(self.t_s[start]), float(self.t_s[end])
         beside_j = _integrate(self.integral, start_s, end_s)
         if beside_j is not None:
             return beside_j, BESIDE
-        first = bisect_left(self.t_s, start_s - NEAR_S)
-        last = bisect_right(self.t_s, end_s + NEAR_S) - 1
+        first = int(np.searchsorted(self.t_s, start_s - NEAR_S))
+        last = int(np.searchsorted(self.t_s, end_s + NEAR_S, side="right")) - 1
         for a, b in ((first, last), (0, len(self.t_s) - 1)):
             rest_s = self.t_s[b] - self.t_s[a] - (end_s - start_s)
             rest_j = self.total_j[b] - self.total_j[a] - (self.total_j[end] - self.total_j[start])
             if rest_s > 0 and rest_j > 0:
-                return rest_j / rest_s * (end_s - start_s), "the power around"
+                return float(rest_j / rest_s * (end_s - start_s)), "the power around"
         return end_s - start_s, "a watt"  # real parts draw power, even if nothing says how much
 
 
@@ -213,8 +215,8 @@ def _integrate(integral: Integral | None, start_s: float, end_s: float) -> float
 class _Readings:
     """The good readings of a counter, and what it can have counted between two of them."""
 
-    t_s: list[float]
-    value_j: list[float]
+    t_s: Sequence[float]
+    value_j: Sequence[float]
     channel: Channel
     integral: Integral | None
     peak_w: float
@@ -240,6 +242,20 @@ class _Readings:
         unread_s = max(self.t_s[place] - self.t_s[last], self.averaging_s)
         burst_j = most_w * min(update_s, unread_s)
         return step_j if step_j - beside_j <= burst_j else None
+
+    def list_plain_steps(self) -> tuple[Floats, Flags]:
+        """The steps to each reading if the one before it is believed; and which surely are."""
+        times, values_j = (as_array(each) for each in (self.t_s, self.value_j))
+        steps_j = np.diff(values_j, prepend=values_j[:1])
+        steps_j = np.where(steps_j >= 0, steps_j, steps_j + (self.channel.wrap_j or 0.0))
+        # Since the last move before each reading.
+        moved = np.maximum.accumulate(np.where(find_moves(values_j), np.arange(len(times)), 0))
+        update_s = self.channel.update_s or thresholds.COUNTER_UPDATE_S
+        since_s = times - times[np.append(moved[:1], moved[:-1])] + update_s
+        most_w = ceiling_w(self.channel)
+        if self.integral is not None:
+            most_w = min(most_w, thresholds.PEAK_OVER_READ * self.peak_w)
+        return steps_j, (steps_j >= 0) & (steps_j <= most_w * since_s)
 
     def is_stray(self, last: int, place: int, moved_s: float) -> bool:
         """Whether the count goes on as if an impossible reading had not been."""
@@ -275,44 +291,65 @@ def _believe(trace: Trace, integral: Integral | None, averaging_s: float) -> _Co
     taken for a wrap once turned 400 J into 262,544 J.
     """
     times_s, values_j = trace.good
+    times, has_moved = as_array(times_s), find_moves(values_j)
     # A pace too slow for the probe is the channel's if the polls show it.
-    pace_s = trace.channel.update_s or find_slow_pace_s(times_s, list_moves(values_j))
+    pace_s = trace.channel.update_s or find_slow_pace_s(times.tolist(), has_moved.tolist())
     channel = replace(trace.channel, update_s=pace_s)
-    peak_w = _find_peak_w(times_s, values_j, pace_s, integral)
+    peak_w = _find_peak_w(trace, pace_s, integral)
     readings = _Readings(times_s, values_j, channel, integral, peak_w, averaging_s)
-    places, steps_j = [0] if times_s else [], [0.0] if times_s else []
-    anew, strays_s, moved_s = dict[int, float](), list[float](), times_s[0] if times_s else 0.0
-    for place in range(1, len(times_s)):
-        last = places[-1]
+    steps_j, is_plain = readings.list_plain_steps()
+    moves, odd = np.flatnonzero(has_moved), np.flatnonzero(~is_plain)
+    is_believed, anew, strays_s = np.ones(len(times), np.bool_), dict[int, float](), list[float]()
+    place, last, moved_s = 1, 0, times_s[0] if times_s else 0.0
+    while place < len(times):
+        if last == place - 1 and is_plain[place]:  # and so is all up to the next that is odd
+            following = int(np.searchsorted(odd, place))
+            begin, place = place, int(odd[following]) if following < len(odd) else len(times)
+            last = place - 1
+            move = int(moves[np.searchsorted(moves, last, side="right") - 1])
+            moved_s = times_s[move] if move >= begin else moved_s
+            continue
         step_j = readings.find_step_j(last, place, moved_s)
         if step_j is None and readings.is_stray(last, place, moved_s):
             strays_s.append(times_s[place])
+            is_believed[place] = False
+            place += 1
             continue
         if step_j is None:
-            anew[len(places)] = values_j[place] - values_j[last]
+            anew[place] = values_j[place] - values_j[last]
         if step_j != 0.0:
             moved_s = times_s[place]
-        places.append(place)
-        steps_j.append(step_j or 0.0)
-    moves = [i for i, step_j in enumerate(steps_j) if step_j or not i]
-    times = [times_s[place] for place in places]
-    usual_s = max(pace_s or median_step_s([times[i] for i in moves]), median_step_s(times))
-    totals_j = list(accumulate(steps_j))
-    return _Count(times, totals_j, moves, anew, tuple(strays_s), usual_s, integral)
+        steps_j[place] = step_j or 0.0
+        last, place = place, place + 1
+    ranks = np.cumsum(is_believed) - 1
+    times, steps_j = times[is_believed], steps_j[is_believed]
+    anew = {int(ranks[place]): step_j for place, step_j in anew.items()}
+    moves = np.flatnonzero((steps_j != 0.0) | (np.arange(len(times)) == 0))
+    usual_s = max(pace_s or median_step_s(to_floats(times[moves])), median_step_s(to_floats(times)))
+    return _Count(times, np.cumsum(steps_j), moves, anew, tuple(strays_s), usual_s, integral)
 
 
-def _find_peak_w(
-    times_s: list[float], values_j: list[float], pace_s: float | None, integral: Integral | None
-) -> float:
+def _find_peak_w(trace: Trace, pace_s: float | None, integral: Integral | None) -> float:
     """The highest power that was read beside the counter, or that it usually counted itself.
 
     A power reading in step with the load may never show the peaks that the counter counts.
     """
+    times, values_j = (as_array(each) for each in trace.good)
+    moved = np.flatnonzero(find_moves(values_j))[1:]
     update_s = pace_s or thresholds.COUNTER_UPDATE_S
-    moves = [*compress(zip(times_s, values_j, strict=True), list_moves(values_j))][1:]
-    own_w = [(j - i) / (t - s + update_s) for (s, i), (t, j) in pairwise(moves)]
-    usual_w = quantiles(own_w, n=20)[-1] if len(own_w) > 1 else 0.0
-    return max(usual_w, *(integral.power_w or () if integral else ()), 0.0)
+    own_w = np.diff(values_j[moved]) / (np.diff(times[moved]) + update_s)
+    usual_w = vigintile(own_w, 19) if len(own_w) > 1 else 0.0
+    read_w = as_array(integral.power_w or () if integral else ())
+    return max(usual_w, float(read_w.max(initial=0.0)), 0.0)
+
+
+def vigintile(values: Floats, rank: int) -> float:
+    """What ``rank`` of 20 of the values keep below, as ``statistics.quantiles`` has it."""
+    last = len(values) - 1
+    place = min(max(rank * (last + 2) // 20, 1), last)
+    share = rank * (last + 2) - 20 * place
+    low, high = np.partition(values, [place - 1, place])[[place - 1, place]].tolist()
+    return float((low * (20 - share) + high * share) / 20)
 
 
 def _find_anew(count: _Count) -> Iterator[Break]:
@@ -327,12 +364,15 @@ def _find_anew(count: _Count) -> Iterator[Break]:
 def _find_frozen(count: _Count) -> Iterator[Break]:
     """Stretches in which a counter that was read did not move, and which it did not make up for."""
     least_s = max(thresholds.FROZEN_S, thresholds.FROZEN_UPDATES * count.update_s)
-    ends = [*count.moves[1:], len(count.t_s)] if count.moves else []
-    befores = count.moves[:1] + count.moves
-    for before, start, until in zip(befores, count.moves, ends, strict=False):
-        still_s = count.t_s[until - 1] - count.t_s[start]
-        is_anew = any(start < place <= until for place in count.anew)
-        if still_s <= least_s or until - start <= FEWEST_STILL or is_anew:
+    if not len(count.moves):
+        return
+    ends = np.append(count.moves[1:], len(count.t_s))
+    befores = np.append(count.moves[:1], count.moves[:-1])
+    stills_s = count.t_s[ends - 1] - count.t_s[count.moves]
+    is_still = (stills_s > least_s) & (ends - count.moves > FEWEST_STILL)
+    rows = (each[is_still].tolist() for each in (befores, count.moves, ends, stills_s))
+    for before, start, until, still_s in zip(*rows, strict=True):
+        if any(start < place <= until for place in count.anew):
             continue
         end = min(until, len(count.t_s) - 1)
         moved_j = count.total_j[end] - count.total_j[start]
@@ -347,7 +387,7 @@ def _find_frozen(count: _Count) -> Iterator[Break]:
             f"{source} says {expected_j:,.0f} J"
         )
         # The last move may hold what was counted before it stopped, and less than its due.
-        yield Break(count.t_s[before], count.t_s[end], Cause.FROZEN, detail)
+        yield Break(float(count.t_s[before]), float(count.t_s[end]), Cause.FROZEN, detail)
 
 
 # --- against the integral ------------------------------------------------------------------------
@@ -363,16 +403,17 @@ def _find_steps(
     starts_s = [integral.t_s[0], *(gap.after_s for gap in breaks)]
     ends_s = [*(gap.before_s for gap in breaks), integral.t_s[-2]]
     for start_s, end_s in zip(starts_s, ends_s, strict=True):
-        polls = [i for i, t in enumerate(count.t_s) if start_s <= t <= end_s]
-        counted_j = [count.total_j[i] for i in polls]
-        has_moved = list_moves(counted_j)
-        if sum(has_moved) <= 2 * FEWEST_MOVES:
+        first = int(np.searchsorted(count.t_s, start_s))
+        last = int(np.searchsorted(count.t_s, end_s, side="right"))
+        counted_j = count.total_j[first:last]
+        has_moved = find_moves(counted_j)
+        if has_moved.sum() <= 2 * FEWEST_MOVES:
             continue
-        times = [count.t_s[i] for i in polls]
+        times = to_floats(count.t_s[first:last])
         _, spans = place_renewals(times, has_moved, channel.update_s)
         # The first reading of all is no move: it may be of any time in the period before.
-        moves = [k for k, moved in enumerate(has_moved) if moved and polls[k]]
-        run = _Run([spans[k] for k in moves], [counted_j[k] for k in moves], integral)
+        moves = np.flatnonzero(has_moved & (np.arange(first, last) > 0))
+        run = _Run(spans[moves], counted_j[moves], integral)
         odd = set(run.find_outliers(LAG_S + averaging_s))
         odd |= set(run.find_impossible()) if averaging_s <= LAG_S else set()
         for move in sorted(odd):
@@ -380,7 +421,7 @@ def _find_steps(
                 f"the counter moved by {run.counted_j[move] - run.counted_j[move - 1]:,.0f} J "
                 f"where the power reading says {run.read_j[move] - run.read_j[move - 1]:,.0f} J"
             )
-            yield Break(*count.find_span_s(polls[moves[move]]), Cause.JUMP, detail)
+            yield Break(*count.find_span_s(first + int(moves[move])), Cause.JUMP, detail)
 
 
 class _Run:
@@ -391,12 +432,14 @@ class _Run:
         counted_j, read_j: What it counted and what the integral says, since any moment, ``[n]``.
     """
 
-    def __init__(self, spans: list[Span], counted_j: list[float], integral: Integral) -> None:
+    def __init__(self, spans: Floats, counted_j: Floats, integral: Integral) -> None:
         """Compare the moves with the integral."""
         self.spans, self.counted_j, self._integral = spans, counted_j, integral
-        self.t_s = [0.5 * sum(span) for span in spans]
-        self.read_j = [integral.at(t) for t in self.t_s]
-        length_s = (self.t_s[-1] - self.t_s[0]) / (len(spans) - 1)
+        self.t_s = 0.5 * (spans[:, 0] + spans[:, 1])
+        self.read_j = integral.at_all(self.t_s)
+        self._read_w = as_array(integral.power_w or ())
+        self._blur_s = float(np.median(spans[:, 1] - spans[:, 0]))
+        length_s = float(self.t_s[-1] - self.t_s[0]) / (len(spans) - 1)
         self._half = min(max(round(1.0 / length_s), FEWEST_MOVES), MOST_MOVES)
 
     def find_impossible(self) -> Iterator[int]:
@@ -405,98 +448,89 @@ class _Run:
         A poll that is stamped late makes one move seem slow and another one near it fast: what
         neighbours make up for is no exception.
         """
-        read_w, last = self._integral.power_w or (), len(self.spans) - 1
-        moves = pairwise(zip(self.t_s, self.counted_j, strict=True))
-        usual_w = quantiles([(j - i) / (t - s) for (s, i), (t, j) in moves if t > s], n=20)
-        most_w = MOST_OVER_READ * max([usual_w[-1], *read_w])
-        least_w = LEAST_OVER_READ * min([usual_w[0], *read_w])
-        signs = [self._compare(i, least_w, most_w) for i in range(1, last + 1)]
-        for sign in (1, -1):
-            alike = (i for i, own in enumerate(signs, start=1) if own == sign)
-            odd = [i for i in alike if not self._is_made_up_for(i, signs)]
-            if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * last):
-                yield from odd
-
-    def _compare(self, place: int, least_w: float, most_w: float) -> int:
-        """1 for a move of more than ``most_w``, -1 for one of less than ``least_w``, else 0."""
-        before, after = self.spans[place - 1], self.spans[place]
+        steps_s, steps_j = np.diff(self.t_s), np.diff(self.counted_j)
+        powers_w = steps_j[steps_s > 0] / steps_s[steps_s > 0]
+        read_w = (self._read_w.max(), self._read_w.min()) if len(self._read_w) else ()
+        most_w = MOST_OVER_READ * max(vigintile(powers_w, 19), *read_w)
+        least_w = LEAST_OVER_READ * min(vigintile(powers_w, 1), *read_w)
         # The spans hold 95 % of all renewals: half as much again holds all.
-        blur_s = 1.5 * (before[1] - before[0] + after[1] - after[0]) / 2
-        length_s = self.t_s[place] - self.t_s[place - 1]
-        step_j = self.counted_j[place] - self.counted_j[place - 1]
-        return (step_j > most_w * (length_s + blur_s)) - (step_j < least_w * (length_s - blur_s))
-
-    def _is_made_up_for(self, place: int, signs: Sequence[int]) -> bool:
-        """Whether the moves beside it, or those up to an odd one near it, make up for a move."""
-        residual_j = [c - r for c, r in zip(self.counted_j, self.read_j, strict=True)]
-        own_j = residual_j[place] - residual_j[place - 1]
-        near = signs[max(place - 1 - NEAR_MOVES, 0) : place + NEAR_MOVES]
-        reach = 1 + NEAR_MOVES if -signs[place - 1] in near else 2
-        return any(
-            abs(after_j - before_j) < abs(own_j) / 2
-            for before_j in residual_j[max(place - reach, 0) : place]
-            for after_j in residual_j[place : place + reach]
-        )
+        low_s, high_s = self.spans.T
+        blurs_s = 1.5 * (high_s[:-1] - low_s[:-1] + high_s[1:] - low_s[1:]) / 2
+        signs = (steps_j > most_w * (steps_s + blurs_s)).astype(np.int64)
+        signs -= steps_j < least_w * (steps_s - blurs_s)
+        residual_j = self.counted_j - self.read_j
+        for sign in (1, -1):
+            alike = (np.flatnonzero(signs == sign) + 1).tolist()
+            odd = [i for i in alike if not _is_made_up_for(residual_j, i, signs)]
+            if len(odd) <= max(MOST_ODD, MOST_ODD_SHARE * len(signs)):
+                yield from odd
 
     def find_outliers(self, lag_s: float) -> Iterator[int]:
         """Places at which means of residuals step by more than is usual and than errors explain."""
         gain = _find_gain(self.counted_j, self.read_j, self._half)
         # A poll that is stamped late is off by itself: not so the count before and after it.
-        residual_j = _drop_spikes(
-            [c - gain * b for c, b in zip(self.counted_j, self.read_j, strict=True)]
-        )
-        steps_j = _compare_means(residual_j, self._half)
-        usual_j = USUAL_SPREADS * SD_OF_MEDIAN * median(map(abs, steps_j.values() or [0.0]))
-        for place, step_j in steps_j.items():
+        residual_j = _drop_spikes(self.counted_j - gain * self.read_j)
+        half, steps_j = self._half, _compare_means(residual_j, self._half)
+        sizes_j = np.abs(steps_j)
+        if not len(sizes_j):
+            return
+        usual_j = USUAL_SPREADS * SD_OF_MEDIAN * float(np.median(sizes_j))
+        for k in np.flatnonzero(sizes_j > usual_j).tolist():  # others are common
+            place = half + k
             own_j = residual_j[place] - residual_j[place - 1]
-            if abs(step_j) <= usual_j or 2 * own_j / step_j < 1:
-                continue  # common, or not from one move to the next
-            near = range(place - self._half, place + self._half + 1)
-            is_peak = abs(step_j) == max(abs(steps_j[i]) for i in near if i in steps_j)
-            if is_peak and abs(step_j) > self._find_slack_j(place, lag_s):
+            # From one move to the next, and more than those near it.
+            is_peak = sizes_j[k] == sizes_j[max(k - half, 0) : k + half + 1].max()
+            is_odd = 2 * own_j / steps_j[k] >= 1 and is_peak
+            if is_odd and sizes_j[k] > self._find_slack_j(place, lag_s):
                 yield place
 
     def _find_slack_j(self, place: int, lag_s: float) -> float:
         """By how much the means around a place may differ where nothing is wrong."""
-        times = self._integral.t_s
-        start_s = self.t_s[max(place - self._half, 0)]
-        end_s = self.t_s[min(place + self._half, len(self.t_s)) - 1]
-        near = slice(bisect_left(times, start_s - lag_s), bisect_right(times, end_s + lag_s))
-        power_w = (self._integral.power_w or ())[near]
+        times = as_array(self._integral.t_s)
+        start_s = float(self.t_s[max(place - self._half, 0)])
+        end_s = float(self.t_s[min(place + self._half, len(self.t_s)) - 1])
+        first = int(np.searchsorted(times, start_s - lag_s))
+        last = int(np.searchsorted(times, end_s + lag_s, side="right"))
+        power_w = self._read_w[first:last]
         if len(power_w) < 2:
             return math.inf
-        polls = pairwise(zip(times[near], power_w, strict=True))
-        changes_j = [(b - a) * (w - v) for (a, v), (b, w) in polls]
-        mean_w = sum(power_w) / len(power_w)
-        unread_j = math.sqrt(sum(change_j**2 for change_j in changes_j) / 2)
-        blur_s = median(latest_s - earliest_s for earliest_s, latest_s in self.spans)
-        when_j = mean_w * blur_s / math.sqrt(6 * self._half)  # anywhere in its span
-        late_j = lag_s * (max(power_w) - min(power_w))
+        changes_j = np.diff(times[first:last]) * np.diff(power_w)
+        mean_w = float(np.cumsum(power_w)[-1]) / len(power_w)
+        unread_j = math.sqrt(float(np.cumsum(changes_j**2)[-1]) / 2)
+        when_j = mean_w * self._blur_s / math.sqrt(6 * self._half)  # anywhere in its span
+        late_j = lag_s * float(np.ptp(power_w))
         gain_j = thresholds.AGREE_PCT / 100 * mean_w * (end_s - start_s) / 2
         # A burst or a dip of the load may lie between two readings, and be counted.
-        every_w = self._integral.power_w or ()
-        burst_j = (times[-1] - times[0]) / len(times) * (max(every_w) - min(every_w))
+        burst_j = float(times[-1] - times[0]) / len(times) * float(np.ptp(self._read_w))
         return OWN_SPREADS * math.hypot(unread_j, when_j) + late_j + gain_j + burst_j
 
 
-def _find_gain(counted_j: Sequence[float], beside_j: Sequence[float], half: int) -> float:
+def _is_made_up_for(residual_j: Floats, place: int, signs: Places) -> bool:
+    """Whether the moves beside it, or those up to an odd one near it, make up for a move."""
+    own_j = residual_j[place] - residual_j[place - 1]
+    near = signs[max(place - 1 - NEAR_MOVES, 0) : place + NEAR_MOVES]
+    reach = 1 + NEAR_MOVES if (near == -signs[place - 1]).any() else 2
+    before_j, after_j = residual_j[max(place - reach, 0) : place], residual_j[place : place + reach]
+    return bool((np.abs(after_j - before_j[:, None]) < abs(own_j) / 2).any())
+
+
+def _find_gain(counted_j: Floats, beside_j: Floats, half: int) -> float:
     """The usual ratio of counter and integral, from one stretch of moves to the next."""
-    ends = pairwise(zip(counted_j[::half], beside_j[::half], strict=True))
-    ratios = [(d - c) / (b - a) for (c, a), (d, b) in ends if b > a]
-    return median(ratios) if ratios else 1.0
+    counts_j, reads_j = np.diff(counted_j[::half]), np.diff(beside_j[::half])
+    ratios = counts_j[reads_j > 0] / reads_j[reads_j > 0]
+    return float(np.median(ratios)) if len(ratios) else 1.0
 
 
-def _drop_spikes(values: Sequence[float]) -> list[float]:
+def _drop_spikes(values: Floats) -> Floats:
     """Each value the median of itself and its neighbours: a lone spike goes, a step stays."""
-    inner = (sorted(values[i - 1 : i + 2])[1] for i in range(1, len(values) - 1))
-    return [values[0], *inner, values[-1]]
+    low, high = np.minimum(values[:-2], values[2:]), np.maximum(values[:-2], values[2:])
+    inner = np.minimum(np.maximum(values[1:-1], low), high)
+    return np.concatenate((values[:1], inner, values[-1:]))
 
 
-def _compare_means(values: Sequence[float], half: int) -> dict[int, float]:
-    """Mean of ``half`` values from a place on, less that of as many before it."""
-    sums = [0.0, *accumulate(values)]
-    steps = dict[int, float]()
-    for place in range(half, len(values) - half + 1):
-        first, last = place - half, place + half
-        steps[place] = (sums[last] - 2 * sums[place] + sums[first]) / half
+def _compare_means(values: Floats, half: int) -> Floats:
+    """Mean of ``half`` values from a place on, less that of as many before it: from ``half`` on."""
+    sums = np.cumsum(np.append(0.0, values))
+    later, middle, earlier = sums[2 * half :], sums[half : len(sums) - half], sums[: -2 * half]
+    steps: Floats = (later - 2 * middle + earlier) / half
     return steps

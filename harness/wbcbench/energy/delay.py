@@ -10,12 +10,10 @@ Only a load between two idle times shows any of this; parts of one are moved by 
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
-from statistics import median
 
+from wbcbench.core.arrays import Floats, as_array, np, to_floats
 from wbcbench.core.trace import Kind, Origin, Trace
 from wbcbench.core.window import Window, is_idle
 from wbcbench.energy.uncertainty import Sensor
@@ -65,26 +63,26 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
         work: When the load began and when it had ended.
         sensor: What is known of the sensor: a delay that it explains is none.
     """
-    times, values = trace.good
     channel = trace.channel
     # Only a sensor's power follows the work; a simulated signal goes its own way.
     is_sensor = channel.kind is Kind.SAMPLED and channel.origin is Origin.MEASURED
     if work is None or not is_sensor:
         return IN_TIME
-    before = [v for t, v in zip(times, values, strict=True) if t <= work.start_s]
+    times, values = (as_array(each) for each in trace.good)
+    before = values[: np.searchsorted(times, work.start_s, side="right")]
     load_w = _find_load_w(times, values, work)
     if len(before) < FEWEST_BEFORE or load_w is None:
         return IN_TIME
-    idle_w = median(before)
+    idle_w = float(np.median(before))
     step_w = load_w - idle_w
-    if step_w < LEAST_STEP * load_w or max(before) > idle_w + LOW * step_w:
+    if step_w < LEAST_STEP * load_w or before.max() > idle_w + LOW * step_w:
         return IN_TIME
     low_w, high_w = idle_w + LOW * step_w, idle_w + HIGH * step_w
     (low_s, gap_s), (high_s, _) = (_find_fall(times, values, w, work) for w in (low_w, high_w))
     blind_s = max(POLLS_LATE * sensor.poll_s, gap_s)
     # A value that is held is the mean of its period, if of nothing longer.
     known_s = max(channel.averaging_s or 0.0, sensor.update_s) + sensor.update_s + blind_s
-    rise_s = next(t for t, v in zip(times, values, strict=True) if v > low_w) - work.start_s
+    rise_s = float(times[np.argmax(values > low_w)]) - work.start_s
     # A pace that nothing shows may be as slow as either end.
     stale_s = 0.0 if sensor.is_paced else min(max(rise_s, low_s), SLOWEST_S)
     tolerance_s = sensor.update_s + blind_s + TOLERANCE * low_s
@@ -92,7 +90,7 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
         is_alike = not sensor.is_paced and abs(rise_s - high_s) <= tolerance_s
         shift_s = max(0.5 * (rise_s + low_s), 0.0) if is_alike else 0.0
         return Delay(shift_s=shift_s, half_s=0.5 * stale_s if is_alike else stale_s)
-    is_settled = work.end_s + low_s < times[-1] - sensor.poll_s
+    is_settled = work.end_s + low_s < float(times[-1]) - sensor.poll_s
     age_s = 0.5 * ((channel.averaging_s or 0.0) + (channel.update_s or 0.0))
     shift_s = 0.5 * (rise_s + low_s) - age_s
     if not is_settled or abs(rise_s - high_s) > tolerance_s or shift_s <= 0:
@@ -102,28 +100,24 @@ def find_delay(trace: Trace, work: Window | None, sensor: Sensor) -> Delay:
     return Delay(low_s, shift_s, ramp_s, half_s)
 
 
-def _find_load_w(times: Sequence[float], values: Sequence[float], work: Window) -> float | None:
+def _find_load_w(times: Floats, values: Floats, work: Window) -> float | None:
     """The mean of the readings of the load; ``None`` if there are none.
 
     If most of them came after its end, it is the highest mean over so long a time.
     """
-    first, last = bisect_right(times, work.start_s), bisect_right(times, work.end_s)
-    sums = [0.0, *accumulate(values)]
+    first, last = np.searchsorted(times, (work.start_s, work.end_s), side="right").tolist()
     count = last - first
-    means = (
-        (sums[place + count] - sums[place]) / count
-        for place in range(first, len(times) - count + 1)
-    )
-    return max(means, default=None) if count else None
+    if not count:
+        return None
+    sums = np.cumsum(np.append(0.0, values))
+    return float((sums[last:] - sums[first : len(sums) - count]).max() / count)
 
 
-def _find_fall(
-    times: Sequence[float], values: Sequence[float], level_w: float, work: Window
-) -> tuple[float, float]:
+def _find_fall(times: Floats, values: Floats, level_w: float, work: Window) -> tuple[float, float]:
     """When a reading fell below a level for good, and how long nobody looked."""
-    last = max((place for place, value_w in enumerate(values) if value_w > level_w), default=0)
-    fallen = min(last + 1, len(times) - 1)
-    return 0.5 * (times[last] + times[fallen]) - work.end_s, times[fallen] - times[last]
+    last = int(np.flatnonzero(values > level_w)[-1:].sum())  # the first, if none is higher
+    last_s, fallen_s = times[[last, min(last + 1, len(times) - 1)]].tolist()
+    return 0.5 * (last_s + fallen_s) - work.end_s, fallen_s - last_s
 
 
 def widen(sensor: Sensor, delay: Delay) -> Sensor:
@@ -138,4 +132,5 @@ def move(trace: Trace, delay: Delay) -> Trace:
     """The readings at the times that they are of."""
     if not delay.shift_s:
         return trace
-    return Trace(trace.channel, [t_s - delay.shift_s for t_s in trace.t_s], trace.value)
+    times = as_array(trace.t_s) - delay.shift_s
+    return Trace(trace.channel, to_floats(times), trace.value)

@@ -13,14 +13,15 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from itertools import groupby
-from statistics import quantiles
 from weakref import WeakKeyDictionary
 
-from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.arrays import Floats, Places, as_array, np, to_floats
+from wbcbench.core.trace import Channel, Domain, Kind, Origin, PollValues, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
+from wbcbench.energy.counter import vigintile
 from wbcbench.energy.integrate import EnergyCurve, energy_curve, find_unread_s, window_energy
+from wbcbench.energy.phase import are_among, find_moves
 from wbcbench.energy.uncertainty import describe_sensor, with_uncertainty
 
 # Whether equal readings are stuck: a sensor that repeats itself now and then does so by chance,
@@ -114,7 +115,7 @@ def is_pair(first: Channel, second: Channel) -> bool:
         {first.kind, second.kind} == {Kind.COUNTER, Kind.SAMPLED}
         and first.domain is second.domain
         and first.device == second.device
-        and first.name.rpartition("/")[0] == second.name.rpartition("/")[0]
+        and first.part == second.part
     )
 
 
@@ -181,37 +182,40 @@ def _inspect_power(trace: Trace, counter: Trace | None) -> _Power:
     return known[beside]
 
 
-def _leave_out(trace: Trace, lost_s: set[float]) -> Trace | None:
+def _leave_out(trace: Trace, lost_s: Sequence[float]) -> Trace | None:
     """The trace without the readings of some times; ``None`` if there are none."""
     if not lost_s:
         return None
-    polls = zip(trace.t_s, trace.value, strict=True)
-    return Trace(trace.channel, trace.t_s, [None if t in lost_s else v for t, v in polls])
+    is_lost = are_among(as_array(trace.t_s), lost_s)
+    values = np.where(is_lost, math.nan, as_array(trace.value))
+    return Trace(trace.channel, trace.t_s, PollValues(to_floats(values)))
 
 
-def _find_absurd(trace: Trace) -> tuple[list[Fault], set[float], set[float]]:
-    """Readings of nothing and above the limit: faults, times of what is none, and of the high."""
+def _find_absurd(trace: Trace) -> tuple[list[Fault], list[float], list[float]]:
+    """PollValues of nothing and above the limit: faults, times of what is none, and of the high."""
     (times, values), channel = trace.good, trace.channel
-    high_w, most_w = _find_limits_w(channel, values)
-    flaws = [_name_flaw(channel, value, high_w, most_w) for value in values]
-    faults, lost_s, high_s = list[Fault](), set[float](), set[float]()
-    for flaw, group in groupby(range(len(times)), key=flaws.__getitem__):
-        places = list(group)
-        if flaw is None:
+    power_w = as_array(values)
+    high_w, most_w = _find_limits_w(channel, power_w)
+    is_zero = (power_w <= 0) & (channel.origin is Origin.MEASURED)
+    flaws = np.select([is_zero, power_w > most_w, power_w > high_w], [1, 2, 3])
+    starts = np.flatnonzero(find_moves(flaws))
+    faults, lost_s, high_s = list[Fault](), list[float](), list[float]()
+    for first, end in zip(starts.tolist(), [*starts[1:].tolist(), len(flaws)], strict=False):
+        if not flaws[first]:
             continue
-        before, after = max(places[0] - 1, 0), min(places[-1] + 1, len(times) - 1)
-        read = [values[i] for i in places]
+        flaw, read = (Flaw.ZERO, Flaw.SPIKE, Flaw.HIGH)[flaws[first] - 1], power_w[first:end]
         if flaw is Flaw.ZERO:
-            detail = f"{len(read)} readings of {min(read):g} W, which no running part draws"
+            detail = f"{len(read)} readings of {read.min():g} W, which no running part draws"
         else:
             limit_w = most_w if flaw is Flaw.SPIKE else high_w
-            detail = f"{max(read):,.0f} W were read where at most {limit_w:,.0f} W are plausible"
-        faults.append(Fault(flaw, channel.name, times[before], times[after], detail))
-        (high_s if flaw is Flaw.HIGH else lost_s).update(times[i] for i in places)
+            detail = f"{read.max():,.0f} W were read where at most {limit_w:,.0f} W are plausible"
+        around_s = times[max(first - 1, 0)], times[min(end, len(times) - 1)]
+        faults.append(Fault(flaw, channel.name, *around_s, detail))
+        (high_s if flaw is Flaw.HIGH else lost_s).extend(times[first:end])
     return faults, lost_s, high_s
 
 
-def _find_limits_w(channel: Channel, values: Sequence[float]) -> tuple[float, float]:
+def _find_limits_w(channel: Channel, power_w: Floats) -> tuple[float, float]:
     """The power above which a reading is high, and the one above which it is none."""
     if channel.limit_w is not None and channel.domain is Domain.GPU:
         high_w = thresholds.HIGH_OVER_LIMIT * channel.limit_w
@@ -221,50 +225,43 @@ def _find_limits_w(channel: Channel, values: Sequence[float]) -> tuple[float, fl
     else:
         is_part = channel.domain is not Domain.SYSTEM
         ceiling_w = thresholds.CEILING_W if is_part else math.inf
-        possible_w = [value for value in values if value <= ceiling_w]
-        usual_w = quantiles(possible_w, n=20)[-1] if len(possible_w) > 1 else math.inf
+        possible_w = power_w[power_w <= ceiling_w]
+        usual_w = vigintile(possible_w, 19) if len(possible_w) > 1 else math.inf
         most_w = min(thresholds.SPIKE_OVER_USUAL * max(usual_w, 1.0), ceiling_w)
     return most_w, most_w
 
 
-def _name_flaw(channel: Channel, value_w: float, high_w: float, most_w: float) -> Flaw | None:
-    if value_w <= 0 and channel.origin is Origin.MEASURED:
-        return Flaw.ZERO
-    if value_w > most_w:
-        return Flaw.SPIKE
-    return Flaw.HIGH if value_w > high_w else None
-
-
-def _find_stuck(trace: Trace, counter: Trace | None) -> tuple[list[Fault], set[float]]:
+def _find_stuck(trace: Trace, counter: Trace | None) -> tuple[list[Fault], list[float]]:
     """Stretches of equal readings that neither chance nor the counter explains."""
-    times, values = trace.good
-    faults, lost_s = list[Fault](), set[float]()
-    runs = [list(group) for _, group in groupby(range(len(times)), key=values.__getitem__)]
+    times, values = (as_array(each) for each in trace.good)
+    faults, lost_s = list[Fault](), list[float]()
+    firsts = np.flatnonzero(find_moves(values))
+    lasts = np.append(firsts[1:], len(values))[: len(firsts)] - 1
     sensor = describe_sensor(trace)
     pace_s = max(sensor.update_s, sensor.poll_s) or 1.0
+    lengths_s, levels_w = times[lasts] - times[firsts], values[firsts]
     # Equal readings within one update are one reading.
-    repeats = [int((times[run[-1]] - times[run[0]]) / pace_s + 0.01) for run in runs]
-    for place, (run, own) in enumerate(zip(runs, repeats, strict=True)):
-        window = Window("", times[run[0]], times[run[-1]])
-        if window.duration_s < thresholds.STUCK_S or own < thresholds.STUCK_UPDATES:
-            continue
-        value_w = values[run[0]]
+    repeats = np.floor(lengths_s / pace_s + 0.01).astype(np.int64)
+    is_long = (lengths_s >= thresholds.STUCK_S) & (repeats >= thresholds.STUCK_UPDATES)
+    for place in np.flatnonzero(is_long).tolist():
+        first, last = int(firsts[place]), int(lasts[place])
+        window, value_w = Window("", float(times[first]), float(times[last])), float(values[first])
         is_wrong = _ask_counter(trace, counter, window, value_w) if counter else None
-        alike = [n for i, n in enumerate(repeats) if values[runs[i][0]] == value_w and i != place]
-        is_odd = _is_improbable(own, repeats, alike, trace.channel.repeat_share)
+        alike = levels_w == value_w
+        alike[place] = False
+        probed_share = trace.channel.repeat_share
+        is_odd = _is_improbable(int(repeats[place]), repeats, repeats[alike], probed_share)
         if is_wrong or (is_odd and is_wrong is None):
             why = "the counter says otherwise" if is_wrong else "it varied before or after"
             detail = f"exactly {value_w:g} W for {window.duration_s:.1f} s; {why}"
             faults.append(
                 Fault(Flaw.STUCK, trace.channel.name, window.start_s, window.end_s, detail)
             )
-            lost_s.update(times[i] for i in run[1:])
+            lost_s += times[first + 1 : last + 1].tolist()
     return faults, lost_s
 
 
-def _is_improbable(
-    own: int, repeats: Sequence[int], alike: Sequence[int], probed_share: float | None
-) -> bool:
+def _is_improbable(own: int, repeats: Places, alike: Places, probed_share: float | None) -> bool:
     """Whether chance hardly ever repeats a reading ``own`` times.
 
     Args:
@@ -273,12 +270,12 @@ def _is_improbable(
         alike: The same for other runs of the very same reading, ``[m]``.
         probed_share: Share of successive readings that were equal in the probe.
     """
-    others = sum(repeats) - own
+    others, again = int(repeats.sum()) - own, int(alike.sum())
     renewals = others + len(repeats) - 1
     share = max((others + 1) / (renewals + 2), probed_share or 0.0)
     if len(alike) > 1:  # a coarse sensor comes back to its middle level, and stays there longest
-        share = max(share, (sum(alike) + 1) / (sum(alike) + len(alike) + 1))
-    longest = sorted(repeats)[-2] if len(repeats) > 1 else own
+        share = max(share, (again + 1) / (again + len(alike) + 1))
+    longest = int(np.partition(repeats, -2)[-2]) if len(repeats) > 1 else own
     is_quiet = own < LONGER_RUN * longest if probed_share is None else probed_share > QUIET_SHARE
     is_rare = share**own * (renewals + own) < thresholds.STUCK_CHANCE
     is_known = probed_share is not None or renewals >= FEWEST_RENEWALS

@@ -2,33 +2,32 @@
 
 One rule for every sensor: a trace is a sequence of polls with their own monotonic times; the energy
 of a window is the difference of one cumulative curve at its two edges. Windows that share an edge
-therefore add up, and a sampler never has to start or stop with a window. Pure Python on purpose:
-the recorder that uses it stays small.
+therefore add up, and a sampler never has to start or stop with a window. Curves are worked out as
+arrays; the recorder that uses them loads ``numpy`` at its end alone.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
-from statistics import median
 from weakref import WeakKeyDictionary
 
+from wbcbench.core.arrays import Floats, Places, as_array, np, to_floats
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.counter import Break, Cause, unwrap_counter
 from wbcbench.energy.metrics import ratio
-from wbcbench.energy.renewals import (
-    Span,
+from wbcbench.energy.phase import (
+    are_among,
+    find_moves,
     find_renewals,
-    list_moves,
-    median_step_s,
     place_renewals,
     tell_moves,
 )
+from wbcbench.energy.renewals import median_step_s
 
 STEP_SHARE = 0.05  # of the highest power: a smaller step shows nothing
 FLAT_SHARE, FEWEST_STEPS = 0.1, 5  # of a step: as near to its start, or to its end, is there
@@ -39,7 +38,10 @@ LONG = 4.0  # times the mean time between polls: knots are not further apart for
 BLURRED = 3.0  # times the usual half-width
 STEADY_CELLS, STEADY_SHARE = 4, 0.3  # beside a cut cell: how far power may vary before a load
 
+AT_ONCE = 65_536
+
 _CURVES: WeakKeyDictionary[Trace, WeakKeyDictionary[Trace, EnergyCurve]] = WeakKeyDictionary()
+_GAPS: WeakKeyDictionary[Trace, list[tuple[float, float]]] = WeakKeyDictionary()
 
 _HOW = {
     Cause.RESET: "the counter went backwards inside the window",
@@ -124,16 +126,24 @@ def _is_read_at_edges(times: Sequence[float], window: Window) -> bool:
 def find_unread_s(trace: Trace, window: Window, pair: Trace | None = None) -> float:
     """Seconds of a window without readings of power, or across which a counter is bridged."""
     if trace.channel.kind is Kind.SAMPLED:
-        lost = find_gaps(trace.good[0])
+        lost = list_gaps(trace)
     else:
         lost = [(gap.before_s, gap.after_s) for gap in energy_curve(trace, pair).bridges]
     return sum(max(min(b, window.end_s) - max(a, window.start_s), 0.0) for a, b in lost)
 
 
+def list_gaps(trace: Trace) -> list[tuple[float, float]]:
+    """``find_gaps`` of its good readings, worked out once a trace."""
+    if trace not in _GAPS:
+        _GAPS[trace] = find_gaps(trace.good[0])
+    return _GAPS[trace]
+
+
 def find_gaps(times: Sequence[float]) -> list[tuple[float, float]]:
     """Where good readings, at ``[n]`` times, are further apart than ``thresholds`` allow."""
-    least_s = longest_step_s(times)
-    return [(a, b) for a, b in pairwise(times) if b - a > least_s]
+    steps_s = np.diff(as_array(times))
+    places = np.flatnonzero(steps_s > longest_step_s(times)).tolist()
+    return [(times[place], times[place + 1]) for place in places]
 
 
 def longest_step_s(times: Sequence[float]) -> float:
@@ -145,11 +155,11 @@ def max_gap(times: Sequence[float], window: Window) -> float | None:
     """Longest time between successive readings that overlaps the window, in seconds."""
     first = max(bisect_right(times, window.start_s) - 1, 0)
     last = min(bisect_right(times, window.end_s) + 1, len(times))
-    steps = [times[i + 1] - times[i] for i in range(first, last - 1)]
-    return max(steps, default=None)
+    steps_s = np.diff(as_array(times[first:last]))
+    return float(steps_s.max()) if len(steps_s) else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class EnergyCurve:
     """Cumulative energy at knots, with the power slope that joins them.
 
@@ -168,9 +178,9 @@ class EnergyCurve:
         beside: The power reading beside a counter.
     """
 
-    t_s: list[float]
-    energy_j: list[float]
-    power_w: list[float] | None
+    t_s: Sequence[float]
+    energy_j: Sequence[float]
+    power_w: Sequence[float] | None
     breaks: tuple[Break, ...] = ()
     half_s: Sequence[float] = ()
     bridges: tuple[Break, ...] = ()
@@ -189,6 +199,55 @@ class EnergyCurve:
             return self.energy_j[i] + self._cut_cell(i, into_s)
         slope = (self.power_w[i + 1] - self.power_w[i]) / (self.t_s[i + 1] - self.t_s[i])
         return self.energy_j[i] + into_s * (self.power_w[i] + 0.5 * slope * into_s)
+
+    def at_all(self, t_s: Floats) -> Floats:
+        """The same at many times: where a load begins or ends in a cell, they go one by one."""
+        if self.breaks or len(self.t_s) < 2 * STEADY_CELLS + 2:
+            return np.array([self.at(each) for each in t_s.tolist()])
+        times, energy_j = as_array(self.t_s), as_array(self.energy_j)
+        cells_w = np.diff(energy_j) / np.diff(times)
+        total_j = np.empty(len(t_s))
+        for first in range(0, len(t_s), AT_ONCE):  # so that what is in between needs little memory
+            some = slice(first, first + AT_ONCE)
+            total_j[some] = self._at_some(t_s[some], times, energy_j, cells_w)
+        return total_j
+
+    def _at_some(
+        self,
+        t_s: Floats,
+        times: Floats,
+        energy_j: Floats,
+        cells_w: Floats,
+    ) -> Floats:
+        i = np.searchsorted(times, t_s, side="right") - 1
+        is_plain = (i >= STEADY_CELLS) & (i < len(cells_w) - STEADY_CELLS)
+        k = np.where(is_plain, i, STEADY_CELLS)
+        into_s, length_s, mean_w = t_s - times[k], times[k + 1] - times[k], cells_w[k]
+        if self.power_w is not None and not self.is_held:
+            power_w = as_array(self.power_w)
+            slope = (power_w[k + 1] - power_w[k]) / length_s
+            part_j = into_s * (power_w[k] + 0.5 * slope * into_s)
+        else:
+            before_w, after_w = cells_w[k - 1], cells_w[k + 1]
+            spreads_w = [
+                np.ptp([cells_w[k + sign * cell] for cell in range(1, STEADY_CELLS + 1)], axis=0)
+                for sign in (-1, 1)
+            ]
+            steady = np.where(spreads_w[0] <= spreads_w[1], before_w, after_w)
+            is_plain &= ~(np.minimum(*spreads_w) < STEADY_SHARE * (mean_w - steady))
+            half_s = as_array(self.half_s)
+            step_w, blur_s = after_w - before_w, half_s[k] + half_s[k + 1]
+            part_j = into_s / length_s * (energy_j[k + 1] - energy_j[k])
+            is_step = np.abs(step_w) * length_s > blur_s * mean_w
+            with np.errstate(divide="ignore", invalid="ignore"):
+                step_s = length_s * (after_w - mean_w) / step_w
+                is_step &= (step_s > 0) & (step_s < length_s)
+                cut_j = before_w * np.minimum(into_s, step_s)
+                cut_j += after_w * np.maximum(into_s - step_s, 0.0)
+            part_j = np.where(is_step, cut_j, part_j)
+        total_j: Floats = energy_j[k] + part_j
+        total_j[~is_plain] = [self.at(each) for each in t_s[~is_plain].tolist()]
+        return total_j
 
     def cell_w(self, i: int) -> float | None:
         """Mean power between knots ``i`` and ``i + 1``; ``None`` if there are none or a break."""
@@ -244,7 +303,7 @@ class EnergyCurve:
 
     def _read_beside(self, first: int, last: int) -> Sequence[float]:
         """What the power beside a counter showed in some cells."""
-        times, power_w = self.beside.good if self.beside else ([], [])
+        times, power_w = self.beside.good if self.beside else ((), ())
         return power_w[
             bisect_right(times, self.t_s[first]) : bisect_right(times, self.t_s[last + 1])
         ]
@@ -258,50 +317,66 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     renewed every ``update_s`` is placed at its renewal, or where those are not to be told, half of
     that before its poll. The last reading stands for the time up to its poll.
     """
-    times, power_w = trace.good
+    times, power_w = (as_array(each) for each in trace.good)
     averaging_s, update_s = trace.channel.averaging_s, trace.channel.update_s or 0.0
     age_s = 0.5 * ((averaging_s or 0.0) + update_s)
-    spans, duty = _place_readings(trace, update_s), None
-    if spans:
-        power_w = [power_w[i] for i in spans]
+    (places, spans), duty = _place_readings(trace, update_s), None
+    if len(places):
+        power_w = power_w[places]
         duty = find_duty(power_w)
         if averaging_s is None and (duty is None or duty >= LEAST_DUTY):
-            return _join_periods(trace, spans, update_s, duty)
-        renewed_s = [0.5 * sum(span) - 0.5 * (averaging_s or 0.0) for span in spans.values()]
+            return _join_periods(trace, places, spans, update_s, duty)
+        renewed_s = 0.5 * (spans[:, 0] + spans[:, 1]) - 0.5 * (averaging_s or 0.0)
     else:
-        renewed_s = [t - age_s for t in times]
-    if times and renewed_s[-1] < times[-1]:
-        renewed_s, power_w = [*renewed_s, times[-1]], [*power_w, power_w[-1]]
-    polls = pairwise(zip(renewed_s, power_w, strict=True))
-    steps_j = (0.5 * (b - a) * (v + w) for (a, v), (b, w) in polls)
-    energy_j = [*accumulate(steps_j, initial=0.0)] if times else []
-    return EnergyCurve(renewed_s, energy_j, power_w, duty=duty)
+        renewed_s = times - age_s
+    if len(times) and renewed_s[-1] < times[-1]:
+        renewed_s, power_w = np.append(renewed_s, times[-1]), np.append(power_w, power_w[-1])
+    steps_j = 0.5 * np.diff(renewed_s) * (power_w[:-1] + power_w[1:])
+    energy_j = np.cumsum(np.append(0.0, steps_j)) if len(times) else steps_j
+    times_s, joules, watts = map(to_floats, (renewed_s, energy_j, power_w))
+    return EnergyCurve(times_s, joules, watts, duty=duty)
 
 
-def _place_readings(trace: Trace, period_s: float) -> dict[int, Span]:
-    """The place of each reading that is a new one, and the renewal it is of; empty if unknown.
+def _place_readings(trace: Trace, period_s: float) -> tuple[Places, Floats]:
+    """The places of the readings that are new ones, and the renewals they are of; none if unknown.
 
     A reading that did not move is a new one, of the same power, once its period is over.
     """
     times, values = trace.good
     is_prompt = 0.0 < period_s <= thresholds.PROMPT_COUNTER_S
     if len(times) < 2 or not is_prompt or median_step_s(times) > FOLLOWED * period_s:
-        return {}
-    moves = tell_moves(times, values, period_s)
-    spans = dict[int, Span]()
-    last_s = -math.inf
-    for i, span in enumerate(find_renewals(times, moves, period_s)):
-        renewed = span
-        if not moves[i]:
-            if moves[i] is False or times[i] - last_s <= RENEWED * period_s:
-                continue
-            renewed = (last_s + round((times[i] - last_s) / period_s - 0.5) * period_s,) * 2
-        if sum(renewed) > 2 * last_s:
-            spans[i], last_s = renewed, 0.5 * sum(renewed)
-    return spans
+        return np.empty(0, np.int64), np.empty((0, 2))
+    moves, times_s = tell_moves(times, values, period_s), as_array(times)
+    spans = find_renewals(times_s, moves, period_s)
+    middles = 0.5 * (spans[:, 0] + spans[:, 1])
+    has_moved = moves > 0
+    latest_s = middles[np.flatnonzero(has_moved)[np.cumsum(has_moved) - 1]]
+    some = np.flatnonzero(has_moved | ((moves < 0) & (times_s - latest_s > RENEWED * period_s)))
+    # Where all have moved, one after the other, each is a new one; the others go one by one.
+    is_new, spans, middles = has_moved[some], spans[some], middles[some]
+    rest, k = np.flatnonzero(~is_new | (np.diff(middles, prepend=-math.inf) <= 0)).tolist(), 0
+    for place in rest:
+        if place < k:
+            continue
+        before = place - 1
+        while before >= 0 and not is_new[before]:
+            before -= 1
+        last_s, k, is_regular = float(middles[before]) if before >= 0 else -math.inf, place, False
+        while k < len(some) and not (is_regular and is_new[k] and middles[k] > last_s):
+            is_regular = bool(has_moved[some[k]])
+            is_new[k] = is_regular or times_s[some[k]] - last_s > RENEWED * period_s
+            if not is_regular:
+                periods = round(float(times_s[some[k]] - last_s) / period_s - 0.5)
+                spans[k] = last_s + periods * period_s
+            is_new[k] &= spans[k, 0] + spans[k, 1] > 2 * last_s
+            is_regular &= bool(is_new[k])
+            last_s = 0.5 * float(spans[k, 0] + spans[k, 1]) if is_new[k] else last_s
+            middles[k] = last_s if is_new[k] else middles[k]
+            k += 1
+    return some[is_new], spans[is_new]
 
 
-def find_duty(power_w: Sequence[float]) -> float | None:
+def find_duty(power_w: Sequence[float] | Floats) -> float | None:
     """How often a step of the load shows a value in between; ``None`` if there are few steps.
 
     A mean of all of a period does so in nearly every step between flat stretches, a look at its end
@@ -310,52 +385,46 @@ def find_duty(power_w: Sequence[float]) -> float | None:
     Args:
         power_w: Each renewal's value, once, shape ``[n]``.
     """
-    least_w, seen, between = STEP_SHARE * max(power_w, default=0.0), 0, 0
-    for i in range(2, len(power_w) - 2):
-        v, a, b, c, d = power_w[i - 2 : i + 3]
-        is_after_flat = abs(a - v) < FLAT_SHARE * abs(c - a)
-        if abs(c - a) < least_w or not is_after_flat or abs(d - c) >= FLAT_SHARE * abs(c - a):
-            continue
-        # From ``a`` to ``c``, at once or by ``b``; the step from ``b`` to ``c`` alone comes next.
-        share = (b - a) / (c - a)
-        if share >= FLAT_SHARE:
-            seen += 1
-            between += share <= 1 - FLAT_SHARE
-    return between / seen if seen >= FEWEST_STEPS else None
+    power = as_array(power_w)
+    v, a, b, c, d = (power[i : max(len(power) - 4, 0) + i] for i in range(5))
+    least_w, step_w = STEP_SHARE * power.max(initial=0.0), c - a
+    is_step = (np.abs(step_w) >= least_w) & (np.abs(a - v) < FLAT_SHARE * np.abs(step_w))
+    is_step &= np.abs(d - c) < FLAT_SHARE * np.abs(step_w)
+    # From ``a`` to ``c``, at once or by ``b``; the step from ``b`` to ``c`` alone comes next.
+    shares = (b - a)[is_step] / step_w[is_step]
+    shares = shares[shares >= FLAT_SHARE]
+    between = int((shares <= 1 - FLAT_SHARE).sum())
+    return between / len(shares) if len(shares) >= FEWEST_STEPS else None
 
 
 def _join_periods(
-    trace: Trace, spans: Mapping[int, Span], period_s: float, duty: float | None
+    trace: Trace,
+    places: Places,
+    spans: Floats,
+    period_s: float,
+    duty: float | None,
 ) -> EnergyCurve:
     """Knots at the renewals of a power that is the mean of each period.
 
     Of periods that no poll saw the last is known by the reading after them.
     """
-    times, values = trace.good
-    places = list(spans)
-    first_s = 0.5 * sum(spans[places[0]]) - period_s
-    knots_s, energy_j = [first_s], [0.0]
-    for before, place in pairwise([places[0], *places]):
-        renewed_s = 0.5 * sum(spans[place])
-        length_s = renewed_s - knots_s[-1]
-        unseen_s = length_s - period_s if length_s > 1.5 * period_s else 0.0
-        mean_w = 0.5 * (values[before] + values[place])
-        energy_j.append(energy_j[-1] + unseen_s * mean_w + (length_s - unseen_s) * values[place])
-        knots_s.append(renewed_s)
-    halves_s = [0.5 * (high_s - low_s) for low_s, high_s in spans.values()]
-    power_w = [values[place] for place in places]
-    if knots_s[-1] < times[-1]:
-        energy_j.append(energy_j[-1] + (times[-1] - knots_s[-1]) * power_w[-1])
-        knots_s, halves_s = [*knots_s, times[-1]], [*halves_s, 0.0]
-        power_w.append(power_w[-1])
-    return EnergyCurve(
-        knots_s,
-        energy_j,
-        [power_w[0], *power_w],
-        half_s=[halves_s[0], *halves_s],
-        is_held=True,
-        duty=duty,
-    )
+    last_s = trace.good[0][-1]
+    power_w = as_array(trace.good[1])[places]
+    renewed_s = 0.5 * (spans[:, 0] + spans[:, 1])
+    knots_s = np.append(renewed_s[0] - period_s, renewed_s)
+    lengths_s, befores_w = np.diff(knots_s), np.append(power_w[0], power_w[:-1])
+    unseen_s = np.where(lengths_s > 1.5 * period_s, lengths_s - period_s, 0.0)
+    mean_w = 0.5 * (befores_w + power_w)
+    parts_j = np.column_stack((unseen_s * mean_w, (lengths_s - unseen_s) * power_w))
+    energy_j = np.cumsum(np.append(0.0, parts_j))[::2]
+    halves_s = 0.5 * (spans[:, 1] - spans[:, 0])
+    halves_s, power_w = np.append(halves_s[0], halves_s), np.append(power_w[0], power_w)
+    if knots_s[-1] < last_s:
+        energy_j = np.append(energy_j, energy_j[-1] + (last_s - knots_s[-1]) * power_w[-1])
+        knots_s, halves_s = np.append(knots_s, last_s), np.append(halves_s, 0.0)
+        power_w = np.append(power_w, power_w[-1])
+    times, joules, watts, half_s = map(to_floats, (knots_s, energy_j, power_w, halves_s))
+    return EnergyCurve(times, joules, watts, half_s=half_s, is_held=True, duty=duty)
 
 
 def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
@@ -367,36 +436,37 @@ def _join_counter_moves(trace: Trace, pair: Trace | None) -> EnergyCurve:
     """
     averaging_s = pair.channel.averaging_s if pair else None
     counter = unwrap_counter(trace, energy_curve(pair) if pair else None, averaging_s or 0.0)
-    times = counter.t_s
-    restarts = {gap.after_s for gap in counter.breaks}
-    polls = zip(times, list_moves(counter.total_j), strict=True)
-    moves = [has_moved or t_s in restarts for t_s, has_moved in polls]
+    times, total_j = (as_array(each) for each in (counter.t_s, counter.total_j))
     if len(times) < 2:
-        return EnergyCurve(times, counter.total_j, None, half_s=[0.0] * len(times))
-    period_s, spans = place_renewals(times, moves, trace.channel.update_s)
-    halves_s = [0.5 * (latest_s - earliest_s) for earliest_s, latest_s in spans]
+        return EnergyCurve(counter.t_s, counter.total_j, None, half_s=[0.0] * len(times))
+    restarts = np.array([gap.after_s for gap in counter.breaks])
+    moves = find_moves(total_j) | are_among(times, restarts)
+    period_s, spans = place_renewals(counter.t_s, moves, trace.channel.update_s)
+    halves_s = 0.5 * (spans[:, 1] - spans[:, 0])
     # A renewal that may have come just before its poll or a period earlier is better left out, but
     # not at a break, across which its joules would be counted twice, and not for long.
-    kept_s = restarts.union(gap.before_s for gap in counter.breaks)
-    moved = [i for i, has_moved in enumerate(moves) if has_moved]
-    most_s, longest_s = (
-        BLURRED * median(halves_s[i] for i in moved),
-        LONG * (times[-1] - times[0]) / (len(times) - 1),
-    )
-    knots = moved[:1]
-    for i, after in zip(moved[1:], [*moved[2:], moved[-1]], strict=False):
-        is_long = times[after] - times[knots[-1]] > longest_s
-        if halves_s[i] <= most_s or i == moved[-1] or times[i] in kept_s or is_long:
-            knots.append(i)
-    knots_s, knots_j = [0.5 * sum(spans[i]) for i in knots], [counter.total_j[i] for i in knots]
-    polled_s = [times[i] for i in knots]
+    moved = np.flatnonzero(moves)
+    most_s = BLURRED * float(np.median(halves_s[moved]))
+    longest_s = LONG * (times[-1] - times[0]) / (len(times) - 1)
+    kept_s = np.append(restarts, [gap.before_s for gap in counter.breaks])
+    is_kept = (halves_s[moved] <= most_s) | are_among(times[moved], kept_s)
+    is_kept[[0, -1]] = True
+    for k in np.flatnonzero(~is_kept).tolist():
+        before = k - 1
+        while not is_kept[before]:
+            before -= 1
+        is_kept[k] = times[moved[k + 1]] - times[moved[before]] > longest_s
+    knots = moved[is_kept]
+    knots_s, polled_s = 0.5 * (spans[knots, 0] + spans[knots, 1]), times[knots]
     breaks = tuple(
-        replace(gap, before_s=knots_s[place - 1], after_s=knots_s[place])
+        replace(gap, before_s=float(knots_s[place - 1]), after_s=float(knots_s[place]))
         for gap in counter.breaks
-        for place in (bisect_left(polled_s, gap.after_s),)
+        for place in (int(np.searchsorted(polled_s, gap.after_s)),)
     )
-    curve = EnergyCurve(knots_s, knots_j, None, breaks, [halves_s[i] for i in knots], beside=pair)
-    curve = replace(_continue_counter(curve, times[-1], period_s), strays_s=counter.strays_s)
+    knots_j, half_s = to_floats(total_j[knots]), to_floats(halves_s[knots])
+    curve = EnergyCurve(to_floats(knots_s), knots_j, None, breaks, half_s, beside=pair)
+    curve = _continue_counter(curve, float(times[-1]), period_s)
+    curve = replace(curve, strays_s=counter.strays_s)
     return _bridge_breaks(curve, pair) if pair and breaks else curve
 
 
@@ -406,25 +476,25 @@ def _continue_counter(curve: EnergyCurve, polled_s: float, period_s: float) -> E
     power_w = curve.cell_w(len(curve.t_s) - 2)
     if power_w is None or end_s <= curve.t_s[-1]:
         return curve
+    added_j = power_w * (end_s - curve.t_s[-1])
     return replace(
         curve,
-        t_s=[*curve.t_s, end_s],
-        energy_j=[*curve.energy_j, curve.energy_j[-1] + power_w * (end_s - curve.t_s[-1])],
-        half_s=[*curve.half_s, curve.half_s[-1]],
+        t_s=to_floats(np.append(curve.t_s, end_s)),
+        energy_j=to_floats(np.append(curve.energy_j, curve.energy_j[-1] + added_j)),
+        half_s=to_floats(np.append(curve.half_s, curve.half_s[-1])),
     )
 
 
 def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
     """A counter's curve, carried on across its breaks by the joules of the power beside it."""
     path = energy_curve(pair)
-    times, energy_j, half_s = list[float](), list[float](), list[float]()
-    breaks, bridges = list[Break](), list[Break]()
-    first, added_j = 0, 0.0
+    knots = np.column_stack((curve.t_s, curve.energy_j, curve.half_s))
+    beside = np.column_stack((path.t_s, path.energy_j, np.zeros(len(path.t_s))))
+    parts: list[Floats] = []
+    breaks, bridges, first, added_j = list[Break](), list[Break](), 0, 0.0
     for gap in curve.breaks:
         last = bisect_left(curve.t_s, gap.after_s)
-        times += curve.t_s[first:last]
-        half_s += curve.half_s[first:last]
-        energy_j += [added_j + value_j for value_j in curve.energy_j[first:last]]
+        parts.append(np.add(knots[first:last], (0.0, added_j, 0.0)))
         first = last
         window = Window("", gap.before_s, gap.after_s)
         bridge_j = window_energy(pair, window).energy_j
@@ -433,17 +503,17 @@ def _bridge_breaks(curve: EnergyCurve, pair: Trace) -> EnergyCurve:
             breaks.append(gap)
             continue
         inside = slice(bisect_right(path.t_s, gap.before_s), bisect_left(path.t_s, gap.after_s))
-        start_j = energy_j[-1] - path.at(gap.before_s)
-        times += path.t_s[inside]
-        half_s += [0.0] * len(path.t_s[inside])
-        energy_j += [start_j + value_j for value_j in path.energy_j[inside]]
+        start_j = added_j + curve.energy_j[last - 1] - path.at(gap.before_s)
+        parts.append(np.add(beside[inside], (0.0, start_j, 0.0)))
         added_j += bridge_j
         bridges.append(gap)
+    whole = np.concatenate((*parts, np.add(knots[first:], (0.0, added_j, 0.0))))
+    times, energy_j, half_s = map(to_floats, whole.T)
     return replace(
         curve,
-        t_s=[*times, *curve.t_s[first:]],
-        energy_j=[*energy_j, *(added_j + value_j for value_j in curve.energy_j[first:])],
-        half_s=[*half_s, *curve.half_s[first:]],
+        t_s=times,
+        energy_j=energy_j,
+        half_s=half_s,
         breaks=tuple(breaks),
         bridges=tuple(bridges),
     )

@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
 from itertools import accumulate, compress, pairwise
 from statistics import fmean, linear_regression, median
 from typing import NamedTuple
 
+from wbcbench.core.arrays import as_array, np
 from wbcbench.energy import thresholds
 
 MOST_CONTRADICTED = 0.02  # pairs, as a share of those that enclose one renewal
-FEWEST_TELLING = 2  # polls that enclose a renewal
 SLOW_POLLS = 4  # fewer from move to move are as slow as the polls, at most
 
 FEWEST_MOVES = 8
@@ -32,8 +31,7 @@ LOOSELY, CLOSELY = 0.2, 0.05  # mean distance from whole renewals; by chance it 
 MOST_PACE_PARTS = 5
 MOST_PERIODS = 20  # between two moves, to count them by a pace that is not refined yet
 
-# Windows, pairs and checks ask the same of one run's traces again and again.
-_REMEMBERED = 32
+MANY = 10_000  # values, for which numpy is worth its memory beside what is measured
 
 Span = tuple[float, float]
 
@@ -50,29 +48,6 @@ class Looseness(NamedTuple):
 LOOSENESSES = (Looseness(1e-3, 0.005, 1e-4), Looseness(5e-3, 0.05, 5e-3))
 ANCHORED = 0.25  # of a period: two places of the phase that are no more open than that, together
 SURER = 0.5  # of the drift that was allowed before: less is worth a correction
-APART = 0.5  # of a period: renewals that are no further apart are one
-
-
-def place_renewals(
-    times_s: Sequence[float], moves: Sequence[bool], update_s: float | None
-) -> tuple[float, list[Span]]:
-    """A counter's pace, and where the renewal before each poll lies.
-
-    Args:
-        times_s: Seconds of each poll, as in ``find_renewals``.
-        moves: Whether the value differs, as there.
-        update_s: The pace; ``None`` if unknown: it is then taken to move about its polls, or where
-            they show that it is slow, between them.
-    """
-    if update_s:
-        return update_s, find_renewals(times_s, moves, update_s)
-    slow_s = find_slow_pace_s(times_s, moves)
-    if slow_s is None:
-        half_s = thresholds.COUNTER_UPDATE_S / 2
-        return thresholds.COUNTER_UPDATE_S, [(t_s - half_s, t_s + half_s) for t_s in times_s]
-    # What the first poll read is of one period before the first move.
-    first_s = min(next(compress(times_s[1:], moves[1:])) - slow_s, times_s[0])
-    return slow_s, [(first_s, first_s), *pairwise(times_s)]
 
 
 def list_moves(values: Sequence[float]) -> list[bool]:
@@ -80,29 +55,15 @@ def list_moves(values: Sequence[float]) -> list[bool]:
     return [i == 0 or values[i] != values[i - 1] for i in range(len(values))]
 
 
-def tell_moves(
-    times_s: Sequence[float], values: Sequence[float], period_s: float
-) -> list[bool | None]:
-    """Whether each reading moved; ``None`` where equal readings may be two.
-
-    They are one where all around have moved whenever they were a period apart.
-    """
-    moves, in_a_row = list[bool | None](), 0
-    for i, has_moved in enumerate(list_moves(values)):
-        if i and times_s[i] - times_s[i - 1] > 0.75 * period_s:
-            in_a_row = in_a_row + 1 if has_moved else 0
-        moves.append(True if has_moved else False if in_a_row >= FEWEST_MOVES else None)
-    return moves
-
-
 def median_step_s(times_s: Sequence[float]) -> float:
     """Median time between readings; 0.0 with fewer than two."""
-    return median_move(tuple(times_s)) if len(times_s) > 1 else 0.0
+    return median_move(times_s) if len(times_s) > 1 else 0.0
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def median_move(values: tuple[float, ...]) -> float:
+def median_move(values: Sequence[float]) -> float:
     """Median of how far each value is from the one before."""
+    if len(values) > MANY:
+        return float(np.median(np.abs(np.diff(as_array(values)))))
     return median(abs(b - a) for a, b in pairwise(values))
 
 
@@ -151,94 +112,6 @@ def find_slow_pace_s(times_s: Sequence[float], moves: Sequence[bool]) -> float |
     return pace_s if pace_s > max(thresholds.PROMPT_COUNTER_S, polls_s) else None
 
 
-def find_renewals(
-    times_s: Sequence[float], moves: Sequence[bool | None], period_s: float
-) -> list[Span]:
-    """Where the last renewal before each poll lies, as an earliest and a latest time (95 %).
-
-    Args:
-        times_s: Seconds of each poll, strictly increasing, shape ``[n]``.
-        moves: Whether the value differs from that of the poll before, shape ``[n]``, ``None`` where
-            that tells nothing; the first counts for nothing, and so does what comes out for polls
-            without a move.
-        period_s: Time between renewals, right within a thousandth or so.
-    """
-    return list(_find_renewals(tuple(times_s), tuple(moves), period_s))
-
-
-@lru_cache(maxsize=_REMEMBERED)
-def _find_renewals(
-    times_s: tuple[float, ...], told: tuple[bool | None, ...], period_s: float
-) -> Sequence[Span]:
-    moves = _drop_stands(times_s, told, period_s)
-    befores_s = [-math.inf, *times_s]
-    pairs = [(max(t_s - period_s, b_s), t_s) for b_s, t_s in zip(befores_s, times_s, strict=False)]
-    mirrored_s = [-t_s for t_s in reversed(times_s)]
-    mirrored = [False, *reversed(moves[1:])]
-    for looseness in LOOSENESSES:
-        forward = _follow_phase(times_s, moves, period_s, looseness)
-        backward = _follow_phase(mirrored_s, mirrored, period_s, looseness)
-        if forward and backward:
-            spans = [
-                _intersect(span, (-high_s, -low_s), period_s) or span
-                for span, (low_s, high_s) in zip(forward, reversed(backward), strict=True)
-            ]
-            slack_s = looseness.slack * period_s
-            placed = [
-                _place_renewal(span, pair, period_s, slack_s)
-                for span, pair in zip(spans, pairs, strict=True)
-            ]
-            return _part_renewals(placed, times_s, moves, period_s)
-    return pairs
-
-
-def _drop_stands(
-    times_s: Sequence[float], moves: Sequence[bool | None], period_s: float
-) -> list[bool | None]:
-    """The moves, without what a value tells while it stands still for longer than a period."""
-    told = list(moves)
-    moved = [place for place, has_moved in enumerate(moves) if has_moved]
-    for first, after in pairwise([0, *moved, len(moves)]):
-        if after > first and times_s[after - 1] > times_s[first] + period_s:
-            told[first + 1 : after] = [None] * (after - first - 1)
-    return told
-
-
-def _follow_phase(
-    times_s: Sequence[float], moves: Sequence[bool | None], period_s: float, looseness: Looseness
-) -> list[Span]:
-    """Where a renewal lies near each poll, give or take periods; empty if polls contradict."""
-    tracker = RenewalTracker(period_s, times_s[0], looseness)
-    spans = [tracker.span]
-    for place in range(1, len(times_s)):
-        tracker.follow(times_s[place - 1], times_s[place], moves[place])
-        spans.append(tracker.carry(times_s[place]))
-    return spans if tracker.is_even() and tracker.telling >= FEWEST_TELLING else []
-
-
-def _part_renewals(
-    spans: Sequence[Span],
-    times_s: Sequence[float],
-    moves: Sequence[bool | None],
-    period_s: float,
-) -> list[Span]:
-    """The spans, none of them nearer to the next than a period.
-
-    A poll about when a renewal was due may have read the value before it or after. If the next poll
-    moved again at once, it was before: what it read was renewed a period earlier.
-    """
-    parted, next_s = list(spans), math.inf
-    for place in range(len(spans) - 1, 0, -1):
-        if not moves[place]:
-            continue
-        low_s, high_s = spans[place]
-        is_near = max(high_s - low_s, next_s - low_s) < APART * period_s
-        if is_near and low_s - period_s >= times_s[place - 1]:
-            parted[place] = low_s - period_s, high_s - period_s
-        next_s = parted[place][1]
-    return parted
-
-
 class RenewalTracker:
     """Where the last renewal of a sensor lies, give or take whole periods.
 
@@ -248,13 +121,15 @@ class RenewalTracker:
         period_s: Time between renewals, in seconds, as known by now.
         telling: Polls so far that enclosed one renewal.
         contradicted: Polls so far that no phase explains together with those before.
+        drift: By how much of a period it may be off, each time.
+        slack_s: By how much each renewal may be off by itself.
     """
 
     def __init__(self, period_s: float, at_s: float, looseness: Looseness) -> None:
         """Begin at ``at_s`` with no idea of the phase."""
         self.period_s, self.telling, self.contradicted = period_s, 0, 0
         self._low_s, self._high_s = at_s - period_s, at_s
-        self._drift, self._slack_s = looseness.drift, looseness.slack * period_s
+        self.drift, self.slack_s = looseness.drift, looseness.slack * period_s
         self._looseness, self._anchor_s = looseness, (-math.inf, math.inf)
 
     @property
@@ -266,11 +141,34 @@ class RenewalTracker:
         """Whether an even pace explains nearly all polls, and all but a few that are spared."""
         return self.contradicted <= spared + MOST_CONTRADICTED * self.telling
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether the period is corrected no more, until a poll contradicts those before."""
+        return SURER * self.drift <= self._looseness.steady
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether not even that corrects it."""
+        return SURER * self._looseness.drift <= self._looseness.steady
+
+    @property
+    def anchor_width_s(self) -> float:
+        """How open the phase was at the anchor."""
+        return self._anchor_s[1] - self._anchor_s[0]
+
+    def jump(self, span: Span, narrowest: Span, telling: int, contradicted: int) -> None:
+        """Go on from polls that were followed elsewhere, and corrected nothing."""
+        self._low_s, self._high_s = span
+        if not self.is_settled and narrowest[1] - narrowest[0] < self.anchor_width_s:
+            self._anchor_s = narrowest
+        self.telling += telling
+        self.contradicted += contradicted
+
     def carry(self, t_s: float) -> Span:
         """Where a renewal shortly before ``t_s`` lies, if nothing more is seen."""
         periods = math.floor((t_s - self._low_s) / self.period_s)
-        low_s = self._low_s + periods * self.period_s * (1 - self._drift)
-        high_s = self._high_s + periods * self.period_s * (1 + self._drift)
+        low_s = self._low_s + periods * self.period_s * (1 - self.drift)
+        high_s = self._high_s + periods * self.period_s * (1 + self.drift)
         # One that may be anywhere lies in the last period.
         is_open = high_s - low_s >= self.period_s
         return (t_s - self.period_s, t_s) if is_open else (low_s, high_s)
@@ -284,12 +182,12 @@ class RenewalTracker:
     def narrow(self, allowed_s: Span, t_s: float) -> None:
         """Enter, at ``t_s``, that a renewal lies in a span shortly before."""
         self._low_s, self._high_s = self.carry(t_s)
-        allowed_s = allowed_s[0] - self._slack_s, allowed_s[1] + self._slack_s
+        allowed_s = allowed_s[0] - self.slack_s, allowed_s[1] + self.slack_s
         span = _intersect(self.span, allowed_s, self.period_s)
         self._low_s, self._high_s = span or allowed_s
         if span is None:
             self.contradicted += 1
-            self._drift, self._anchor_s = self._looseness.drift, self.span
+            self.drift, self._anchor_s = self._looseness.drift, self.span
         else:
             self._correct_period()
 
@@ -304,11 +202,11 @@ class RenewalTracker:
         apart_s = 0.5 * (low_s + high_s - first_low_s - first_high_s)
         periods = round(apart_s / self.period_s)
         drift = max(open_s / max(apart_s, self.period_s), self._looseness.steady)
-        unsure_s = periods * self._drift * self.period_s + open_s
+        unsure_s = periods * self.drift * self.period_s + open_s
         if unsure_s > 0.5 * self.period_s:  # so long ago that their number is unsure
             self._anchor_s = self.span
-        elif periods > 0 and drift < SURER * self._drift:
-            self.period_s, self._drift = apart_s / periods, drift
+        elif periods > 0 and drift < SURER * self.drift:
+            self.period_s, self.drift = apart_s / periods, drift
 
 
 def _intersect(span: Span, other: Span, period_s: float) -> Span | None:
@@ -328,18 +226,3 @@ def _intersect(span: Span, other: Span, period_s: float) -> Span | None:
     if len(parts) > 1:
         return min(span, other, key=lambda each: each[1] - each[0])
     return parts[0] if parts else None
-
-
-def _place_renewal(span: Span, pair: Span, period_s: float, slack_s: float) -> Span:
-    """The last renewal of a phase in ``span`` before a poll, within what its own pair allows."""
-    middle_s = 0.5 * sum(span)
-    shift_s = math.floor((pair[1] + slack_s - middle_s) / period_s) * period_s
-    low_s, high_s = span[0] + shift_s - slack_s, span[1] + shift_s + slack_s
-    # Where the phase leaves open whether it has renewed just before the poll, the pair decides.
-    is_sure = high_s <= pair[1] + 3 * slack_s and low_s + period_s >= pair[1] - 3 * slack_s
-    low_s, high_s = max(low_s, pair[0]), min(high_s, pair[1])
-    if not is_sure or low_s > high_s:
-        return pair
-    # All that is possible if the sensor drifts as far as it may; likely is the middle half.
-    quarter_s = 0.25 * (high_s - low_s)
-    return low_s + quarter_s, high_s - quarter_s

@@ -21,17 +21,20 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import compress, pairwise
-from statistics import fmean, median, pstdev
+from functools import cached_property
+from itertools import pairwise
+from statistics import fmean
+from weakref import WeakKeyDictionary
 
+from wbcbench.core.arrays import Floats, Places, as_array, np, to_floats
 from wbcbench.core.record import Budget
 from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.integrate import LEAST_DUTY, EnergyCurve, energy_curve
-from wbcbench.energy.renewals import find_pace_s, list_moves, median_move, median_step_s
+from wbcbench.energy.phase import find_moves
+from wbcbench.energy.renewals import MANY, find_pace_s, median_move, median_step_s
 
 UNIFORM_SD = 1 / math.sqrt(12)  # standard deviation of an even distribution of width one
 FEW_LEVELS = 32  # readings of more distinct values are fine-grained
@@ -150,8 +153,17 @@ def uncertainty_budget(
     )
 
 
+_SENSORS: WeakKeyDictionary[Trace, Sensor] = WeakKeyDictionary()
+
+
 def describe_sensor(trace: Trace) -> Sensor:
     """What the channel says of its sensor, and where it says nothing, what the trace shows."""
+    if trace not in _SENSORS:
+        _SENSORS[trace] = _describe_sensor(trace)
+    return _SENSORS[trace]
+
+
+def _describe_sensor(trace: Trace) -> Sensor:
     times, values = trace.good
     poll_s = median_step_s(times)
     channel = trace.channel
@@ -193,11 +205,12 @@ def describe_limits(channels: Iterable[Channel]) -> tuple[str, ...]:
 
 def _has_jump(times: Sequence[float], values: Sequence[float]) -> bool:
     """Whether two neighbours differ as no two means over a long common time can."""
-    span_w = max(values, default=0.0) - min(values, default=0.0)
-    return span_w > WIDE_RANGE_SHARE * max(values, default=0.0) and any(
-        abs(after - before) > JUMP_SHARE * span_w and end_s - start_s < 0.4 * thresholds.AVERAGING_S
-        for (start_s, before), (end_s, after) in pairwise(zip(times, values, strict=True))
-    )
+    power_w = as_array(values)
+    if not len(power_w) or np.ptp(power_w) <= WIDE_RANGE_SHARE * power_w.max():
+        return False
+    is_jump = np.abs(np.diff(power_w)) > JUMP_SHARE * np.ptp(power_w)
+    steps_s = np.diff(as_array(times))
+    return bool((is_jump & (steps_s < 0.4 * thresholds.AVERAGING_S)).any())
 
 
 def _find_update_s(trace: Trace) -> float:
@@ -209,11 +222,21 @@ def _find_update_s(trace: Trace) -> float:
     if trace.channel.update_s:
         return trace.channel.update_s
     times, values = trace.good
-    moves = [*compress(times, list_moves(values))][1:]
-    levels = len(set(values))
+    moves = as_array(times)[find_moves(values)][1:].tolist()
+    levels = len(_list_levels(values))
     returns = levels <= FEW_LEVELS < len(values) and 2 * levels < len(moves)
     is_load = trace.channel.kind is Kind.SAMPLED and returns
     return 0.0 if is_load else find_pace_s(moves) or 0.0
+
+
+def _list_levels(values: Sequence[float]) -> list[float]:
+    """The distinct readings in their order; of more than ``FEW_LEVELS``, some."""
+    some = sorted(set(values[:MANY]))
+    if len(some) > FEW_LEVELS or len(values) <= MANY:
+        return some
+    ordered = np.sort(as_array(values))
+    levels: list[float] = ordered[find_moves(ordered)].tolist()
+    return levels
 
 
 def _find_resolution(values: Sequence[float]) -> float:
@@ -222,7 +245,7 @@ def _find_resolution(values: Sequence[float]) -> float:
     A load that switches between two powers shows two levels, too. Levels are the sensor's if
     they are close together, or if several of them lie on one grid.
     """
-    levels = sorted(set(values))
+    levels = _list_levels(values)
     if not 2 <= len(levels) <= FEW_LEVELS:
         return 0.0
     step_w = min(b - a for a, b in pairwise(levels))
@@ -300,10 +323,11 @@ def _estimate_knot_sampling_j(curve: EnergyCurve, window: Window, sensor: Sensor
 
     The sensor looks at even times, so that part of the error of loads not in step with it cancels.
     """
-    steps = list(pairwise(zip(curve.t_s, curve.energy_j, strict=True)))
-    middles = [(start_s + end_s) / 2 for (start_s, _), (end_s, _) in steps]
-    power_w = [(after_j - before_j) / (b - a) for (a, before_j), (b, after_j) in steps]
-    return EVEN_SHARE * _estimate_sampling_j(middles, power_w, window, sensor.update_s)
+    if curve not in _KNOTS:
+        times, energy_j = as_array(curve.t_s), as_array(curve.energy_j)
+        middles = (times[:-1] + times[1:]) / 2
+        _KNOTS[curve] = _Samples(middles, np.diff(energy_j) / np.diff(times))
+    return EVEN_SHARE * _estimate_sampling_j(_KNOTS[curve], window, sensor.update_s)
 
 
 def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float, float, float]:
@@ -319,13 +343,11 @@ def _split_integral(trace: Trace, window: Window, sensor: Sensor) -> tuple[float
     late_s = AGE_SHARE * sensor.update_s if trace.channel.update_s is None else 0.0
     shift_j = late_s * abs(edges[1][1] - edges[0][1])
     edges_j = math.hypot(*(edge_j for edge_j, _ in edges), shift_j)
-    repeats = sensor.update_s > 1.5 * sensor.poll_s
-    samples = _skip_repeats(times, sensor.update_s) if repeats else range(len(times))
+    apart_s = sensor.update_s if sensor.update_s > 1.5 * sensor.poll_s else 0.0
     may_look = sensor.averaging_s == 0.0 and sensor.update_s > thresholds.PROMPT_COUNTER_S
     is_followed = sensor.is_paced and sensor.update_s > sensor.poll_s / 2
     sampling_j = _estimate_sampling_j(
-        [times[i] for i in samples],
-        [values[i] for i in samples],
+        _list_samples(trace, apart_s),
         window,
         sensor.update_s if sensor.is_part_time else None,
         sensor.longest_s,
@@ -340,24 +362,75 @@ def _split_held(curve: EnergyCurve, window: Window, sensor: Sensor) -> tuple[flo
 
     Nothing was drawn that they do not hold: what is left is their noise, and gaps.
     """
-    times, power_w, edges_j = curve.t_s, curve.power_w or [], list[float]()
+    times, power_w, edges_j = curve.t_s, curve.power_w or (), list[float]()
+    if curve not in _KNOTS:
+        _KNOTS[curve] = _Samples(as_array(times), as_array(power_w))
+    samples = _KNOTS[curve]
     for t_s in (window.start_s, window.end_s):
         near_w = _find_near(times, power_w, t_s, sensor.update_s + sensor.late_s)
         edges_j += [*_judge_edge(curve, t_s, sensor), sensor.late_s * (max(near_w) - min(near_w))]
     # Where renewals are known to their polls alone, steps of the load are off by as much.
     first, last = bisect_left(times, window.start_s), bisect_right(times, window.end_s)
-    loose_s = max(curve.half_s[first:last], default=0.0)
+    loose_s = float(as_array(curve.half_s[first:last]).max(initial=0.0))
     if loose_s > LOOSE_SHARE * sensor.update_s:
-        inside_w = power_w[first:last]
-        edges_j.append(loose_s * (max(inside_w) - min(inside_w)))
-    noise_w = NORMAL_SD * median_move(tuple(power_w)) / math.sqrt(2)
-    usual_s = min(median_step_s(times), window.duration_s)
+        edges_j.append(loose_s * float(np.ptp(samples.power_w[first:last])))
+    noise_w = NORMAL_SD * samples.median_move_w / math.sqrt(2)
+    usual_s = min(samples.step_s, window.duration_s)
     strata = _list_strata(times, window)
-    most_w = max(0.0, *power_w)
-    missing = [i for i in strata if times[i + 1] - times[i] >= 1.5 * usual_s]
+    is_missing = np.diff(samples.t_s[strata.start : strata.stop + 1]) >= 1.5 * usual_s
+    missing = strata.start + np.flatnonzero(is_missing)
     noise_j2 = noise_w**2 * usual_s * window.duration_s
-    sums = _sum_strata(times, power_w, missing, window, sensor.longest_s, most_w, noise_j2)
+    most_w = max(0.0, samples.high_w)
+    sums = _sum_strata(samples, missing, window, sensor.longest_s, most_w, noise_j2)
     return math.hypot(*edges_j), math.hypot(t_95(len(strata)) * math.sqrt(sums[0]), sums[1])
+
+
+class _Samples:
+    """Readings, each once, and what every window asks of all of them, worked out once."""
+
+    def __init__(self, t_s: Floats, power_w: Floats) -> None:
+        """Of readings at times ``t_s``, increasing, shape ``[n]``."""
+        self.t_s, self.power_w = t_s, power_w
+
+    @cached_property
+    def step_s(self) -> float:
+        """Median time between them."""
+        return median_step_s(to_floats(self.t_s))
+
+    @cached_property
+    def median_move_w(self) -> float:
+        """Median of how far each is from the one before."""
+        return median_move(to_floats(self.power_w))
+
+    @cached_property
+    def even_step_s(self) -> float:
+        """Time between even polls; 0.0 if they are jittered."""
+        uneven = (np.abs(np.diff(self.t_s) - self.step_s) > UNEVEN * self.step_s).sum()
+        return self.step_s if uneven <= UNEVEN * len(self.t_s) else 0.0
+
+    @cached_property
+    def high_w(self) -> float:
+        """The highest."""
+        return float(self.power_w.max())
+
+    @cached_property
+    def span_w(self) -> float:
+        """From the lowest to the highest."""
+        return float(np.ptp(self.power_w))
+
+
+# Those of the knots of a curve, and of the readings of a trace that are so far apart.
+_KNOTS: WeakKeyDictionary[EnergyCurve, _Samples] = WeakKeyDictionary()
+_SAMPLES: WeakKeyDictionary[Trace, dict[float, _Samples]] = WeakKeyDictionary()
+
+
+def _list_samples(trace: Trace, apart_s: float) -> _Samples:
+    known = _SAMPLES.setdefault(trace, {})
+    if apart_s not in known:
+        times, power_w = (as_array(each) for each in trace.good)
+        places = _skip_repeats(times.tolist(), apart_s) if apart_s else slice(None)
+        known[apart_s] = _Samples(times[places], power_w[places])
+    return known[apart_s]
 
 
 def _judge_readings(
@@ -403,16 +476,15 @@ def _skip_repeats(times: Sequence[float], update_s: float) -> list[int]:
     return places
 
 
-def _list_strata(times: Sequence[float], window: Window) -> range:
+def _list_strata(times: Sequence[float] | Floats, window: Window) -> range:
     """Places of readings from which a stratum reaches into a window."""
     first = max(bisect_right(times, window.start_s) - 1, 0)
     return range(first, min(bisect_left(times, window.end_s), len(times) - 1))
 
 
 def _sum_strata(
-    times: Sequence[float],
-    power_w: Sequence[float],
-    strata: Iterable[int],
+    samples: _Samples,
+    strata: Places,
     window: Window,
     longest_s: float,
     most_w: float,
@@ -425,26 +497,36 @@ def _sum_strata(
     ``longest_s`` may hold anything that was read in the whole trace, and one that is told as a gap
     anything from nothing to ``most_w``.
     """
-    gaps_j = 0.0
-    for i in strata:
-        length_s = min(times[i + 1], window.end_s) - max(times[i], window.start_s)
-        if times[i + 1] - times[i] > max(longest_s, thresholds.GAP_LEAST_S):
-            mean_w = fmean(power_w[i : i + 2])
-            gaps_j += length_s * max(most_w - mean_w, mean_w)
-            continue
-        step_w, around_w = abs(power_w[i + 1] - power_w[i]), power_w[max(i - 1, 0) : i + 3]
-        beside_w = abs(around_w[0] - around_w[1]), abs(around_w[-1] - around_w[-2])
-        is_alone = len(around_w) == 4 and max(beside_w) < FLAT_BESIDE * step_w
-        spread_w = step_w * (UNIFORM_SD if is_alone else math.sqrt(0.5))
-        if times[i + 1] - times[i] > longest_s:
-            spread_w = max(spread_w, UNIFORM_SD * (max(power_w) - min(power_w)))
-        variance_j2 += (length_s * spread_w) ** 2
-    return variance_j2, gaps_j
+    if not len(strata):
+        return variance_j2, 0.0
+    times, power_w = samples.t_s, samples.power_w
+    start_s, end_s = times[strata], times[strata + 1]
+    steps_s, moves_w = end_s - start_s, np.abs(power_w[strata + 1] - power_w[strata])
+    lengths_s = np.minimum(end_s, window.end_s) - np.maximum(start_s, window.start_s)
+    is_inner = (strata > 0) & (strata < len(times) - 2)
+    before, after = np.maximum(strata - 1, 0), np.minimum(strata + 2, len(times) - 1)
+    beside_w = np.maximum(
+        np.abs(power_w[before] - power_w[strata]), np.abs(power_w[after] - power_w[strata + 1])
+    )
+    is_alone = is_inner & (beside_w < FLAT_BESIDE * moves_w)
+    spreads_w = moves_w * np.where(is_alone, UNIFORM_SD, math.sqrt(0.5))
+    is_long, is_gap = steps_s > longest_s, steps_s > max(longest_s, thresholds.GAP_LEAST_S)
+    if is_long.any():
+        spreads_w[is_long] = np.maximum(spreads_w[is_long], UNIFORM_SD * samples.span_w)
+    variances_j2 = np.where(is_gap, 0.0, lengths_s * spreads_w) ** 2
+    gaps = strata[is_gap]
+    means_w = (power_w[gaps] + power_w[gaps + 1]) / 2
+    gaps_j = lengths_s[is_gap] * np.maximum(most_w - means_w, means_w)
+    return _add_up(np.append(variance_j2, variances_j2)), _add_up(gaps_j)
+
+
+def _add_up(values: Floats) -> float:
+    """The sum, term after term: in pairs its last digits would be others."""
+    return float(np.cumsum(values)[-1]) if len(values) else 0.0
 
 
 def _estimate_sampling_j(
-    times: Sequence[float],
-    power_w: Sequence[float],
+    samples: _Samples,
     window: Window,
     look_s: float | None,
     longest_s: float = math.inf,
@@ -458,17 +540,19 @@ def _estimate_sampling_j(
     samples, ``unseen_share`` of it; with ``None``, slow samples that may be looks may all have met
     one level of a load that shows others elsewhere.
     """
+    times, power_w = samples.t_s, samples.power_w
     strata = _list_strata(times, window)
     inside = slice(strata.start, strata.stop + 1)
     inside_w = power_w[inside]
-    if not inside_w:
+    if not len(inside_w):
         return 0.0
-    most_w, usual_s = max(limit_w or 0.0, *power_w), min(median_step_s(times), window.duration_s)
-    variance_j2, gaps_j = _sum_strata(times, power_w, strata, window, longest_s, most_w)
-    unseen_w = power_w if unseen_share is None else inside_w
-    unseen_j = (unseen_share or LOOK_SHARE) * usual_s * (max(unseen_w) - min(unseen_w))
+    most_w, usual_s = max(limit_w or 0.0, samples.high_w), min(samples.step_s, window.duration_s)
+    places = np.arange(strata.start, strata.stop)
+    variance_j2, gaps_j = _sum_strata(samples, places, window, longest_s, most_w)
+    unseen_w = samples.span_w if unseen_share is None else float(np.ptp(inside_w))
+    unseen_j = (unseen_share or LOOK_SHARE) * usual_s * unseen_w
     by_chance_j = t_95(len(strata)) * math.hypot(math.sqrt(variance_j2), unseen_j)
-    look_s = look_s or _find_even_step_s(times)
+    look_s = look_s or samples.even_step_s
     in_step_j = aliasing_j(times[inside], inside_w, look_s) if look_s else 0.0
     return math.hypot(max(by_chance_j, in_step_j), gaps_j)
 
@@ -491,19 +575,7 @@ def t_95(degrees: float) -> float:
 # edge is cut at the same place and the errors add up instead. The trace shows that: its rising
 # edges are evenly spaced, and their spacing is in step with the polls. Polls that are jittered over
 # whole periods cut every edge elsewhere, unless the sensor itself looks at even times only.
-def _find_even_step_s(times: Sequence[float]) -> float:
-    """Time between even polls; 0.0 if they are jittered."""
-    return _find_even_step(tuple(times))
-
-
-@lru_cache(maxsize=8)
-def _find_even_step(times: tuple[float, ...]) -> float:
-    step_s = median_step_s(times)
-    uneven = sum(abs(b - a - step_s) > UNEVEN * step_s for a, b in pairwise(times))
-    return step_s if uneven <= UNEVEN * len(times) else 0.0
-
-
-def aliasing_j(times: Sequence[float], power_w: Sequence[float], poll_s: float) -> float:
+def aliasing_j(times: Floats, power_w: Floats, poll_s: float) -> float:
     """Half-width at 95 % of the joules that edges in step may add or hide; 0.0 if there are none.
 
     Args:
@@ -511,23 +583,24 @@ def aliasing_j(times: Sequence[float], power_w: Sequence[float], poll_s: float) 
         power_w: What was read, same shape.
         poll_s: The even time between the sensor's looks.
     """
-    middle_w = (max(power_w) + min(power_w)) / 2 if power_w else 0.0
-    rises = [i for i, (a, b) in enumerate(pairwise(power_w)) if a <= middle_w < b]
+    times, power_w = as_array(times), as_array(power_w)
+    middle_w = (power_w.max() + power_w.min()) / 2 if len(power_w) else 0.0
+    rises = np.flatnonzero((power_w[:-1] <= middle_w) & (power_w[1:] > middle_w))
     if len(rises) < FEWEST_EDGES:
         return 0.0
     # The period in polls; an edge that was missed makes two periods one.
-    spacings = [(times[b] - times[a]) / poll_s for a, b in pairwise(rises)]
-    usual = median(spacings)
-    counts = [max(round(spacing / usual), 1) for spacing in spacings]
-    period = sum(spacings) / sum(counts)
-    if pstdev(s - n * period for s, n in zip(spacings, counts, strict=True)) > EVEN_SPACING_POLLS:
+    spacings = np.diff(times[rises]) / poll_s
+    counts = np.maximum(np.rint(spacings / np.median(spacings)), 1)
+    total = int(counts.sum())
+    period = _add_up(spacings) / total
+    if np.std(spacings - counts * period) > EVEN_SPACING_POLLS:
         return 0.0
     # Edges that return to the same place after ``order`` periods are cut at ``order`` places whose
     # errors cancel in part; edges that drift by several polls over the window are cut everywhere.
     # The first and the last edge are off by up to half a poll, so half a poll of drift is nothing.
     shares = list[float]()
     for order in ALIAS_ORDERS:
-        drift = abs(order * period - round(order * period)) / order * sum(counts)
+        drift = abs(order * period - round(order * period)) / order * total
         shares.append(1 / (order * max(drift - 0.5, 1.0)))
-    height_w = fmean(power_w[i + 1] - power_w[i] for i in rises)
-    return TRIANGULAR_95 * height_w * sum(counts) * poll_s * max(shares)
+    height_w = fmean(power_w[rises + 1] - power_w[rises])
+    return TRIANGULAR_95 * height_w * total * poll_s * max(shares)

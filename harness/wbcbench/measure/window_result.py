@@ -20,7 +20,7 @@ from wbcbench.core.text import aligned_table, human_duration, human_energy, huma
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import account
-from wbcbench.energy.appraise import ReviewedTrace
+from wbcbench.energy.appraise import ReviewedTrace, appraise
 from wbcbench.energy.checks import Evidence, list_some, run_checks
 from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.source import EnergyResult, find_window_energy
@@ -83,9 +83,9 @@ class Recording:
     def collect_evidence(
         self, windows: Sequence[Window], *, cut: tuple[str, ...] = (), work: Window | None = None
     ) -> Evidence:
-        """What the checks read of these windows; see ``account.collect_evidence``."""
-        read = self.traces, self.circumstances, windows, self.samples, self.cpu_samples
-        return account.collect_evidence(*read, cut=cut, work=work)
+        """What the checks read of these windows; see ``account.build_evidence``."""
+        read = self.circumstances, windows, self.samples.items(), self.cpu_samples
+        return account.build_evidence(appraise(self.traces, windows, work), *read, cut=cut)
 
     def measure_window(self, window: Window, *, work: Window | None = None) -> WindowResult:
         """Work out one window; ``work`` is all that was measured, if it is only a part of it."""

@@ -68,17 +68,17 @@ def write_scalars(run: RunDir, record: RunRecord) -> None:
     The power of a counter is the mean from knot to knot of its curve.
     """
     channel, offset_s = live_channel(record.channels), wall_offset_s(record)
-    traces = review_traces(run.read_traces(), record.windows).traces if channel else ()
+    traces = review_traces(run.read_part(channel.name), record.windows).traces if channel else ()
     reviewed = next((each for each in traces if each.trace.channel == channel), None)
     if reviewed is None or not reviewed.curve.t_s or offset_s is None:
         return
     trace, curve = reviewed.trace, reviewed.curve
-    means_w = [(t_s, curve.cell_w(i)) for i, t_s in enumerate(curve.t_s[1:])]
+    means_w = ((t_s, curve.cell_w(i)) for i, t_s in enumerate(curve.t_s[1:]))
     is_counter = trace.channel.kind is Kind.COUNTER
     tensorboard_log.write_energy_scalars(
         run.tensorboard_dir,
-        power_w=means_w if is_counter else list(zip(trace.t_s, trace.value, strict=True)),
-        energy_j=list(zip(curve.t_s, curve.energy_j, strict=True)),
+        power_w=means_w if is_counter else zip(trace.t_s, trace.value, strict=True),
+        energy_j=zip(curve.t_s, curve.energy_j, strict=True),
         wall_offset_s=offset_s,
     )
 

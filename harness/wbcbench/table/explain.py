@@ -250,7 +250,7 @@ def describe_readings(counted: Recount, lookups: Iterable[tuple[str, str]]) -> I
     for window, name in lookups:
         energy = counted.recorded.energy(window, name)
         if energy and name in channels:
-            reviewed = counted.reviewed.get(name) if has_traces else None
+            reviewed = counted.review(name) if has_traces else None
             yield _describe_reading(energy, channels[name], counted, reviewed)
 
 

@@ -6,7 +6,7 @@ What is not on disk stays as the record has it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -61,14 +61,24 @@ class Recount:
         recorded: The record as it stands, with what was attached later.
         again: Fields whose sources are on disk are new, the others the record's own.
         available: Which sources are on disk, or have nothing to hold.
-        reviewed: What its joules are worked out from, by name of the channel.
+        attached: What an external meter's joules are worked out from, if one was attached.
     """
 
     path: Path
     recorded: RunRecord
     again: RunRecord
     available: frozenset[Source]
-    reviewed: Mapping[str, ReviewedTrace]
+    attached: tuple[ReviewedTrace, ...] = ()
+    _reviewed: dict[str, ReviewedTrace] = field(default_factory=dict)  # of one part alone
+
+    def review(self, name: str) -> ReviewedTrace | None:
+        """What the joules of a channel are worked out from; ``None`` without polls of it."""
+        if name not in self._reviewed:
+            traces = RunDir(self.path).read_part(name)
+            part = (*self.attached, *review_traces(traces, self.again.windows).traces)
+            self._reviewed.clear()
+            self._reviewed.update({each.trace.channel.name: each for each in part})
+        return self._reviewed.get(name)
 
 
 def recount(run: RunDir) -> Recount:
@@ -87,8 +97,8 @@ def recount(run: RunDir) -> Recount:
     }
     available = frozenset(source for source in Source if is_available[source])
     again = replace(own, **_compute_fields(run, own, available))
-    reviewed = review_traces(run.read_traces(), again.windows).traces
     attached = run.read_attached_trace()
+    reviewed: tuple[ReviewedTrace, ...] = ()
     if attached:
         appraisal = appraise_run([attached], again.windows, own.spec, None)
         again = replace(
@@ -97,13 +107,13 @@ def recount(run: RunDir) -> Recount:
             energies=(*again.energies, *appraisal.energies),
             budgets=(*again.budgets, *appraisal.budgets),
         )
-        reviewed += appraisal.reviewed
+        reviewed = appraisal.reviewed
     return Recount(
         path=run.path,
         recorded=run.read_record(),
         again=again,
         available=available,
-        reviewed={each.trace.channel.name: each for each in reviewed},
+        attached=reviewed,
     )
 
 

@@ -8,7 +8,7 @@ here is a result: the numbers are in the record and the trace.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -121,7 +121,7 @@ def write_energy_scalars(
     folder: Path,
     *,
     power_w: Iterable[tuple[float, float | None]],
-    energy_j: Sequence[tuple[float, float]],
+    energy_j: Iterable[tuple[float, float]],
     wall_offset_s: float,
 ) -> None:
     """Write power and cumulative joules to ``folder``.

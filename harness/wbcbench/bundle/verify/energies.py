@@ -23,6 +23,7 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.account import remake_attachment
 from wbcbench.energy.appraise import ReviewedTrace, TraceReview, review_traces
 from wbcbench.energy.faults import Flaw
+from wbcbench.energy.phase import are_among
 from wbcbench.energy.source import primary_source, source_gap_s, source_samples
 
 _TOLERANCE = 0.02
@@ -130,7 +131,7 @@ def _add_up(reviewed: ReviewedTrace) -> Curve:
     """Times of the readings, and joules since the first, by differences or trapezoids alone."""
     channel, curve = reviewed.trace.channel, reviewed.curve
     times, values = (np.asarray(series, dtype=np.float64) for series in reviewed.trace.good)
-    is_believed = ~np.isin(times, curve.strays_s)
+    is_believed = ~are_among(times, curve.strays_s)
     times, values = times[is_believed], values[is_believed]
     steps_j = np.diff(values, prepend=values[:1])
     if channel.kind is Kind.SAMPLED:

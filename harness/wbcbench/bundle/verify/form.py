@@ -33,6 +33,7 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.trace import Channel
+from wbcbench.core.trace_file import read_parquet_names
 
 _DOCUMENTS: Mapping[str, Any] = {
     run_folder.SPEC: RunSpec,
@@ -65,7 +66,8 @@ def find_unread(run: RunDir, record: RunRecord) -> Iterator[str]:
             yield f"{path.name} has words beside its table: {quote(words)}"
     if record.status == "done":  # else its meters may have been named after their first reading
         named = {channel.name for channel in record.channels}
-        for name in _list_traced(run.path / run_folder.TRACES):
+        path = run.path / run_folder.TRACES
+        for name in read_parquet_names(path) if path.is_file() else ():
             if name not in named:
                 yield f"{run_folder.TRACES} has the channel {quote(name)}, which no meter has"
     for path in sorted((run.path / run_folder.TELEMETRY).glob("*")):
@@ -117,16 +119,6 @@ def _check_message(message: Mapping[str, Any]) -> Iterator[str]:
             yield f"{run_folder.MARKS} has {quote(name)} in a message of kind {kind}"
     else:
         yield f"{run_folder.MARKS} has {quote(str(content))} for a message of kind {kind}"
-
-
-def _list_traced(path: Path) -> list[str]:
-    import pyarrow.parquet as pq
-
-    if not path.is_file():
-        return []
-    with path.open("rb") as stream:
-        names: list[str] = pq.read_table(stream, columns=["channel"])["channel"].to_pylist()
-    return names
 
 
 def _check_log(path: Path, columns: tuple[str, ...]) -> Iterator[str]:

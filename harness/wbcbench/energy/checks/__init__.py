@@ -13,14 +13,15 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from wbcbench import registry
+from wbcbench.core.arrays import np
 from wbcbench.core.board_state import Telemetry
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, Agreement, Budget, Epoch, Sampling, Scores, Status
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Channel, Domain, Origin, Trace
+from wbcbench.core.trace import Channel, Domain, Origin
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation, is_work
-from wbcbench.energy.appraise import ReviewedTrace
+from wbcbench.energy.appraise import ReviewedTrace, TraceFacts
 from wbcbench.energy.faults import Fault
 from wbcbench.energy.source import (
     PRIMARY_DOMAINS,
@@ -47,7 +48,7 @@ class Evidence:
         absent: Meters that do not work here.
         meters: What the meters say of themselves, by meter.
         trained: Whether at least one epoch ended.
-        reviewed: The traces as their joules were worked out, one each.
+        reviewed: The traces as their joules were worked out, one each, where they were kept.
         faults, agreements, telemetry: What was found in the traces and the boards' logs.
         cpu_loads: Who took the machine's processor time in each window.
         epochs, steps_per_epoch: The training, for its step time; ``None`` if it never began.
@@ -63,7 +64,7 @@ class Evidence:
 
     spec: RunSpec | None
     window_name: str
-    traces: tuple[Trace, ...]
+    traces: tuple[TraceFacts, ...]
     windows: tuple[Window, ...]
     energies: tuple[WindowEnergy, ...]
     cut: tuple[str, ...]
@@ -89,7 +90,7 @@ class Evidence:
     warnings: tuple[QualityWarning, ...] = ()
 
     @property
-    def sampled_traces(self) -> tuple[Trace, ...]:
+    def sampled_traces(self) -> tuple[TraceFacts, ...]:
         """Those that are read all the time."""
         return tuple(trace for trace in self.traces if not trace.channel.sparse)
 
@@ -118,13 +119,13 @@ class Evidence:
 
     def list_touched(self, spans_s: Sequence[tuple[float, float]]) -> list[str]:
         """Names of the windows in which, or in whose parts, one of the spans of time lies."""
+        low_s, high_s = np.array(spans_s, np.float64).reshape(-1, 2).T
         return [
             window.name
             for window in self.windows
             if any(
-                low_s <= part.end_s and high_s >= part.start_s
+                ((low_s <= part.end_s) & (high_s >= part.start_s)).any()
                 for part in self.list_parts(window)
-                for low_s, high_s in spans_s
             )
         ]
 
@@ -165,7 +166,7 @@ class Evidence:
         return frozenset(names)
 
     @property
-    def counted_traces(self) -> tuple[Trace, ...]:
+    def counted_traces(self) -> tuple[TraceFacts, ...]:
         """The traces of ``counted_channels``."""
         names = self.counted_channels
         return tuple(trace for trace in self.traces if trace.channel.name in names)

@@ -11,7 +11,6 @@ from wbcbench.core.window import Window
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.source import source_samples
-from wbcbench.energy.uncertainty import describe_sensor
 from wbcbench.energy.warnings import make_warning
 
 
@@ -19,7 +18,7 @@ def check_aliasing(evidence: Evidence) -> Iterator[QualityWarning]:
     """Training steps whose period aliases with that of the power sensor."""
     step_s, source = mean_step_s(evidence) or 0.0, evidence.primary
     for trace in evidence.counted_traces if step_s else ():
-        channel, sensor = trace.channel, describe_sensor(trace)
+        channel, sensor = trace.channel, trace.sensor
         ratio = describe_ratio(step_s, sensor.update_s)
         if channel.kind is not Kind.SAMPLED or channel.origin is not Origin.MEASURED or not ratio:
             continue

@@ -6,16 +6,13 @@ import math
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from operator import attrgetter
-from weakref import WeakKeyDictionary
 
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
+from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence, list_some
 from wbcbench.energy.cross_check import deepest_check
 from wbcbench.energy.faults import Flaw, is_pair
-from wbcbench.energy.integrate import find_gaps
-from wbcbench.energy.renewals import median_step_s
 from wbcbench.energy.source import device_label, is_codecarbon, meter_of
 from wbcbench.energy.warnings import make_warning
 
@@ -91,7 +88,7 @@ def _judge_depth(evidence: Evidence, readings: Mapping[Kind, str]) -> Iterator[Q
 def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
     """Reads that gave no value, and polls that came too late."""
     for trace in evidence.traces:
-        lost = [t for t, value in zip(trace.t_s, trace.value, strict=True) if value is None]
+        lost = trace.lost_s
         windows = evidence.list_touched([(t, t) for t in lost])
         work = [*filter(evidence.is_work, windows)]
         name = trace.channel.name
@@ -99,7 +96,7 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
         if lost:
             yield make_warning(
                 "reads-failed",
-                f"{name}: {len(lost)} of {len(trace.t_s)} reads failed. "
+                f"{name}: {len(lost)} of {trace.polls} reads failed. "
                 f"Windows: {list_some(windows) or 'none'}.",
                 Severity.SUSPECT if work and is_counted else Severity.INFO,
                 window=next(iter([*work, *windows]), ""),
@@ -115,21 +112,11 @@ def check_failed_reads(evidence: Evidence) -> Iterator[QualityWarning]:
             yield make_warning("polls-missed", detail)
 
 
-_GAPS: WeakKeyDictionary[Trace, list[tuple[float, float]]] = WeakKeyDictionary()
-
-
-def _find_gaps(trace: Trace) -> list[tuple[float, float]]:
-    """The gaps of a trace, worked out once: a program may have hundreds of windows."""
-    if trace not in _GAPS:
-        _GAPS[trace] = find_gaps(trace.good[0])
-    return _GAPS[trace]
-
-
 def check_gaps(evidence: Evidence) -> Iterator[QualityWarning]:
     """Stretches without a good reading."""
     parts = {window.name: evidence.list_parts(window) for window in evidence.windows}
     for trace in evidence.sampled_traces:
-        breaks, channel = _find_gaps(trace), trace.channel
+        breaks, channel = trace.gaps, trace.channel
         lost_s = {
             name: sum(
                 max(min(end, part.end_s) - max(start, part.start_s), 0.0)
@@ -172,13 +159,13 @@ def check_heartbeat(evidence: Evidence) -> Iterator[QualityWarning]:
     """Meters that stopped being sampled before the run ended."""
     end_s = max((window.end_s for window in evidence.windows), default=0.0)
     for trace in evidence.sampled_traces if evidence.windows else ():
-        early_s = end_s - trace.t_s[-1] if trace.t_s else math.inf
-        if early_s <= max(thresholds.HEARTBEAT_S, 3 * median_step_s(trace.t_s)):
+        early_s = math.inf if trace.last_s is None else end_s - trace.last_s
+        if early_s <= max(thresholds.HEARTBEAT_S, 3 * trace.step_s):
             continue
         name = trace.channel.name
         is_counted = name in evidence.counted_channels
         when = f"was last polled {early_s:.1f} s before the last window ended"
-        when = when if trace.t_s else "was never polled"
+        when = when if trace.polls else "was never polled"
         yield make_warning(
             "heartbeat-lost",
             f"{name} {when}.",
