@@ -47,6 +47,7 @@ from wbcbench.study.statement import Author  # noqa: E402
 from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402
 
 PAGE = ROOT / "harness" / "RESULTS_TABLE.md"
+BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"
 STUDY = "runs"
 SWEPT = len(VARIANTS)
 MOST_SUBMITTED = 1_000  # ten thousand take an hour
@@ -192,9 +193,8 @@ def find_missed(found: Mapping[int, Mapping[str, Cost]]) -> Iterator[str]:
 
 def write(text: str) -> None:
     """Put the table into the page."""
-    head, rest = PAGE.read_text(encoding="utf-8").split(table.export.SCALE_BEGIN)
-    end = table.export.SCALE_END
-    PAGE.write_text(f"{head}{table.export.SCALE_BEGIN}\n{text}\n{end}{rest.split(end)[1]}")
+    head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(f"{head}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
 def main() -> int:

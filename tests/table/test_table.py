@@ -18,7 +18,7 @@ from wbcbench import table
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.table.columns import load_columns
-from wbcbench.table.export import describe_table
+from wbcbench.table.export import SCALE, describe_table
 from wbcbench.table.rows import Cells, compile_expression, parse_expression
 from wbcbench.table.view import Run
 
@@ -74,7 +74,7 @@ def test_the_columns_are_the_agreed_ones_in_the_agreed_order():
 
 
 def test_the_page_for_readers_is_what_the_columns_say():
-    assert DESCRIPTION.read_text(encoding="utf-8") == describe_table()
+    assert DESCRIPTION.read_text(encoding="utf-8").partition(SCALE)[0] == describe_table()
 
 
 def test_energy_columns_of_a_gpu_run_hold_power_times_duration():

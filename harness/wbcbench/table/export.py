@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import UsageError, unknown_name
@@ -71,8 +73,12 @@ The *primary energy metric* is the energy of training that comparisons use: of t
 processor, else of the whole machine, from its most trusted reading. Columns named `energy_gpu_…`
 hold GPU channels alone. *As measured* means that idle power is not subtracted.
 
-This page is written by `python -m wbcbench.table.export > harness/RESULTS_TABLE.md`.
+The columns of this page are written by `python -m wbcbench.table.export harness/RESULTS_TABLE.md`,
+its last part by `python tests/benchmarks/bench_scale.py --write`.
 """
+
+SCALE = "\n## What a study of many runs costs"
+"""Where the part of the page begins that is not written here."""
 
 
 def select_columns(names: Sequence[str]) -> tuple[Column, ...]:
@@ -179,4 +185,6 @@ def _describe_group(title: str, columns: Sequence[Column]) -> str:
 
 
 if __name__ == "__main__":
-    print(describe_table(), end="")
+    page = Path(sys.argv[1])
+    _, heading, measured = page.read_text(encoding="utf-8").partition(SCALE)
+    page.write_text(f"{describe_table()}{heading}{measured}", encoding="utf-8")
