@@ -80,7 +80,7 @@ def test_what_a_bundle_sends_raises_its_limits_and_what_it_states_does_not(hones
     small, large = (compute_limits(Allowance(), each) for each in (Load(), load))
     assert (small.cpu_s, small.memory_bytes) == (60, 500_000_000)
     assert large.cpu_s > small.cpu_s
-    assert large.memory_bytes == 500_100_000
+    assert large.memory_bytes == 500_200_000
     path = hostile.zipped(tmp_path / "zeros.zip", {"x.txt": b""})
     most_bytes = 4 * path.stat().st_size
     run = tmp_path / "bag" / "data" / "results" / "study" / "run"

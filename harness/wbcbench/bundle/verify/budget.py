@@ -60,7 +60,7 @@ class Allowance:
     cpu_s: float = 60.0
     cpu_run_s: float = 0.2
     memory_bytes: int = 500_000_000
-    memory_run_bytes: int = 50_000
+    memory_run_bytes: int = 100_000
     cpu_mb_s: float = 8.0
     most_traces_s: float = 1800.0
     packed_factor: int = 4
