@@ -276,7 +276,7 @@ def draw_study(rng: Rng, curves: Curves, runs: Runs) -> list[Run]:
     for place, run in enumerate(runs):
         at = divmod(place, len(VARIANTS))
         new = copy(run)  # with the cells of its row, none of which is drawn here
-        new.record = replace(
+        new._record = replace(
             run.record,
             epochs=tuple(
                 replace(epoch, accuracy=own, val_accuracy=seen)
