@@ -67,6 +67,10 @@ def pytest_xdist_auto_num_workers() -> int:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Nor do a shell's settings of how numbers are computed belong to the tests.
+for name in [name for name in os.environ if name.startswith("OPENBLAS_")]:
+    del os.environ[name]
+
 # How long an example takes says how busy the machine is, and nothing of the program.
 # The suite draws the same examples each time; `pytest --hypothesis-profile search` draws others.
 settings.register_profile("suite", deadline=None, derandomize=True, max_examples=50)

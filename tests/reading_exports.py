@@ -45,7 +45,8 @@ def _read_parquet(path: Path) -> pd.DataFrame:
 
 
 def _parse_csv(text: str, column: Column) -> Cell:
-    if not text and (column.empty_when or column.type not in {"str", "enum"}):
+    is_none = column.name == "warnings"  # which are none, not unknown
+    if not text and not is_none and (column.empty_when or column.type not in {"str", "enum"}):
         return None
     readers: Mapping[str, Callable[[str], Cell]] = {
         "int": int,

@@ -121,7 +121,7 @@ def test_what_another_version_kept_is_not_believed(tmp_path, monkeypatch):
     study = save(tmp_path, make_record())
     table.load_rows(study)
     forget()
-    monkeypatch.setattr(cache, "_stamp_code", lambda: "another")
+    monkeypatch.setattr(cache, "CODE", "another")
     names = count_read(monkeypatch)
     assert table.load_rows(study)[0]["accuracy"] == 0.8
     assert len(names) == 1
@@ -177,7 +177,7 @@ def test_what_is_kept_of_folders_that_are_gone_is_removed(tmp_path, own_cache):
 def test_many_runs_are_worked_out_by_several_processes(tmp_path, monkeypatch):
     study = save(tmp_path, *draw(4))
     monkeypatch.setattr(summary, "_RUNS_WORTH_A_PROCESS", 5)
-    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr(summary, "usable_cores", lambda: 3)
     broken = study_runs(tmp_path, study.name)[3].record_path
     whole = broken.read_bytes()
     broken.write_bytes(b"{}")
@@ -216,7 +216,7 @@ def test_a_table_that_is_not_of_these_records_is_written_anew(tmp_path, monkeypa
     elif change == "removed":
         run.path.rename(tmp_path / "elsewhere")
     else:
-        monkeypatch.setattr(cache, "_stamp_code", lambda: "another")
+        monkeypatch.setattr(cache, "CODE", "another")
         path.write_bytes(path.read_bytes().replace(b",0.8,", b",0.9,"))
     save(tmp_path, make_record(spec=make_spec("relu-dropout", 8)))
     table.write_table(study)

@@ -6,8 +6,10 @@ memory while it is measured.
 
 from __future__ import annotations
 
+import sys
 from array import array
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["Flags", "Floats", "Later", "Places", "as_array", "np", "to_floats"]
@@ -22,9 +24,24 @@ class Later:
 
     def __getattr__(self, attribute: str) -> Any:
         """Load the module, and keep what was asked for."""
-        value = getattr(import_module(self._name), attribute)
+        value = getattr(_import_installed(self._name), attribute)
         setattr(self, attribute, value)
         return value
+
+
+def _import_installed(name: str) -> ModuleType:
+    """Import what is installed beside Python, not a file of that name beside a user's script."""
+    if name not in sys.modules:
+        path = sys.path[:]
+        homes = (sys.prefix, sys.base_prefix)
+        sys.path[:] = [entry for entry in path if entry.startswith(homes)]
+        try:
+            return import_module(name)
+        except ModuleNotFoundError:
+            pass
+        finally:
+            sys.path[:] = path
+    return import_module(name)
 
 
 if TYPE_CHECKING:

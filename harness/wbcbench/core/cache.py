@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ class KeptValues:
         with contextlib.suppress(OSError), self._path.open("rb") as stream:
             for line in stream:
                 lines += 1
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, TypeError):
                     key, stamp, value = from_json(line, cache_strings="all")
                     self._values[key] = stamp, value
         if lines > _MOST_LINES * (len(self._values) + 100):
@@ -76,7 +75,7 @@ class KeptValues:
     def knows(self, key: str, stamp: Stamp) -> bool:
         """Whether :meth:`take` has a value."""
         known = self._values.get(key)
-        return known is not None and known[0] == [_stamp_code(), *stamp]
+        return known is not None and known[0] == [CODE, *stamp]
 
     def take(self, key: str, stamp: Stamp) -> Any:
         """The value of a key, once, if it is of just these files; else ``None``."""
@@ -84,10 +83,12 @@ class KeptValues:
 
     def keep(self, key: str, stamp: Stamp, value: Any) -> None:
         """Keep a value that JSON can hold from the next :meth:`save` on."""
-        self._new[key] = [_stamp_code(), *stamp], value
+        self._new[key] = [CODE, *stamp], value
 
     def save(self) -> None:
-        """Append what is new."""
+        """Append what is new, unless this program was replaced since it started."""
+        if self._new and _stamp_code() != CODE:
+            self._new = {}
         with contextlib.suppress(OSError):
             if self._new and self._path.exists():
                 with self._path.open("ab", buffering=0) as stream:
@@ -116,8 +117,10 @@ def _remove_orphans(folder: Path) -> None:
                 path.unlink()
 
 
-@cache
 def _stamp_code() -> str:
     """What tells whether this program is the one that wrote something."""
     files = sorted(path for path in _PACKAGE.rglob("*.*") if path.suffix != ".pyc")
-    return hashlib.sha256(to_json([list(map(str, files)), read_stamp(files)])).hexdigest()
+    return hashlib.sha256(to_json([list(map(str, files)), read_stamp(files)])).hexdigest()[:16]
+
+
+CODE = _stamp_code()  # as this process starts: what is loaded later may be of another version

@@ -445,7 +445,8 @@ class RunDir:
         folders = [self.path]
         while folders:
             folder = folders.pop()
-            with os.scandir(folder) as entries:
+            # Traces are packed meanwhile; what may not be read is not counted.
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(Path(entry.path))

@@ -302,7 +302,12 @@ def _believe(trace: Trace, integral: Integral | None, averaging_s: float) -> _Co
     is_believed, anew, strays_s = np.ones(len(times), np.bool_), dict[int, float](), list[float]()
     place, last, moved_s = 1, 0, times_s[0] if times_s else 0.0
     while place < len(times):
-        if last == place - 1 and is_plain[place]:  # and so is all up to the next that is odd
+        if (
+            last == place - 1
+            and is_plain[place]
+            # Else a stray that was left out moved last, and more may have been drawn since it.
+            and moved_s <= times_s[moves[np.searchsorted(moves, last, side="right") - 1]]
+        ):  # and so is all up to the next that is odd
             following = int(np.searchsorted(odd, place))
             begin, place = place, int(odd[following]) if following < len(odd) else len(times)
             last = place - 1
@@ -451,8 +456,8 @@ class _Run:
         steps_s, steps_j = np.diff(self.t_s), np.diff(self.counted_j)
         powers_w = steps_j[steps_s > 0] / steps_s[steps_s > 0]
         read_w = (self._read_w.max(), self._read_w.min()) if len(self._read_w) else ()
-        most_w = MOST_OVER_READ * max(vigintile(powers_w, 19), *read_w)
-        least_w = LEAST_OVER_READ * min(vigintile(powers_w, 1), *read_w)
+        most_w = MOST_OVER_READ * max([vigintile(powers_w, 19), *read_w])
+        least_w = LEAST_OVER_READ * min([vigintile(powers_w, 1), *read_w])
         # The spans hold 95 % of all renewals: half as much again holds all.
         low_s, high_s = self.spans.T
         blurs_s = 1.5 * (high_s[:-1] - low_s[:-1] + high_s[1:] - low_s[1:]) / 2

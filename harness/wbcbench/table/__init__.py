@@ -22,7 +22,7 @@ from wbcbench.core.files import write_atomically
 from wbcbench.core.record import RunRecord, require_schema
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, refuse_programs
-from wbcbench.core.text import safe_text
+from wbcbench.core.text import csv_quoted, safe_text
 from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.summary import summarise_study
 from wbcbench.table.view import Run
@@ -95,15 +95,15 @@ def _find_finished_runs(study_dir: Path) -> list[RunDir]:
 def write_table(study_dir: Path) -> Path:
     """Write ``runs.csv`` completely or not at all; returns its path.
 
-    A run that another command finished meanwhile would be missing, so the runs are counted again
-    once the table is written: of two commands that end together, the last one writes every row.
+    What another command finished or attached meanwhile would be missing, so the runs are looked at
+    again once the table is written: of two that end together, the last one writes every row.
 
     Raises:
         UsageError: A newer version wrote here, or the folder cannot be written.
     """
     path = study_dir / RUNS_TABLE
-    written: list[RunDir] | None = None
-    while (runs := _find_finished_runs(study_dir)) != written:
+    written = None
+    while (digest := _digest_runs(runs := _find_finished_runs(study_dir))) != written:
         kept = KeptValues(path)
         data = _add_rows(path, runs, kept) or to_csv(load_rows(study_dir))
         refuse_newer_table(study_dir)
@@ -114,9 +114,9 @@ def write_table(study_dir: Path) -> Path:
                 f"The results table {path} cannot be written: {error.strerror}. All records are "
                 "saved; free space or fix the permissions and repeat the command."
             ) from error
-        kept.keep(_ROWS, read_stamp([path]), _digest_runs(runs))
+        kept.keep(_ROWS, read_stamp([path]), digest)
         kept.save()
-        written = runs
+        written = digest
     return path
 
 
@@ -127,13 +127,17 @@ def _add_rows(path: Path, runs: Sequence[RunDir], kept: KeptValues) -> bytes | N
     """
     if (known := kept.take(_ROWS, read_stamp([path]))) is None:
         return None
-    head, *lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))
-    run_id, block = head.index("run_id"), head.index("block")
-    in_table = {line[run_id] for line in lines}
-    if known != _digest_runs([run for run in runs if run.run_id in in_table]):
+    variant, block, run_id = map([*load_columns()].index, ("variant", "block", "run_id"))
+    try:
+        text = io.StringIO(path.read_bytes().decode(), newline="")
+        lines = [*csv.reader(text)][1:]
+        in_table = {line[run_id] for line in lines}
+        if known != _digest_runs([run for run in runs if run.run_id in in_table]):
+            return None
+        lines += [_format_row(row(run.read_record())) for run in runs if run.run_id not in in_table]
+        lines.sort(key=lambda line: (line[variant], int(line[block]), line[run_id]))
+    except (OSError, ValueError, IndexError, csv.Error):
         return None
-    lines += [_format_row(row(run.read_record())) for run in runs if run.run_id not in in_table]
-    lines.sort(key=lambda line: (line[head.index("variant")], int(line[block]), line[run_id]))
     return _join_lines(lines)
 
 
@@ -149,11 +153,12 @@ def to_csv(table_rows: Iterable[Mapping[str, Cell]]) -> bytes:
 
 
 def _join_lines(lines: Iterable[Sequence[str]]) -> bytes:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(load_columns())
-    writer.writerows(lines)
-    return out.getvalue().encode()
+    table, out = [[*load_columns()], *lines], io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(table)
+    text = out.getvalue()
+    if "\r" in text:  # which that writer leaves unquoted
+        text = "".join(f"{','.join(map(csv_quoted, line))}\n" for line in table)
+    return text.encode()
 
 
 def _format_row(cells: Mapping[str, Cell]) -> list[str]:

@@ -104,13 +104,13 @@ def _copy(runs: Sequence[_Finished], into: Path) -> None:
     try:
         into.mkdir(parents=True, exist_ok=True)
         with Summaries(into) as summaries:
-            for run, summary in runs:
+            for run, _ in runs:
                 target, beside = RunDir(into / run.run_id), into / f".{run.run_id}.tmp"
                 shutil.rmtree(beside, ignore_errors=True)
                 shutil.copytree(run.path, beside, ignore=_ignore_lock, copy_function=copyfile)
                 shutil.rmtree(target.path, ignore_errors=True)  # only ever an unfinished one
                 beside.rename(target.path)
-                summaries.adopt(target, summary)
+                summaries.adopt(target, run)
         sync_folder(into)
     except OSError as error:
         raise UsageError(

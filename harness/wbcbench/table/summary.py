@@ -17,19 +17,20 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from wbcbench.core.cache import KeptValues, Stamp, read_stamp
 from wbcbench.core.child import PythonChild
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
+from wbcbench.data.read import usable_cores
 from wbcbench.table.columns import Cell, load_columns
 from wbcbench.table.derive import Past, Spent, learn_cost, spent
 from wbcbench.table.rows import Row
 from wbcbench.table.view import Run, StoredRun, Study
 
-_RUNS_WORTH_A_PROCESS = 500
+_RUNS_WORTH_A_PROCESS, _MOST_PROCESSES = 500, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +71,32 @@ class Summaries:
         stamps = ((run, _read_stamp(run)) for run in runs)
         new = [(run, stamp) for run, stamp in stamps if _READ.get(run.path, (None,))[0] != stamp]
         unknown = [run for run, stamp in new if not self._kept.knows(run.run_id, stamp)]
-        processes = min(os.cpu_count() or 1, len(unknown) // _RUNS_WORTH_A_PROCESS)
+        worth = len(unknown) // _RUNS_WORTH_A_PROCESS
+        processes = min(usable_cores(), _MOST_PROCESSES, worth)
         if processes < 2:
             return
-        children = [
-            _start_child(self._dir, unknown[place::processes]) for place in range(1, processes)
-        ]
-        self._work_out(unknown[::processes])
-        for child in children:
-            child.wait()
+        children = list[PythonChild]()
+        try:
+            with suppress(OSError):  # who cannot start another process does it all
+                for place in range(1, processes):
+                    children.append(_start_child(self._dir, unknown[place::processes]))
+            self._work_out(unknown[::processes])
+            for child in children:
+                child.wait()
+        finally:
+            for child in children:
+                child.kill()
+                child.wait()
         del self._kept
 
     def _work_out(self, runs: Sequence[RunDir]) -> None:
         """Read each, and keep what comes of it; who reads a damaged one again says that it is."""
+        parent = os.getppid()
         for number, run in enumerate(runs, start=1):
             with suppress(UsageError):
                 self.read(run)
+            if os.getppid() != parent:  # nobody waits for it
+                return
             if number % _RUNS_WORTH_A_PROCESS == 0 or number == len(runs):
                 self.save()
 
@@ -94,17 +105,21 @@ class Summaries:
         stamp, known = _read_stamp(run), _READ.get(run.path)
         if known and known[0] == stamp:
             return known[1]
+        summary = None
         if kept := self._kept.take(run.run_id, stamp):
-            summary = _adapter().validate_python(kept)
-        else:
+            with suppress(ValidationError):  # a damaged line
+                summary = _adapter().validate_python(kept)
+        if summary is None:
             summary = _summarise(run)
             self._kept.keep(run.run_id, stamp, summary)
         _READ[run.path] = stamp, summary
         return summary
 
-    def adopt(self, run: RunDir, summary: RunSummary) -> None:
-        """Keep a summary that was read of a copy of this run."""
-        self._kept.keep(run.run_id, _read_stamp(run), summary)
+    def adopt(self, run: RunDir, copied: RunDir) -> None:
+        """Keep the summary of the run that this one is a copy of, if that is still as it was."""
+        stamp, known = _read_stamp(run), _READ.get(copied.path)
+        if known and known[0] == _read_stamp(copied):
+            self._kept.keep(run.run_id, stamp, known[1])
 
     def save(self) -> None:
         """Keep what had to be worked out."""
