@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from wbcbench.core.record import Attachment, attachment_to_json, to_json
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import WindowEnergy
-from wbcbench.table import summary
+from wbcbench.table import merge, summary
 from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
 
@@ -127,7 +128,10 @@ def test_what_another_version_kept_is_not_believed(tmp_path, monkeypatch):
     assert len(names) == 1
 
 
-@pytest.mark.parametrize("spoil", [b"", b"{", b"[1, 2]\n", b"\xff\n[", b'["x", [], {}]\n' * 900])
+@pytest.mark.parametrize(
+    "spoil",
+    [b"", b"{", b"[1, 2]\n", b"\xff\n[", b"123\n", b"[[1], 2, 3]\n", b'["x", [], {}]\n' * 900],
+)
 def test_what_is_torn_or_foreign_in_the_cache_costs_time_and_changes_nothing(
     tmp_path, own_cache, spoil
 ):
@@ -244,3 +248,104 @@ def test_processes_that_end_runs_of_one_study_at_once_leave_every_row(tmp_path):
     rows = (study / "runs.csv").read_text().splitlines()
     assert len(rows) == 1 + 7
     assert (study / "runs.csv").read_bytes() == table.to_csv(table.load_rows(study))
+
+
+def test_what_a_damaged_line_says_of_a_run_is_worked_out_again(tmp_path, own_cache):
+    study = save(tmp_path, *KINDS)
+    wanted = table.load_rows(study)
+    [path] = own_cache.rglob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b'"primary":', b'"primary":1,"x":'))
+    forget()
+    assert table.load_rows(study) == wanted
+
+
+def test_a_program_that_was_replaced_while_it_ran_keeps_nothing(tmp_path, own_cache, monkeypatch):
+    study = save(tmp_path, make_record())
+    monkeypatch.setattr(cache, "_stamp_code", lambda: "the new version")
+    table.write_table(study)
+    assert [*own_cache.rglob("*.jsonl")] == []
+
+
+def test_what_is_attached_while_the_table_is_written_counts_in_the_next(tmp_path, monkeypatch):
+    study = save(tmp_path, make_record())
+    run, load = study_runs(tmp_path, study.name)[0], table.load_rows
+
+    def load_and_be_late(folder):
+        rows = load(folder)
+        if not run.has_attachment:
+            attach(run, 500.0)
+        return rows
+
+    monkeypatch.setattr(table, "load_rows", load_and_be_late)
+    path = table.write_table(study)
+    assert path.read_bytes() == table.to_csv(load(study))
+    assert b",500.0," in path.read_bytes()
+
+
+def test_a_copy_of_a_run_that_changed_while_it_was_copied_is_read_itself(tmp_path, monkeypatch):
+    study = save(tmp_path, make_record())
+    run, copytree = study_runs(tmp_path, study.name)[0], merge.shutil.copytree
+
+    def copy_late(*words, **options):
+        attach(run, 500.0)
+        return copytree(*words, **options)
+
+    monkeypatch.setattr(merge.shutil, "copytree", copy_late)
+    merge.merge_studies([study], tmp_path / "both")
+    assert table.load_rows(tmp_path / "both")[0]["energy_wall_train_j"] == 500.0
+
+
+@pytest.mark.parametrize("word", ["a\rb", "a\r\nb", "a\nb", 'a "b", c', "x" * 140_000])
+def test_a_row_more_changes_no_other_whatever_their_cells_hold(tmp_path, word):
+    first = make_record(provenance={"cpu_model": word})
+    study = save(tmp_path, first)
+    table.write_table(study)
+    save(tmp_path, make_record(seed=2))
+    path = table.write_table(study)
+    assert path.read_bytes() == table.to_csv([table.row(first), table.row(make_record(seed=2))])
+
+
+def test_a_table_that_is_a_link_to_nowhere_is_written_each_time(tmp_path):
+    study = save(tmp_path, make_record())
+    (study / "runs.csv").symlink_to("/dev/null")
+    for _ in range(2):
+        assert table.write_table(study).is_symlink()
+
+
+def test_folders_that_vanish_or_may_not_be_read_cost_no_command(tmp_path, monkeypatch):
+    study = save(tmp_path, make_record())
+    scan = os.scandir
+
+    def vanish(path):
+        if str(path).endswith("trace"):
+            raise FileNotFoundError(path)
+        return scan(path)
+
+    monkeypatch.setattr("os.scandir", vanish)
+    assert len(table.load_rows(study)) == 1
+
+
+def test_processes_that_help_end_with_the_command_that_asked_them(tmp_path, monkeypatch):
+    study = save(tmp_path, *draw(4))
+    monkeypatch.setattr(summary, "_RUNS_WORTH_A_PROCESS", 5)
+    monkeypatch.setattr(summary, "usable_cores", lambda: 3)
+    children, start = [], summary._start_child
+    monkeypatch.setattr(
+        summary, "_start_child", lambda *words: children.append(start(*words)) or children[-1]
+    )
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(summary.Summaries, "_work_out", stop)
+    with pytest.raises(KeyboardInterrupt):
+        table.load_rows(study)
+    assert [child.poll() is not None for child in children] == [True, True]
+
+
+def test_where_no_process_can_be_started_this_one_does_all(tmp_path, monkeypatch):
+    study = save(tmp_path, *draw(4))
+    monkeypatch.setattr(summary, "_RUNS_WORTH_A_PROCESS", 5)
+    monkeypatch.setattr(summary, "usable_cores", lambda: 3)
+    monkeypatch.setattr("sys.executable", "")
+    assert len(table.load_rows(study)) == 16
