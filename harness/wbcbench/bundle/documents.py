@@ -18,7 +18,14 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
 from wbcbench.compare.render import build_comparison_tables, describe_claim
-from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
+from wbcbench.core.text import (
+    count_of,
+    escape_markdown,
+    human_duration,
+    human_energy,
+    human_mass,
+    markdown_table,
+)
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
 from wbcbench.study.statement import ANSWERS
@@ -94,7 +101,9 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
         "impact": _compute_impact(study, submission),
         "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
         "tables": {
-            table.title: "\n\n".join([markdown_table(table.headings, table.rows), *table.below])
+            table.title: "\n\n".join(
+                [markdown_table(table.headings, table.rows), *map(escape_markdown, table.below)]
+            )
             for table in tables
         },
         "wall_s": sum(times) if times else None,
