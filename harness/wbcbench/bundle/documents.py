@@ -40,6 +40,13 @@ DOCUMENTS = (
     layout.APPENDIX, layout.CHECKLIST,
 )  # fmt: skip
 _PLACE = re.compile(r"\{\{ answers\.(\w+) \}\}")
+LICENCES_OF_CFF = re.compile(
+    r"MIT|ISC|0BSD|Unlicense|Apache-2\.0|BSD-[23]-Clause|MPL-2\.0|EUPL-1\.2|CC0-1\.0|"
+    r"CC-BY(-NC)?(-SA|-ND)?-[1-4]\.0|[AL]?GPL-3\.0-(only|or-later)|GPL-2\.0-(only|or-later)|"
+    r"LGPL-2\.1-(only|or-later)|ODbL-1\.0|PDDL-1\.0"
+)
+"""Of the names that CFF 1.2 knows those that people choose; any other licence has an address."""
+
 _PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "DRAM", "system": "whole machine"}
 
 
@@ -109,6 +116,7 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
         "wall_s": sum(times) if times else None,
         "payload_bytes": sum(path.stat().st_size for name, path in files if name not in made_later),
         "date": submission.created_utc[:10],
+        "is_known_to_cff": bool(LICENCES_OF_CFF.fullmatch(submission.licence)),
         "byline": study.report.byline,
         "has_lock": (study.payload / layout.LOCK).exists(),
         "results_folder": layout.study_dir(study.name).as_posix(),
