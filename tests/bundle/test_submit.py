@@ -30,7 +30,7 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.verify import report_not_checked, report_outcome
 from wbcbench.bundle.verify.inspect import Inspection
-from wbcbench.bundle.write import Order, Written, submit
+from wbcbench.bundle.write import Order, Written, format_lines, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import format_contrasts_csv
@@ -610,3 +610,10 @@ def test_what_was_taken_out_is_said(study, tmp_path):
     assert code == 0
     assert "Redacted: GPU UUID, host name, 2 paths, serial number, user name" in out
     assert re.search(r"x\.zip   \d+\.\d MB   \(6 runs, 0\.0\d+ kWh measured; 1 spoiled run", out)
+
+
+def test_letters_that_the_fonts_of_the_paper_lack_are_named(written):
+    assert "the fonts of" not in "\n".join(format_lines(written))
+    author = replace(written.submission, authors=(Author("Lǐ 李小龍"),), course="Καλό 龍")
+    lines = "\n".join(format_lines(replace(written, submission=author)))
+    assert "Note: the fonts of report.pdf have no 李小龍; the other documents show" in lines
