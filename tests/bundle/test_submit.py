@@ -216,6 +216,8 @@ def test_the_documents_say_what_is_measured_and_leave_to_the_author_what_is_his(
     assert "**6** (5 done, 1 failed, 0 stopped early, 0 invalid; 4 planned)" in checklist
     assert "Assumptions stated: [author: assumptions]" in checklist
     assert "| Archived (DOI) | [author: doi] |" in _words(payload, layout.APPENDIX)
+    for name in (layout.README, layout.APPENDIX):
+        assert "--into again --run --data FOLDER_OF_THE_IMAGES" in _words(payload, name)
     readme = _words(payload, layout.README)
     assert "wbcbench verify" in readme
     assert "wbcbench reproduce" in readme
