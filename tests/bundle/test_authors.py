@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import bagit
@@ -20,6 +21,7 @@ from wbcbench.bundle.seal import seal
 from wbcbench.bundle.verify.inspect import as_text, verify
 from wbcbench.bundle.write import Order, submit
 from wbcbench.commands.submit import submit as submit_command
+from wbcbench.compare.metric import PlannedClaim
 from wbcbench.core.errors import UsageError
 from wbcbench.report import PAPER
 from wbcbench.study.statement import ANSWERS, SubmissionDetails
@@ -89,6 +91,29 @@ def test_answers_fill_their_places_and_verify(bag):
     found = verify(bag)
     assert found.verified, as_text(found)
     assert as_text(found).endswith("(13 answers of the author's own, which nothing checks)")
+
+
+def test_words_that_look_like_a_place_for_an_answer_are_words(tmp_path):
+    words = "On [author: x] | [author]"
+    pair = ("leaky-dropout", "relu-dropout")
+    claim = PlannedClaim("balanced_accuracy", pair, "higher", text=f"{words} <b>")
+    design = replace(DESIGN, blocks=2, claims={"better": claim})
+    results = bundle_study(tmp_path / "results", design).parent
+    order = Order(
+        results, "study", (Author(words),), "MIT", words, words, out=tmp_path / "bag",
+        answers={"limits": "a|b " * 499, "doi": "[author] | x"}, formats=("html", "md"),
+    )  # fmt: skip
+    bag = submit(order).path
+    found = verify(bag)
+    assert found.verified, as_text(found)
+    assert found.remarks == ["2 answers of the author's own, which nothing checks"]
+    path = bag / "data" / layout.APPENDIX
+    path.write_text(path.read_text("utf-8").replace("[author: availability]", "a\\|b " * 499))
+    assert seal(bag).changed == (layout.APPENDIX,)
+    for name in (layout.MODEL_CARD, layout.README):
+        text = (bag / "data" / name).read_text(encoding="utf-8")
+        assert "\\[author: x" in text.partition("In the author's words")[2]
+        assert " <b>" not in text
 
 
 def command(*words: str) -> tuple[int, str, BaseException | None]:

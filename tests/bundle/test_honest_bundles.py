@@ -296,6 +296,12 @@ def test_a_study_with_a_rule_a_claim_and_runs_of_every_end_is_verified(tmp_path)
     assert (runs.failed, runs.interrupted) == (2, 3)
 
 
+def test_a_study_whose_runs_are_all_invalid_is_verified(tmp_path):
+    design = replace(SMALL, machine=lambda _: Machine(boards=(), codecarbon=()))
+    written = verify_study(bundle_study(tmp_path / "results", design), tmp_path)
+    assert written.submission.n_runs.invalid == 4
+
+
 def test_two_runs_at_once_on_two_boards_and_one_whose_record_came_later_are_verified(tmp_path):
     def machine(spec: RunSpec) -> Machine:
         return Machine(boards=(SECOND,) if spec.order_in_block == 1 else (Board(),))

@@ -18,7 +18,7 @@ from wbcbench.bundle.crate import write_zip
 from wbcbench.bundle.verify.inspect import Result, as_text, verify
 from wbcbench.commands.seal import seal
 from wbcbench.commands.verify import verify as verify_command
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, VerificationError
 
 pytestmark = pytest.mark.usefixtures("sketches")
 
@@ -93,6 +93,21 @@ def test_nothing_but_answers_is_sealed_and_the_bundle_stays_as_it_is(opened, nam
         seal(opened.root)
     assert {p: p.read_bytes() for p in opened.root.rglob("*") if p.is_file()} == before
     assert not list(opened.root.parent.glob(".wbcbench-seal-*"))
+
+
+def test_line_ends_of_windows_are_named_with_the_way_out(opened):
+    path = opened.data / layout.CHECKLIST
+    text = path.read_text(encoding="utf-8").replace("[author: assumptions]", "None.")
+    opened.write(path, text.replace("\n", "\r\n"))
+    with pytest.raises(UsageError, match=r"CHECKLIST.md were changed .* Unix \(LF\)"):
+        seal(opened.root)
+
+
+def test_what_a_file_manager_added_is_named_with_the_way_out(opened):
+    for folder in (opened.root, opened.data):
+        opened.write(folder / ".DS_Store", "x")
+    with pytest.raises(VerificationError, match=r"'.DS_Store' and 1 more into .* Remove what"):
+        seal(opened.root)
 
 
 @needs_ssh

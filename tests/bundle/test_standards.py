@@ -19,6 +19,10 @@ from builders.bundle import ENDS, StudyDesign, bundle_study
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.describe import submission_schema
 from wbcbench.bundle.document import Author
+from wbcbench.bundle.documents import LICENCES_OF_CFF, make_documents
+from wbcbench.bundle.verify import Status
+from wbcbench.bundle.verify.bundle import load_bundle
+from wbcbench.bundle.verify.files import check_citation
 from wbcbench.bundle.write import Order, submit
 from wbcbench.core.run_folder import study_runs
 
@@ -30,7 +34,7 @@ STUDIES = {
     "every end": replace(SMALL, ends=lambda s: EVERY_END[s.order_global % len(EVERY_END)]),
     "no GPU, no place": replace(SMALL, blocks=2, gpu=False, changes={"country": None}),
 }
-AUTHORS = (Author("Ada Lovelace", "0000-0002-1825-0097"), Author('Søren "Bob": O\'Neill, #2'))
+AUTHORS = (Author("Ada Lovelace", "0000-0002-1825-0097"), Author('Søren: O\'Neill, #2 "Bob\\"'))
 
 
 @pytest.fixture(scope="module", params=STUDIES)
@@ -78,14 +82,34 @@ def test_the_crate_is_read_by_rocrate_and_written_again_the_same(payload):
     assert missing == []
 
 
-def test_the_citation_fits_the_schema_of_cff(payload):
+@pytest.mark.parametrize("licence", ["CC-BY-4.0", "Elastic-2.0", "CC-BY-3.0-DE"])
+def test_the_citation_fits_the_schema_of_cff(bag, licence, tmp_path):
     pytest.importorskip("check_jsonschema")
+    bundle = load_bundle(bag)
+    made = make_documents(bundle.study, replace(bundle.document, licence=licence))
+    path = tmp_path / layout.CITATION
+    path.write_bytes(made[layout.CITATION])
+    assert (licence == bundle.document.licence) == (path.read_bytes() == bundle.read(path.name))
     checked = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema",
-         "vendor.citation-file-format", str(payload / layout.CITATION)],
+         "vendor.citation-file-format", str(path)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_a_licence_of_the_citation_is_on_the_list_of_cff():
+    check_jsonschema = pytest.importorskip("check_jsonschema")
+    schema = Path(check_jsonschema.__file__).parent / "builtin_schemas" / "vendor"
+    known = json.loads((schema / "citation-file-format.json").read_bytes())["definitions"]
+    licences = set(pytest.importorskip("license_expression").get_spdx_licensing().known_symbols)
+    ours = {name for name in licences if LICENCES_OF_CFF.fullmatch(name)}
+    assert len(ours) > 40
+    assert ours <= set(known["license-enum"]["enum"])
+
+
+def test_the_citation_names_authors_however_they_are_written(bag):
+    assert check_citation(load_bundle(bag)).status is Status.OK
 
 
 # What the schemas of Boavizta/BoAmps ask for beyond names and types, which CodeCarbon's model has.
@@ -166,3 +190,8 @@ def test_a_licence_is_one_of_spdx_by_license_expression(name, licence):
     known = spdx.validate(name)
     assert (licence is None) == bool(known.errors or " " in known.normalized_expression)
     assert licence is None or known.normalized_expression == licence
+
+
+@pytest.mark.parametrize("name", ["MIT+", "(MIT)", "GPL-2.0+", "any-OSI", "LicenseRef-x"])
+def test_an_expression_is_no_licence(name):
+    assert document.find_licence(name) is None

@@ -30,7 +30,7 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.document import Author
 from wbcbench.bundle.verify import report_not_checked, report_outcome
 from wbcbench.bundle.verify.inspect import Inspection
-from wbcbench.bundle.write import Order, Written, submit
+from wbcbench.bundle.write import Order, Written, format_lines, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import format_contrasts_csv
@@ -216,6 +216,8 @@ def test_the_documents_say_what_is_measured_and_leave_to_the_author_what_is_his(
     assert "**6** (5 done, 1 failed, 0 stopped early, 0 invalid; 4 planned)" in checklist
     assert "Assumptions stated: [author: assumptions]" in checklist
     assert "| Archived (DOI) | [author: doi] |" in _words(payload, layout.APPENDIX)
+    for name in (layout.README, layout.APPENDIX):
+        assert "--into again --run --data FOLDER_OF_THE_IMAGES" in _words(payload, name)
     readme = _words(payload, layout.README)
     assert "wbcbench verify" in readme
     assert "wbcbench reproduce" in readme
@@ -494,13 +496,15 @@ def test_a_study_named_like_a_machine_is_submitted_without_redaction_alone(tmp_p
     assert submit(replace(asked, redact=False)).path.is_dir()
 
 
-def test_who_submits_is_redacted_in_the_plan_which_keeps_its_digest(tmp_path):
-    about = Planned(author="Ada", title=f"{HOME}/cells", licence="MIT")
+@pytest.mark.parametrize("redact", [True, False])
+def test_who_submits_is_left_out_of_the_plan_which_keeps_its_digest(tmp_path, redact):
+    about = Planned(author="Ada", title=f"{HOME}/cells", licence="MIT", agreement="<b>" * 999)
     study = bundle_study(tmp_path / "results", replace(SMALL, blocks=1, submission=about))
     before = plan.from_json(study / PLAN)
-    bundled = submit(order(study.parent, tmp_path / "bundle")).path / "data" / "results" / "study"
+    asked = order(study.parent, tmp_path / "bundle", redact=redact)
+    bundled = submit(asked).path / "data" / "results" / "study"
     after = plan.from_json(bundled / PLAN)
-    assert after.submission == replace(about, title="<path>/cells")
+    assert after.submission == Planned()
     assert after.sha256 == before.sha256
 
 
@@ -608,3 +612,10 @@ def test_what_was_taken_out_is_said(study, tmp_path):
     assert code == 0
     assert "Redacted: GPU UUID, host name, 2 paths, serial number, user name" in out
     assert re.search(r"x\.zip   \d+\.\d MB   \(6 runs, 0\.0\d+ kWh measured; 1 spoiled run", out)
+
+
+def test_letters_that_the_fonts_of_the_paper_lack_are_named(written):
+    assert "the fonts of" not in "\n".join(format_lines(written))
+    author = replace(written.submission, authors=(Author("Lǐ 李小龍"),), course="Καλό 龍")
+    lines = "\n".join(format_lines(replace(written, submission=author)))
+    assert "Note: the fonts of report.pdf have no 李小龍; the other documents show" in lines

@@ -171,6 +171,14 @@ def test_a_plan_has_no_more_keys_than_plans_have(payload):
     assert "which no plan has" in check_plan(load_bundle(payload.parent)).detail
 
 
+def test_a_plan_says_nothing_of_a_submission(payload):
+    said = {"agreement": "<script>alert(1)</script> The lab confirmed these joules.\n" * 2000}
+    path = payload / layout.study_dir("study") / layout.PLAN
+    edit_json(path, lambda p: p["plan"].update(submission=said))
+
+    assert "says who submits" in check_plan(load_bundle(payload.parent)).detail
+
+
 def test_nothing_was_redacted_but_what_redaction_knows(payload):
     edit_json(
         payload / layout.SUBMISSION, lambda document: document["redaction"]["counts"].update(best=1)

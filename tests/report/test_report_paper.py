@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import pytest
+import typst
 from pypdf import PdfReader
 
 from builders.run import make_record
 from builders.study import gather
 from wbcbench.report import Block, DataTable, Report, Statement, build
 from wbcbench.report.drawing import to_pdf
-from wbcbench.report.paper import _build_figure, to_paper
+from wbcbench.report.paper import _build_figure, find_unset_letters, to_paper
 
 A4_PT = (595.276, 841.89)
 HOSTILE = (
@@ -121,3 +123,18 @@ def test_a_claim_names_the_table_it_is_from():
     claim = Statement("c1", "A sentence.", "runs.csv", "r0", {})
     report = Report("t", "f", (), (Block("runs", "Runs", claims=(claim,), tables=(table,)),))
     assert "A sentence. (Table 1)" in text_of(paper(report))
+
+
+def test_letters_that_no_font_of_typst_has_are_found(tmp_path):
+    """What is missing is drawn as the box that stands for any missing letter."""
+    letters = "ŁựλжשعԱაकꭰ李김あกአ😀Ω½→"
+
+    def draw(letter):
+        path = tmp_path / "letter.typ"
+        path.write_text(f'#set text(font: "Libertinus Serif")\n{letter}', encoding="utf-8")
+        picture = typst.compile(str(path), format="svg", ignore_system_fonts=True)
+        return set(re.findall(r'<path d="([^"]*)"', picture.decode()))
+
+    box = draw("\U0010fffd")
+    missing = [letter for letter in letters if draw(letter) & box]
+    assert list(find_unset_letters(letters)) == missing

@@ -18,7 +18,14 @@ from wbcbench.bundle import layout
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Submission
 from wbcbench.compare.render import build_comparison_tables, describe_claim
-from wbcbench.core.text import count_of, human_duration, human_energy, human_mass, markdown_table
+from wbcbench.core.text import (
+    count_of,
+    escape_markdown,
+    human_duration,
+    human_energy,
+    human_mass,
+    markdown_table,
+)
 from wbcbench.core.units import kg_from_g, kwh_from_j
 from wbcbench.energy.metrics import DEFAULT_PUE, carbon_g, intensity, load_intensities
 from wbcbench.study.statement import ANSWERS
@@ -33,6 +40,13 @@ DOCUMENTS = (
     layout.APPENDIX, layout.CHECKLIST,
 )  # fmt: skip
 _PLACE = re.compile(r"\{\{ answers\.(\w+) \}\}")
+LICENCES_OF_CFF = re.compile(
+    r"MIT|ISC|0BSD|Unlicense|Apache-2\.0|BSD-[23]-Clause|MPL-2\.0|EUPL-1\.2|CC0-1\.0|"
+    r"CC-BY(-NC)?(-SA|-ND)?-[1-4]\.0|[AL]?GPL-3\.0-(only|or-later)|GPL-2\.0-(only|or-later)|"
+    r"LGPL-2\.1-(only|or-later)|ODbL-1\.0|PDDL-1\.0"
+)
+"""Of the names that CFF 1.2 knows those that people choose; any other licence has an address."""
+
 _PARTS = {"gpu": "GPU", "cpu": "processor", "dram": "DRAM", "system": "whole machine"}
 
 
@@ -94,12 +108,15 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
         "impact": _compute_impact(study, submission),
         "hardware": study.fact("gpu_name") or study.fact("cpu_model") or "unknown",
         "tables": {
-            table.title: "\n\n".join([markdown_table(table.headings, table.rows), *table.below])
+            table.title: "\n\n".join(
+                [markdown_table(table.headings, table.rows), *map(escape_markdown, table.below)]
+            )
             for table in tables
         },
         "wall_s": sum(times) if times else None,
         "payload_bytes": sum(path.stat().st_size for name, path in files if name not in made_later),
         "date": submission.created_utc[:10],
+        "is_known_to_cff": bool(LICENCES_OF_CFF.fullmatch(submission.licence)),
         "byline": study.report.byline,
         "has_lock": (study.payload / layout.LOCK).exists(),
         "results_folder": layout.study_dir(study.name).as_posix(),

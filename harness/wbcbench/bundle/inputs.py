@@ -129,7 +129,8 @@ def _list_images(
             for sha256, origin in known
             if origin.name.split("/", maxsplit=1)[0] in {"TRAIN", "TEST"}
         ], PUBLISHED
-    path = next((run.predictions_path for run in study.done if run.predictions_path), None)
+    runs = chain(study.done, study.runs)  # none may be done well
+    path = next((run.predictions_path for run in runs if run.predictions_path), None)
     if path is None:
         return [], PREDICTIONS
     table = read_predictions(path)

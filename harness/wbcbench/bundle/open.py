@@ -112,10 +112,11 @@ def received(
 def _require_bag(source: Path, folder: Path, bounds: Bounds) -> Path:
     """The folder of a bag in which no file is a link, a placeholder, or two files at once."""
     names = list_plain_files(folder, bounds)
-    if litter := next(filter(is_litter, names), None):
+    if litter := list(filter(is_litter, names)):
+        more = f" and {len(litter) - 1:,} more" if len(litter) > 1 else ""
         raise VerificationError(
-            f"A file manager put {quote(litter)} into the bundle. Remove it, or check the "
-            "bundle as it was made."
+            f"A file manager put {quote(litter[0])}{more} into {source}. Remove what it added and "
+            "try again."
         )
     refuse_placeholders(source, names)
     require_distinct(names)

@@ -328,10 +328,14 @@ def _find_serials(value: Any, key: str = "") -> Iterator[str]:
 def copy_file(source: Path, folder: Path, name: str, redactor: Redactor | None) -> None:
     """Copy one file of a study to ``name`` in a folder, without private values.
 
+    A plan is copied without what its author says of the submission: the documents have it.
+
     Raises:
         OSError: It cannot be read, or the target cannot be written.
     """
     data = _repair_text(source.suffix, source.read_bytes())
+    if source.match(study_folder.PLANS):
+        data = _drop_submission(data)
     if redactor is not None:
         path = PurePosixPath(name)  # a board's log is named after the board
         name = str(path.with_name(redactor.replace_in_text(path.stem) + path.suffix))
@@ -355,6 +359,13 @@ def _repair_text(suffix: str, data: bytes) -> bytes:
     if suffix in {".txt", ".csv"}:
         return data.decode("utf-8", errors="replace").replace("\0", "\ufffd").encode()
     return data
+
+
+def _drop_submission(data: bytes) -> bytes:
+    document = json.loads(data)
+    if not document["plan"].get("submission"):
+        return data
+    return _format_json({**document, "plan": {**document["plan"], "submission": {}}}).encode()
 
 
 def _is_strict(line: bytes) -> bool:
@@ -396,12 +407,10 @@ def _redact_file(source: Path, data: bytes, redactor: Redactor) -> bytes:
 
 
 def _redact_plan(text: str, redactor: Redactor) -> str:
-    """Only what the digest is not made from: the description, and who submits."""
+    """Only what the digest is not made from: the description."""
     document = json.loads(text)
     plan = document["plan"]
     new = {**plan, "about": redactor.replace_in_text(plan["about"])}
-    if "submission" in plan:
-        new["submission"] = redactor.replace_in_value(plan["submission"])
     return text if new == plan else _format_json({**document, "plan": new})
 
 

@@ -88,6 +88,11 @@ def _close(bag: Path, *, is_signed_anew: bool) -> tuple[str, ...]:
             f"{others[0]} was changed after the bundle was made. Only answers in the place of "
             "[author] in its documents may be; make the bundle again with `wbcbench submit`."
         )
+    if name := next((name for name in changed if b"\r\n" in bundle.read(name)), None):
+        raise UsageError(
+            f"The line ends of {name} were changed to those of Windows. Save it again with those "
+            "of Unix (LF), which an editor offers as a setting, and seal the bundle again."
+        )
     if changed:
         (bag / layout.SIGNATURE).unlink(missing_ok=True)
         crate = make_crate(bundle.study, bundle.document)

@@ -36,10 +36,14 @@ from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of, shell_word
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.energy.account import remake_attachment, remake_record
+from wbcbench.report import PAPER
+from wbcbench.report.paper import find_unset_letters
 from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.run.finalise import finalise_abandoned
 from wbcbench.study.statement import ANSWERS, Author
 from wbcbench.table import derive
+
+_MOST_LETTERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +329,11 @@ def format_lines(written: Written) -> Iterator[str]:
         yield f"Note: {submission.git.note}"
     if dataset is not None and not dataset.complete:
         yield "Note: only tested images are listed by digest; --data FOLDER lists all of them."
+    said = [*(a.name for a in submission.authors), submission.course or ""]
+    said += [claim.text for claim in submission.claims]
+    if PAPER in submission.report_sha256 and (letters := find_unset_letters("".join(said))):
+        cut = letters if len(letters) <= _MOST_LETTERS else f"{letters[:_MOST_LETTERS]}…"
+        yield f"Note: the fonts of {PAPER} have no {cut}; the other documents show these letters."
     if written.open:
         yield (
             f"Open, for its author to answer (--statement, or wbcbench seal): "

@@ -220,7 +220,7 @@ def aligned_table(headings: Sequence[str], rows: Rows) -> str:
 def markdown_table(headings: Sequence[str], rows: Rows) -> str:
     """A pipe table as GitHub renders it."""
     lines = [headings, ["---"] * len(headings), *rows]
-    return "\n".join(f"| {' | '.join(_escape_markdown(word) for word in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(escape_markdown(word) for word in line)} |" for line in lines)
 
 
 def latex_table(headings: Sequence[str], rows: Rows) -> str:
@@ -242,7 +242,8 @@ def markdown_text(text: str, longest: int = 300) -> str:
     return _MARKDOWN.sub(r"\\\1", line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 
-def _escape_markdown(word: str) -> str:
+def escape_markdown(word: str) -> str:
+    """A whole text on one line in which Markdown sees no link, tag or cell; `---` stays a rule."""
     plain = word if set(word) == {"-"} else word.replace("\\", "\\\\")
     for mark in ("|", "<", "*", "`", "["):
         plain = plain.replace(mark, f"\\{mark}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import unicodedata
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -32,6 +33,14 @@ _FIT = 40  # a text column no longer than this is as wide as its text
 _LINE = 135  # letters of a table on an upright page
 _GAP = 3  # letters between two columns
 _WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
+
+_SCRIPTS = frozenset(  # first words of the names of characters that Typst's own fonts have
+    (
+        "LATIN", "GREEK", "CYRILLIC", "HEBREW", "ARABIC", "ARMENIAN", "GEORGIAN", "DEVANAGARI",
+        "CHEROKEE", "MODIFIER", "SCRIPT", "OHM",
+    )
+)  # fmt: skip
+_EMOJI = "\U0001f000"  # and what follows: pictures, and rare Chinese characters
 
 _SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
@@ -60,6 +69,13 @@ def to_paper(report: Report, pictures: Mapping[str, bytes]) -> bytes:
                 "e.g. with --format html,md,tex,csv,svg; please report this."
             ) from error
     return pdf
+
+
+def find_unset_letters(text: str) -> str:
+    """Letters of scripts that the fonts of the paper lack, each once; it shows empty boxes."""
+    letters = (c for c in dict.fromkeys(text) if (c.isalpha() and c > "\u02ff") or c >= _EMOJI)
+    scripts = ((c, unicodedata.name(c, "").split(" ")[0]) for c in letters)
+    return "".join(c for c, script in scripts if script not in _SCRIPTS)
 
 
 def _build_paper(report: Report, pictures: Mapping[str, bytes]) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _LONGEST_ANSWER = 2000
 _ORCID = re.compile(r"\d{4}-\d{4}-\d{4}-\d{3}[\dX]", re.ASCII)
 # What could hide or dress up what stands around an answer: markup, a picture, a link with a name.
 _MARKUP = re.compile(r"[<>`]|\][(\[]")
+# What an expression of SPDX may be and one licence is not.
+_NO_LICENCE = re.compile(r"[ ()+]|^(LicenseRef-|any-OSI)")
 
 _HEAD = """\
 # What only its author can say of a study: wbcbench submit STUDY --statement FILE
@@ -179,7 +181,7 @@ def find_licence(name: str) -> str | None:
         licence = canonicalize_license_expression(name)
     except InvalidLicenseExpression:
         return None
-    return None if " " in licence or licence.startswith("LicenseRef-") else licence
+    return None if _NO_LICENCE.search(licence) else licence
 
 
 def split_authors(text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
@@ -262,7 +263,7 @@ def check_citation(bundle: Bundle) -> Outcome:
     unnamed = [
         f"CITATION.cff does not name {author.name}, an author of the bundle."
         for author in bundle.document.authors
-        if (words := author.name.split()) and words[-1] not in text
+        if json.dumps(author.name, ensure_ascii=False) not in text
     ]
     licence = values.get("license", "").strip("\"'")
     if licence and find_licence(licence) != licence:

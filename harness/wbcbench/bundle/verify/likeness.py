@@ -36,8 +36,8 @@ _SPOKEN = frozenset(
     ("alt", "aria-label", "title", "content", "placeholder", "value", "label", "href", "src")
 )
 
-ANSWER = re.compile(r"\[author(?:: [^\]]*)?\]")
-"""What stands in a document where only its author knows the answer."""
+ANSWER = re.compile(r"(?<!\\)\[author(?:: [^\]]*)?\]")
+"""What stands in a document where only its author knows the answer; values are escaped there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +127,13 @@ def find_answers(stated: str, expected: str, places: int) -> Difference | list[s
     Args:
         stated: As the bundle has it.
         expected: As the evidence gives it.
-        places: How many of them are its author's; none is made by a name that looks like one.
+        places: How many of its parts are its author's; none is made by a name that looks like one.
 
     Returns:
         What its author put in the places that are the author's, one line each; or the first
         difference anywhere else.
     """
-    first, *parts = ANSWER.split(expected)
+    first, *parts = ANSWER.split(expected) if places else [expected]
     if len(parts) != places:
         return Difference("a name or a title in it looks like a place for an answer")
     if not stated.startswith(first) or (not parts and stated != first):
@@ -141,7 +141,7 @@ def find_answers(stated: str, expected: str, places: int) -> Difference | list[s
     answers, at = list[str](), len(first)
     for part in parts:
         end = len(stated) - len(part) if part is parts[-1] else stated.find(part, at)
-        answer = stated[at : max(end, at)]
+        answer = stated[at : max(end, at)].replace("\\|", "|")  # as `make_documents` escapes it
         if find_answer_problem(answer) or not stated.startswith(part, end):
             return Difference(
                 f"{_shorten(stated[at:])} is neither its text nor an answer: one line without "

@@ -142,10 +142,12 @@ def _read_plans(bundle: Bundle) -> list[tuple[Plan, str | None]]:
 
 
 def _find_unread(bundle: Bundle) -> Iterator[str]:
-    """Names in the plans that reading them leaves out."""
-    for path in sorted(bundle.study_dir.glob(study_folder.PLANS)):
-        stated = parse_json(path.read_bytes())
-        again = parse_json(plan.to_json(plan.from_json(path), ""))
+    """What in the plans nothing reads: other names, and what is said of a submission."""
+    for path in sorted(bundle.data.glob(f"{layout.RESULTS}/*/{study_folder.PLANS}")):
+        stated, read = parse_json(path.read_bytes()), plan.from_json(path)
+        if read.submission.given:
+            yield f"{path.name} says who submits or answers for it; a plan in a bundle does not."
+        again = parse_json(plan.to_json(read, ""))
         for name in find_unknown(stated, again):
             yield f"{path.name} has {quote(name)}, which no plan has."
 
