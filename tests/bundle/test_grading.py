@@ -28,6 +28,7 @@ from wbcbench.bundle.verify.fingerprint import (
 )
 from wbcbench.bundle.verify.inspect import Inspection, refuse, verify
 from wbcbench.bundle.verify.sheet import Submitted
+from wbcbench.bundle.verify.summary import choose_first, group_by_seed
 from wbcbench.bundle.write import Order, submit
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
@@ -104,6 +105,31 @@ def test_the_summary_says_who_what_it_cost_and_what_was_not_measured(found):
     assert lines[lines.index("Not checked:") + 2] == "- nothing"
     assert sum("**follows from the runs**" in line for line in lines) == len(summary.claims) > 0
     assert sum(line.startswith("| leaky-dropout | 1 | 0.") for line in lines) == 1
+
+
+def test_a_repeated_block_counts_once_as_in_the_report(tmp_path):
+    made = verify(bundle_of(tmp_path, replace(TINY, blocks=2, again=(2,))))
+    assert made.summary is not None
+    assert made.summary.states == {"done": 5, "failed": 1}
+    assert sheet.build_rows([Submitted("a", made)])[0][3] == "4 of 4"
+    means = group_by_seed(made.summary.results)
+    assert {label: each.runs for label, each in means.items()} == dict.fromkeys(TINY.variants, 2)
+    seeds = [(run.configuration, run.seed) for run in made.summary.results]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_of_runs_of_one_seed_the_first_attempt_counts(found):
+    first = found.summary.results[0]
+    later = replace(first, run_id="again", attempt=(1, 2, 1))
+    assert choose_first([later, first]) == (first,)
+
+
+def test_an_accuracy_that_is_no_result_is_named_in_the_sheet(found):
+    results = [replace(run, is_one_class=True) for run in found.summary.results]
+    collapsed = replace(found, summary=replace(found.summary, results=tuple(results)))
+    words = "(no result: one class predicted in 1 of 1 run)"
+    assert words in sheet.build_rows([Submitted("a", collapsed)])[0][5]
+    assert sheet.format_markdown("a", collapsed).count(words) == 2
 
 
 def test_words_of_a_bundle_are_no_markup_in_a_grading_sheet(found):

@@ -22,6 +22,7 @@ from wbcbench.bundle.verify.summary import (
     RunResult,
     SeedMeans,
     Summary,
+    choose_first,
     group_by_seed,
     read_result,
 )
@@ -307,6 +308,7 @@ class Compared:
 
 def compare_results(there: Sequence[RunResult], here: Sequence[RunResult]) -> list[Compared]:
     """Every configuration, by the means over its seeds: where it can be, over those done here."""
+    here = choose_first(here)
     scores = {(run.configuration, run.seed, run.scores_sha256) for run in there}
     seeds = {(run.configuration, run.seed) for run in here}
     paired = [run for run in there if (run.configuration, run.seed) in seeds]

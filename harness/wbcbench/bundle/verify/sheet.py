@@ -124,7 +124,7 @@ def _format_sum(energy: Sum) -> str:
 
 
 def _format_means(groups: Mapping[str, SeedMeans]) -> Iterator[str]:
-    yield "| variant | done | balanced accuracy (mean ± SD of seeds) | energy of training (mean) |"
+    yield "| variant | runs | balanced accuracy (mean ± SD of seeds) | energy of training (mean) |"
     yield "|---|--:|--:|--:|"
     for label, means in groups.items():
         energy = f"{human_energy(means.energy_j)} {means.status}"
@@ -132,9 +132,10 @@ def _format_means(groups: Mapping[str, SeedMeans]) -> Iterator[str]:
 
 
 def _format_accuracy(means: SeedMeans) -> str:
-    """``0.812 ± 0.010``."""
+    """``0.812 ± 0.010``, with how many of them are no result."""
     spread = f" ± {human_share(means.accuracy_sd)}" if means.accuracy_sd is not None else ""
-    return f"{human_share(means.accuracy)}{spread}"
+    hit = f" (no result: one class predicted in {means.one_class} of {count_of(means.runs, 'run')})"
+    return f"{human_share(means.accuracy)}{spread}{hit if means.one_class else ''}"
 
 
 def _list_checks(found: Inspection, status: Status) -> Iterator[str]:
@@ -164,8 +165,8 @@ def _list_cells(submission: Submitted) -> Iterator[str]:
     if summary is None:
         yield from ("–",) * 4
         return
-    done, planned = summary.states.get("done", 0), summary.planned
-    yield f"{done} of {sum(summary.states.values()) if planned is None else planned}"
+    planned = sum(summary.states.values()) if summary.planned is None else summary.planned
+    yield f"{summary.done} of {planned}"
     yield _format_sum(summary.energy)
     groups = group_by_seed(summary.results)
     known = {label: means.accuracy for label, means in groups.items() if means.accuracy is not None}
