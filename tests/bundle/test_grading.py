@@ -9,8 +9,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import builders.bundle
 from builders.bundle import StudyDesign, bundle_study
 from program import wbcbench
 from tamperings.bag import Bag
@@ -194,6 +197,26 @@ def test_equal_predictions_are_a_copy_only_of_unlike_trainings(found):
     close = compare_fingerprints({0: mine, 1: replace(theirs, runs=tuple(near))})
     assert told(close) == [("predictions", False)]
     assert close[0].text.startswith("nearly equal predictions")
+
+
+@pytest.mark.filterwarnings("error")
+def test_networks_that_diverged_or_collapsed_are_no_copies_of_each_other(tmp_path, monkeypatch):
+    def collapse(spec: RunSpec, design: StudyDesign) -> NDArray[np.float64]:
+        shares = predict(spec, design)
+        return (
+            np.eye(shares.shape[1])[[3] * len(shares)] if spec.variant == "relu-dropout" else shares
+        )
+
+    predict = builders.bundle._predict
+    monkeypatch.setattr(builders.bundle, "_predict", collapse)
+    ends = {"leaky-dropout": "diverged", "relu-dropout": "done"}
+    design = replace(TINY, ends=lambda spec: ends[spec.variant])
+    honest = [
+        verify(bundle_of(tmp_path / str(seed), replace(design, seed=seed)), is_compared=True)
+        for seed in (11, 12)
+    ]
+    assert len(prints(*honest)) == 2
+    assert [each for each in compare_fingerprints(prints(*honest)) if not each.is_expected] == []
 
 
 def test_runs_beside_each_other_on_one_machine_may_move_alike(found):

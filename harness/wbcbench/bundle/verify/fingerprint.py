@@ -174,7 +174,10 @@ def _print_run(bundle: Bundle, run: RunDir, *, is_near: bool) -> RunPrint:
 
 @cache_by_files
 def _digest_evidence(run: RunDir) -> tuple[str, str]:
-    """Digests of a run's readings and of its predictions; empty where it has none."""
+    """Digests of a run's readings and of its predictions; empty where it has none.
+
+    Predictions that are no numbers or the same for every image are of no one network.
+    """
     read, is_empty = hashlib.sha256(), True
     for trace in run.read_traces():
         is_empty = is_empty and not len(trace.t_s)
@@ -185,8 +188,11 @@ def _digest_evidence(run: RunDir) -> tuple[str, str]:
     if not path.is_file():
         return traces, ""
     table = read_predictions(path)
+    shares = np.ascontiguousarray(table.probabilities)
+    if not np.isfinite(shares).all() or (shares == shares[:1]).all():
+        return traces, ""
     predicted = hashlib.sha256("".join(table.image_sha256).encode())
-    predicted.update(np.ascontiguousarray(table.probabilities).tobytes())
+    predicted.update(shares.tobytes())
     return traces, predicted.hexdigest()
 
 

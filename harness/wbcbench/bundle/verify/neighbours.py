@@ -104,8 +104,8 @@ def _take_outputs(table: Predictions) -> Vector:
     odds -= odds.mean(axis=1, keepdims=True)
     for label in set(labels.tolist()):
         odds[labels == label] -= np.median(odds[labels == label], axis=0)
-    is_constant = float(np.median(np.abs(odds))) < _LEAST_SPREAD
-    return np.zeros(0, np.complex64) if is_constant else np.sign(odds).ravel().astype(np.complex64)
+    has_spread = float(np.median(np.abs(odds))) >= _LEAST_SPREAD  # not where any is NaN
+    return np.sign(odds).ravel().astype(np.complex64) if has_spread else np.zeros(0, np.complex64)
 
 
 def check_neighbours(bundle: Bundle) -> Outcome:
