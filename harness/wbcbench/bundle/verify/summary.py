@@ -16,7 +16,7 @@ from typing import Any
 from wbcbench.bundle.verify import Outcome, Status
 from wbcbench.bundle.verify.bundle import Bundle
 from wbcbench.compare.design import ONE_CLASS
-from wbcbench.core.record import RunRecord
+from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain
 from wbcbench.energy.metrics import sum_if_all_known
@@ -46,6 +46,7 @@ class RunResult:
         whole_energy_j, whole_time_s, size_bytes: Of the whole run, and of its folder.
         attempt: Its block, attempt and repeat: of several runs of a seed the first one counts.
         is_one_class: Whether it takes nearly every image for one class.
+        image_share: How much of its accuracy a single test image may be.
     """
 
     run_id: str
@@ -63,6 +64,7 @@ class RunResult:
     size_bytes: int
     attempt: tuple[int, int, int] = (0, 0, 0)
     is_one_class: bool = False
+    image_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class SeedMeans:
         energy_j, status: Mean of training; unknown where any is, or they differ in status.
         gpu_name, gpu_energy_j: The same of a measured GPU, of the one model of all of them.
         one_class: How many take nearly every image for one class: their accuracy is no result.
+        image_share: How much of an accuracy a single test image may be.
     """
 
     runs: int
@@ -135,6 +138,7 @@ class SeedMeans:
     gpu_name: str | None
     gpu_energy_j: float | None
     one_class: int
+    image_share: float
 
 
 def summarise(
@@ -251,7 +255,14 @@ def read_result(run: Run, label: str) -> RunResult:
         size_bytes=sum(run.folder.bytes_on_disk()) if run.folder else 0,
         attempt=(run.spec.block, run.spec.block_attempt, run.spec.repeat),
         is_one_class=ONE_CLASS in run.warning_codes,
+        image_share=_find_image_share(record.test) if record.test else 0.0,
     )
+
+
+def _find_image_share(test: Scores) -> float:
+    """Of balanced accuracy, in which an image of the smallest class counts most."""
+    images = [count for row in test.confusion if (count := sum(row))]
+    return 1.0 / (len(images) * min(images)) if images else 0.0
 
 
 def _digest_scores(record: RunRecord) -> str:
@@ -281,6 +292,7 @@ def _average(runs: Sequence[RunResult]) -> SeedMeans:
         gpu_name=gpus.pop() if len(gpus) == 1 else None,
         gpu_energy_j=_mean_if_known([run.gpu_energy_j for run in runs]) if is_measured else None,
         one_class=sum(run.is_one_class for run in runs),
+        image_share=max(run.image_share for run in runs),
     )
 
 
