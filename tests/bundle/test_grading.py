@@ -20,7 +20,7 @@ from tamperings.bag import Bag
 from tamperings.trials import FORMATS
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.verify import Status, sheet
+from wbcbench.bundle.verify import Status, budget, sheet
 from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.files import check_bag
 from wbcbench.bundle.verify.fingerprint import (
@@ -147,6 +147,17 @@ def test_words_of_a_bundle_are_no_markup_in_a_grading_sheet(found):
     assert {row.replace("\\|", "").count("|") for row in rows} == {8}
     assert len(markdown_text(HOSTILE)) < 400
     assert markdown_text("\u202ea\x1b[2J\n\n# b") == "�a�\\[2J \\# b"
+
+
+def test_an_author_is_no_row_of_the_table(found, tmp_path, monkeypatch, capsys):
+    name = "Ada\n Bob   Bob   verified   2 of 2"
+    forged = replace(found, summary=replace(found.summary, authors=(name,)))
+    assert "\n" not in "".join(sheet.build_rows([Submitted("a", forged)])[0])
+    monkeypatch.setattr(budget, "verify_within_budget", lambda *_, **__: forged)
+    verify_command([Path("x\ny   verified"), tmp_path])
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if line.strip().startswith(("Bob", "y "))]
+    assert not [line for line in lines if "Bob   " in line]
 
 
 def test_a_bundle_that_does_not_verify_says_so_of_its_numbers(found):

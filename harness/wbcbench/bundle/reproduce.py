@@ -31,7 +31,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.provenance import host_id
 from wbcbench.core.run_folder import study_runs
-from wbcbench.core.text import count_of, human_duration, human_energy, human_share, printable
+from wbcbench.core.text import count_of, human_duration, human_energy, human_share, one_line
 from wbcbench.core.units import gb_from_bytes, mb_from_bytes
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.run.recorder import LEAST_FREE_BYTES
@@ -168,9 +168,7 @@ def _describe_steps(submission: Submission, commands: tuple[str, ...]) -> str:
     if submission.synthetic:
         needed += " Without --data, the embedded synthetic images are taken."
     # The bundle's words stay in their paragraph: they must not look like one more step.
-    title, origin, needed = (
-        " ".join(printable(text).split()) for text in (f"# {submission.title}", origin, needed)
-    )
+    title, origin, needed = (one_line(text) for text in (f"# {submission.title}", origin, needed))
     return (
         f"{title}\n\n{origin}\n\n{needed}\n\n"
         f"{typed}\n\n"
@@ -253,7 +251,7 @@ def forecast_needs(summary: Summary, setup: SetUp, blocks: int | None = None) ->
         energy_j={status: factor * joules for status, joules in _sum_energy(done).items()},
         disk_bytes=factor * sum(run.size_bytes for run in done) if done else None,
         free_bytes=shutil.disk_usage(setup.folder).free,
-        where=printable(gpu_name or summary.cpu_name),
+        where=one_line(gpu_name or summary.cpu_name),
         is_same_machine=host_id() in summary.host_ids,
     )
 
@@ -413,7 +411,7 @@ def _compare_energy(there: SeedMeans, here: SeedMeans) -> tuple[str, Sameness]:
     if unknown:
         why = f"no joules of one model of GPU were measured {' and '.join(unknown)}"
     elif there.gpu_name != here.gpu_name:
-        why = f"{printable(str(there.gpu_name))} in the bundle, {here.gpu_name} here"
+        why = f"{one_line(str(there.gpu_name))} in the bundle, {here.gpu_name} here"
     else:
         old_j, new_j = float(there.gpu_energy_j or 0.0), float(here.gpu_energy_j or 0.0)
         is_within = abs(old_j - new_j) <= ENERGY_TOLERANCE * old_j

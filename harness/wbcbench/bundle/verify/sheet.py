@@ -15,7 +15,7 @@ from wbcbench.bundle.verify import Status
 from wbcbench.bundle.verify.fingerprint import Alike
 from wbcbench.bundle.verify.inspect import Inspection, Result, as_document, get_title
 from wbcbench.bundle.verify.summary import SeedMeans, Summary, group_by_seed
-from wbcbench.core.text import count_of, human_energy, human_share, markdown_text, printable
+from wbcbench.core.text import count_of, human_energy, human_share, markdown_text, one_line
 from wbcbench.table.derive import Sum
 
 SCHEMA = "wbcbench.verify-several/1"
@@ -150,7 +150,7 @@ def _list_checks(found: Inspection, status: Status) -> Iterator[str]:
 
 
 def build_rows(
-    submissions: Sequence[Submitted], escape: Escape = printable
+    submissions: Sequence[Submitted], escape: Escape = one_line
 ) -> list[tuple[str, ...]]:
     """A row a submission, under ``HEADINGS``."""
     return [tuple(escape(cell) for cell in _list_cells(each)) for each in submissions]
