@@ -169,6 +169,21 @@ def test_a_bundle_that_does_not_verify_says_so_of_its_numbers(found):
     assert "- V06 Energy integrated again: Wrong \\| joules." in text
 
 
+def test_a_copy_without_a_document_or_a_record_is_still_compared(bag, found):
+    (bag.data / "MODEL_CARD.md").unlink()
+    first, *_ = bag.runs()
+    first.record_path.write_text("{}")
+    damaged = verify(bag.root, is_compared=True)
+    assert not damaged.verified
+    assert damaged.fingerprint is not None
+    copy = replace(damaged.fingerprint, bag="sealed again")
+    alike = compare_fingerprints({0: found.fingerprint, 1: copy})
+    [traces] = [each for each in alike if each.text.startswith("equal traces")]
+    assert traces.text.endswith("in 1 of 1 run")
+    submissions = [Submitted("a", found, is_compared=True), Submitted("b", None, "No bundle.")]
+    assert sheet.count_results(submissions, []).endswith("0 pairs alike, 1 submission not compared")
+
+
 def test_independent_studies_are_not_said_to_be_alike(found, other):
     alike = compare_fingerprints(prints(found, other))
     assert not [each for each in alike if not each.is_expected]

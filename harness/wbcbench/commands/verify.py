@@ -153,9 +153,10 @@ def _verify_several(bundles: list[Path], asked: dict[str, Any], form: str) -> No
         except UsageError as error:
             submissions.append(sheet.Submitted(name, None, one_line(str(error))))
         else:
-            submissions.append(sheet.Submitted(name, replace(found, fingerprint=None)))
-            if found.fingerprint:
-                prints[place] = found.fingerprint
+            own, found = found.fingerprint, replace(found, fingerprint=None)
+            submissions.append(sheet.Submitted(name, found, is_compared=own is not None))
+            if own:
+                prints[place] = own
         typer.echo(f"{place + 1}/{len(bundles)} {name}: {submissions[-1].result}", err=True)
     alike = fingerprint.compare_fingerprints(prints)
     if form == "json":

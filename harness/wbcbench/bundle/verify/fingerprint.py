@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -18,6 +19,7 @@ import numpy as np
 from wbcbench.bundle import layout
 from wbcbench.bundle.documents import list_places, make_documents
 from wbcbench.bundle.open import read_predictions
+from wbcbench.bundle.verify import READ_ERRORS
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
 from wbcbench.bundle.verify.likeness import find_answers
 from wbcbench.bundle.verify.neighbours import (
@@ -111,28 +113,34 @@ class Alike:
 
 
 def take_fingerprint(bundle: Bundle) -> Fingerprint:
-    """Read a bundle for what is compared with other bundles."""
+    """Read a bundle for what is compared with other bundles: of a damaged one, what is left."""
     document = bundle.document
     return Fingerprint(
         bag=bundle.digests.get(layout.TAG_MANIFEST, ""),
         title=" ".join(document.title.casefold().split()),
         claims=tuple(sorted({_digest(claim.text) for claim in document.claims})),
         words=tuple(sorted(cut_words(_list_answers(bundle)))[:_MOST_SHINGLES]),
-        runs=tuple(
-            _print_run(bundle, run, is_near=place < _NEAR_RUNS)
-            for place, run in enumerate(bundle.finished)
-        ),
+        runs=tuple(_print_runs(bundle)),
     )
 
 
 def _list_answers(bundle: Bundle) -> list[str]:
     """What the author wrote into the documents; nothing of one that is not as it was made."""
-    answers = list[str]()
-    for name, data in make_documents(bundle.study, bundle.document).items():
-        texts = (bundle.read(name).decode("utf-8"), data.decode("utf-8"))
-        found = find_answers(*texts, len(list_places(name)))
-        answers += found if isinstance(found, list) else ()
+    answers, made = list[str](), dict[str, bytes]()
+    with suppress(*READ_ERRORS):
+        made = make_documents(bundle.study, bundle.document)
+    for name, data in made.items():
+        with suppress(*READ_ERRORS):
+            texts = (bundle.read(name).decode("utf-8"), data.decode("utf-8"))
+            found = find_answers(*texts, len(list_places(name)))
+            answers += found if isinstance(found, list) else ()
     return answers
+
+
+def _print_runs(bundle: Bundle) -> Iterator[RunPrint]:
+    for place, run in enumerate(bundle.finished):
+        with suppress(*READ_ERRORS):
+            yield _print_run(bundle, run, is_near=place < _NEAR_RUNS)
 
 
 def cut_words(answers: Sequence[str]) -> set[str]:

@@ -45,11 +45,13 @@ class Submitted:
         name: As it was given.
         found: What is found in it; ``None`` where there is no bundle.
         problem: Why there is none; else empty.
+        is_compared: Whether it could be compared with the others.
     """
 
     name: str
     found: Inspection | None
     problem: str = ""
+    is_compared: bool = False
 
     @property
     def result(self) -> str:
@@ -211,7 +213,9 @@ def count_results(submissions: Sequence[Submitted], alike: Sequence[Alike]) -> s
     pairs = {(each.one, each.other) for each in alike if not each.is_expected}
     results = ", ".join(f"{count} {result}" for result, count in counts.items())
     total, alike_pairs = count_of(len(submissions), "submission"), count_of(len(pairs), "pair")
-    return f"{total}: {results}; {alike_pairs} alike"
+    left_out = sum(not each.is_compared for each in submissions)
+    more = f", {count_of(left_out, 'submission')} not compared" if left_out else ""
+    return f"{total}: {results}; {alike_pairs} alike{more}"
 
 
 def format_markdown_table(submissions: Sequence[Submitted], alike: Sequence[Alike]) -> str:
@@ -237,6 +241,7 @@ def build_document(submissions: Sequence[Submitted], alike: Sequence[Alike]) -> 
                 "submission": each.name,
                 "result": each.result,
                 "problem": each.problem,
+                "compared": each.is_compared,
                 "checked": as_document(each.found) if each.found else None,
                 "summary": asdict(summary) if summary else None,
             }
