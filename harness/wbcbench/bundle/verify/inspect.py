@@ -125,13 +125,13 @@ def verify(
     Raises:
         UsageError: There is no such bundle.
     """
-    litter = list[str]()
+    litter, beside = list[str](), list[str]()
     try:
-        with received(source, on_litter=litter.extend) as root:
+        with received(source, on_litter=litter.extend, on_beside=beside.extend) as root:
             on_open(root)
             bundle = load_bundle(root)
             asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
-            found = Inspection(_name_litter(inspect(asked), litter), strict)
+            found = Inspection(_name_left_out(inspect(asked), litter, beside), strict)
             claims = list_claims(bundle, found)
             summary = fingerprint = None
             with suppress(*READ_ERRORS):  # which a check has told
@@ -140,7 +140,8 @@ def verify(
                 fingerprint = take_fingerprint(bundle) if is_compared else None
             return replace(found, claims=claims, summary=summary, fingerprint=fingerprint)
     except VerificationError as error:
-        return refuse(str(error), "The bundle was refused unread.", strict=strict)
+        refused = refuse(str(error), "The bundle was refused unread.", strict=strict)
+        return replace(refused, outcomes=_name_left_out(refused.outcomes, (), beside))
 
 
 def read_summary(source: Path, on_open: Callable[[Path], object]) -> Summary:
@@ -161,14 +162,22 @@ def read_summary(source: Path, on_open: Callable[[Path], object]) -> Summary:
             ) from error
 
 
-def _name_litter(outcomes: Mapping[str, Outcome], litter: Sequence[str]) -> dict[str, Outcome]:
-    """Say in the first check what a file manager had put into the bundle, and nothing looked at."""
-    if not litter:
-        return dict(outcomes)
+def _name_left_out(
+    outcomes: Mapping[str, Outcome], litter: Sequence[str], beside: Sequence[str]
+) -> dict[str, Outcome]:
+    """Say in the first check what lay in the bundle or beside it, and nothing looked at."""
     (name, first), *others = outcomes.items()
-    left_out = f"Left out, as a file manager added it: {quote(litter[0])}"
-    more = f" and {len(litter) - 1:,} more" if len(litter) > 1 else ""
-    return {name: replace(first, detail=f"{first.detail} {left_out}{more}."), **dict(others)}
+    if litter:
+        left_out = f"Left out, as a file manager added it: {_name_first(litter)}."
+        first = replace(first, detail=f"{first.detail} {left_out}")
+    if beside:
+        first = replace(first, remark=f"not looked at, beside the bundle: {_name_first(beside)}")
+    return {name: first, **dict(others)}
+
+
+def _name_first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{quote(names[0])}{more}"
 
 
 def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:
