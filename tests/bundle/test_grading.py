@@ -255,21 +255,36 @@ def test_runs_beside_each_other_on_one_machine_may_move_alike(found):
     assert compare_fingerprints(pair) == []
 
 
-def test_answers_are_compared_by_their_words_and_short_ones_are_not(found):
-    def with_answers(bag: str, *answers: str) -> Fingerprint:
-        words = tuple(sorted(cut_words(answers)))
-        return replace(found.fingerprint, bag=bag, title=bag, claims=(), runs=(), words=words)
+def with_answers(found: Inspection, bag: str, *answers: str) -> Fingerprint:
+    words = tuple(sorted(cut_words(answers)))
+    return replace(found.fingerprint, bag=bag, title=bag, claims=(), runs=(), words=words)  # type: ignore[type-var]
 
-    honest = "The slope is the one of the assignment; nothing else was tried by us, or by others."
+
+HONEST = "The slope is the one of the assignment; nothing else was tried by us, or by others."
+
+
+def test_answers_are_compared_by_their_words_and_short_ones_are_not(found):
     submissions = [
-        with_answers("a", ANSWER, "None of our own."),
-        with_answers("b", ANSWER.upper().replace("CHOSE", "set"), "No."),
-        with_answers("c", honest),
-        with_answers("d", "None of our own."),
+        with_answers(found, "a", ANSWER, "None of our own."),
+        with_answers(found, "b", ANSWER.upper().replace("CHOSE", "set"), "No."),
+        with_answers(found, "c", HONEST),
+        with_answers(found, "d", "None of our own."),
     ]
     alike = compare_fingerprints(dict(enumerate(submissions)))
     assert [(each.one, each.other, each.what) for each in alike] == [(0, 1, "answers")]
     assert "% of the shorter ones' sequences of 4 words" in alike[0].text
+
+
+def test_a_statement_that_was_handed_out_accuses_nobody_and_hides_no_copy(found):
+    handed_out = [with_answers(found, bag, ANSWER) for bag in "abc"]
+    alike = compare_fingerprints(dict(enumerate(handed_out)))
+    assert told(alike) == [("answers", True)] * 3
+    assert "a template, which most submissions share (100%" in alike[0].text
+    copies = [with_answers(found, bag, ANSWER, HONEST) for bag in "de"]
+    alike = compare_fingerprints(dict(enumerate([*handed_out, *copies])))
+    assert [(each.one, each.other) for each in alike if not each.is_expected] == [(3, 4)]
+    two_of_three = [*handed_out[:2], with_answers(found, "f", HONEST)]
+    assert told(compare_fingerprints(dict(enumerate(two_of_three)))) == [("answers", False)]
 
 
 def test_one_bundle_submitted_twice_is_told_as_that_alone(found):

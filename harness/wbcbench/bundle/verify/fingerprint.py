@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
@@ -37,6 +37,7 @@ from wbcbench.core.text import count_of
 _NEAR_RUNS = 64  # of a bundle, which are also compared for being nearly equal
 _TURNS, _FIRST = 64, ord("0")  # letters of a direction, from this one on
 _SHINGLE, _FEWEST_SHINGLES, _MOST_SHINGLES, _SAME_WORDS = 4, 12, 4000, 0.5
+_CLASS = 3  # submissions at least, and more than half of all, make words a template's
 _WORD = re.compile(r"\w+")
 
 _TRAINING = ("variant", "seed", "epochs", "batch_size", "learning_rate", "dataset_sha256")
@@ -254,8 +255,9 @@ def compare_fingerprints(prints: Mapping[int, Fingerprint]) -> list[Alike]:
             names = tuple((mine.run_id, theirs.run_id) for mine, theirs in found[one, other])
             where = f"{len({mine for mine, _ in names})} of {count_of(fewest, 'run')}"
             alike.append(Alike(one, other, what, f"{text}, in {where}", is_expected, names))
+    template = _find_template(prints.values())
     for one, other in others:
-        alike += _compare_texts(one, other, prints[one], prints[other])
+        alike += _compare_texts(one, other, prints[one], prints[other], template)
     return sorted(alike, key=lambda each: (each.is_expected, each.one, each.other))
 
 
@@ -331,15 +333,35 @@ def _name(pair: _Pair) -> tuple[int, int]:
     return id(pair[0]), id(pair[1])
 
 
-def _compare_texts(one: int, other: int, mine: Fingerprint, theirs: Fingerprint) -> Iterator[Alike]:
-    words = set(mine.words) & set(theirs.words)
-    fewest = min(len(mine.words), len(theirs.words))
-    if fewest >= _FEWEST_SHINGLES and len(words) >= _SAME_WORDS * fewest:
-        share = f"{len(words) / fewest:.0%} of the shorter ones' sequences of {_SHINGLE} words"
-        yield Alike(one, other, "answers", f"the author's answers share {share}", is_expected=False)
+def _find_template(prints: Iterable[Fingerprint]) -> set[str]:
+    """Words that most of a class share, as of a statement that was handed out."""
+    submissions = {each.bag or str(place): each for place, each in enumerate(prints)}
+    counts = Counter(word for each in submissions.values() for word in set(each.words))
+    least = max(_CLASS, len(submissions) // 2 + 1)
+    return {word for word, count in counts.items() if count >= least}
+
+
+def _compare_texts(
+    one: int, other: int, mine: Fingerprint, theirs: Fingerprint, template: set[str]
+) -> Iterator[Alike]:
+    answers = set(mine.words), set(theirs.words)
+    if share := _find_shared(*(words - template for words in answers)):
+        text = f"the author's answers share {share}"
+        yield Alike(one, other, "answers", text, is_expected=False)
+    elif share := _find_shared(*answers):
+        text = f"answers of a template, which most submissions share ({share})"
+        yield Alike(one, other, "answers", text, is_expected=True)
     if claims := set(mine.claims) & set(theirs.claims):
         most = min(len(mine.claims), len(theirs.claims))
         text = f"{len(claims)} of {count_of(most, 'sentence')} of the reports word for word"
         yield Alike(one, other, "claims", text, is_expected=True)
     if mine.title == theirs.title:
         yield Alike(one, other, "title", "equal titles", is_expected=True)
+
+
+def _find_shared(mine: set[str], theirs: set[str]) -> str:
+    """How much of the shorter answers both have, in words; empty where that says nothing."""
+    fewest, shared = min(len(mine), len(theirs)), len(mine & theirs)
+    if fewest < _FEWEST_SHINGLES or shared < _SAME_WORDS * fewest:
+        return ""
+    return f"{shared / fewest:.0%} of the shorter ones' sequences of {_SHINGLE} words"
