@@ -225,9 +225,12 @@ def _label_variant(spec: RunSpec) -> str:
 def _iterate_claims(
     bundle: Bundle, outcomes: Mapping[str, Outcome], claims: Sequence[Mapping[str, Any]]
 ) -> Iterator[ClaimLine]:
-    """Claims of the plan, tested here; where it has none, what the report says in answer."""
-    if claims:
+    """Claims of the plan, tested here if all else holds; of no plan's, what the report answers."""
+    planned = bundle.plan.claims if bundle.plan else {}
+    if claims or planned:
         yield from (ClaimLine(claim["sentence"], claim["result"]) for claim in claims)
+        for name, claim in sorted(planned.items()) if not claims else ():
+            yield ClaimLine(f"Claim {name}: {claim.statement}.", _FOLLOWS[Status.NOT_CHECKED])
         return
     stated = outcomes.get(_STATEMENTS)
     result = _FOLLOWS[stated.status if stated else Status.NOT_CHECKED]
