@@ -210,7 +210,9 @@ def test_copies_are_named_with_how_alike_they_are_and_in_which_runs(found, edite
 def test_equal_predictions_are_a_copy_only_of_unlike_trainings(found):
     mine = found.fingerprint
     fresh = [
-        replace(run, traces=f"t{place}", lengths=f"l{place}", moves="", pace="", outputs="")
+        replace(
+            run, traces=f"t{place}", lengths_s=(float(place), 1.0), moves="", pace="", outputs=""
+        )
         for place, run in enumerate(mine.runs)
     ]
     theirs = replace(mine, bag="other", title="another", claims=(), runs=tuple(fresh))
@@ -245,9 +247,39 @@ def test_networks_that_diverged_or_collapsed_are_no_copies_of_each_other(tmp_pat
     assert [each for each in compare_fingerprints(prints(*honest)) if not each.is_expected] == []
 
 
+@pytest.mark.parametrize("shift", [1, 2])
+def test_a_copy_without_its_first_readings_is_found_by_its_polls(found, shift):
+    mine = found.fingerprint
+    runs = [
+        replace(run, traces=run.run_id, lengths_s=(), moves="", pace=run.pace[shift:])
+        for run in mine.runs
+    ]
+    theirs = replace(mine, bag="other", title="", claims=(), runs=tuple(runs))
+    for pair in ({0: mine, 1: theirs}, {0: theirs, 1: mine}):
+        [traces] = [each for each in compare_fingerprints(pair) if not each.is_expected]
+        assert traces.text.startswith("nearly equal traces")
+        assert traces.text.endswith("in 2 of 2 runs")
+
+
+def test_epochs_moved_by_less_than_a_poll_are_the_same_epochs(found):
+    def with_lengths(bag: str, lengths_s: NDArray[np.float64]) -> Fingerprint:
+        run = replace(found.fingerprint.runs[0], traces=bag, moves="", pace="", predictions="")
+        runs = (replace(run, lengths_s=tuple(lengths_s.tolist()), losses="", outputs=""),)
+        return replace(found.fingerprint, bag=bag, title=bag, claims=(), words=(), runs=runs)
+
+    rng = np.random.default_rng(1)
+    own, others = rng.normal(20, 0.1, (2, 10))
+    moved, steady = own + rng.uniform(-1e-4, 1e-4, 10), np.full(10, 20.0)
+    told_of = [own, moved, others, steady, steady + 1e-4, own[:5], own[:5] + 1e-4]
+    prints_of = {place: with_lengths(str(place), each) for place, each in enumerate(told_of)}
+    assert [(each.one, each.other, each.what) for each in compare_fingerprints(prints_of)] == [
+        (0, 1, "epochs")
+    ]
+
+
 def test_runs_beside_each_other_on_one_machine_may_move_alike(found):
     mine = found.fingerprint
-    runs = [replace(run, traces="", lengths="", predictions="", losses="") for run in mine.runs]
+    runs = [replace(run, traces="", lengths_s=(), predictions="", losses="") for run in mine.runs]
     theirs = replace(mine, bag="other", title="", claims=(), runs=tuple(runs))
     assert told(compare_fingerprints({0: mine, 1: theirs})) == [("traces", False)]
     beside = tuple(replace(run, is_contended=True) for run in runs)

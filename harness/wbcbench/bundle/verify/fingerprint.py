@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
@@ -35,6 +35,8 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 
 _NEAR_RUNS = 64  # of a bundle, which are also compared for being nearly equal
+_LAGS = (-2, -1, 0, 1, 2)  # polls that may have been taken from the start of a copy
+_EPOCHS, _MOST_EPOCHS, _NEAR_S, _LEAST_SPREAD_S = 8, 64, 1e-3, 5e-3
 _TURNS, _FIRST = 64, ord("0")  # letters of a direction, from this one on
 _SHINGLE, _FEWEST_SHINGLES, _MOST_SHINGLES, _SAME_WORDS = 4, 12, 4000, 0.5
 _CLASS = 3  # submissions at least, and more than half of all, make words a template's
@@ -53,7 +55,8 @@ class RunPrint:
         training: Digest of what a deterministic training follows from.
         seed: Of the training.
         is_contended: Whether others used the machine.
-        traces, lengths: Digests of every reading with its moment, and of the times of epochs.
+        traces: Digest of every reading with its moment.
+        lengths_s: Of its first epochs; none of a single one.
         losses, predictions: Digests of what training gave.
         images: Digest of the images that ``outputs`` is about.
         moves, pace, outputs: As in a ``Signature``, a letter a place.
@@ -64,7 +67,7 @@ class RunPrint:
     seed: int
     is_contended: bool
     traces: str
-    lengths: str
+    lengths_s: tuple[float, ...]
     losses: str
     predictions: str
     images: str = ""
@@ -174,7 +177,7 @@ def _print_run(bundle: Bundle, run: RunDir, *, is_near: bool) -> RunPrint:
         seed=spec.seed,
         is_contended=bool({warning.code for warning in record.warnings} & CONTENDED),
         traces=traces,
-        lengths=_digest(lengths) if len(lengths) > 1 else "",
+        lengths_s=tuple(lengths[:_MOST_EPOCHS]) if len(lengths) > 1 else (),
         losses=_digest(losses) if len(set(losses)) > 1 else "",
         predictions=predictions,
         **coded,
@@ -266,17 +269,25 @@ def _compare_runs(places: Sequence[_Place]) -> Iterator[tuple[str, _Found, str, 
     exact = _pair_equal(places, "traces")
     yield "traces", exact, "equal traces", False
     known, near = _list_names(exact), _Found()
-    for name, decode, least in (
-        ("moves", _decode_signs, ALIKE),
-        ("pace", _decode_turns, SAME_PACE),
+    # Power may go up and down in turn in honest runs: only how late polls are is shifted.
+    for name, decode, least, lags in (
+        ("moves", _decode_signs, ALIKE, (0,)),
+        ("pace", _decode_turns, SAME_PACE, _LAGS),
     ):
         vectors = [decode(getattr(run, name)) for _, run in places]
-        for key, pair in _pair_alike(places, vectors, least):
+        for key, pair in _pair_alike(places, vectors, least, lags):
             if _name(pair) not in known and not all(run.is_contended for run in pair):
                 known.add(_name(pair))
                 near.setdefault(key, []).append(pair)
     yield "traces", near, "nearly equal traces: readings or polls go together", False
-    yield "epochs", _pair_equal(places, "lengths"), "epochs of equal lengths", False
+    lengths = _pair_equal(places, "lengths_s")
+    yield "epochs", lengths, "epochs of equal lengths", False
+    yield (
+        "epochs",
+        _pair_lengths(places, _list_names(lengths)),
+        "epochs of nearly equal lengths",
+        False,
+    )
     taught, copied = _split(_pair_equal(places, "predictions"))
     yield "predictions", copied, "equal predictions of unlike trainings", False
     losses = _split(_pair_equal(places, "losses"))[1]
@@ -293,11 +304,11 @@ def _compare_runs(places: Sequence[_Place]) -> Iterator[tuple[str, _Found, str, 
 
 
 def _pair_equal(places: Sequence[_Place], name: str) -> _Found:
-    """Runs of two bundles that have the same digest."""
-    groups, found = defaultdict[str, list[_Place]](list), _Found()
+    """Runs of two bundles that have the same value."""
+    groups, found = defaultdict[Hashable, list[_Place]](list), _Found()
     for place, run in places:
-        if digest := getattr(run, name):
-            groups[digest].append((place, run))
+        if value := getattr(run, name):
+            groups[value].append((place, run))
     for group in groups.values():
         for (one, mine), (other, theirs) in combinations(group, 2):
             if one != other:
@@ -305,11 +316,40 @@ def _pair_equal(places: Sequence[_Place], name: str) -> _Found:
     return found
 
 
+def _pair_lengths(places: Sequence[_Place], known: set[tuple[int, int]]) -> _Found:
+    """Runs of two bundles of which every epoch ends alike, though one's own epochs do not."""
+    found = _Found()
+    told = [each for each in places if _is_telling(each[1].lengths_s)]
+    told.sort(key=lambda each: each[1].lengths_s[0])
+    for start, (one, mine) in enumerate(told):
+        for other, theirs in told[start + 1 :]:
+            apart = [abs(b - a) for a, b in zip(mine.lengths_s, theirs.lengths_s, strict=False)]
+            if apart[0] > _NEAR_S:
+                break
+            is_known = {(id(mine), id(theirs)), (id(theirs), id(mine))} & known
+            if one != other and max(apart) <= _NEAR_S and not is_known:
+                key, pair = (
+                    ((one, other), (mine, theirs))
+                    if one < other
+                    else ((other, one), (theirs, mine))
+                )
+                found.setdefault(key, []).append(pair)
+    return found
+
+
+def _is_telling(lengths_s: Sequence[float]) -> bool:
+    """Whether there are many epochs, and they differ by far more than what counts as equal."""
+    if len(lengths_s) < _EPOCHS:
+        return False
+    apart = np.abs(np.asarray(lengths_s) - np.median(lengths_s))
+    return bool(np.median(apart) >= _LEAST_SPREAD_S)
+
+
 def _pair_alike(
-    places: Sequence[_Place], vectors: Sequence[Vector], least: float
+    places: Sequence[_Place], vectors: Sequence[Vector], least: float, lags: Sequence[int] = (0,)
 ) -> Iterator[tuple[tuple[int, int], _Pair]]:
     """Runs of two bundles whose vectors go together."""
-    for i, j in find_alike(vectors, least):
+    for i, j in find_alike(vectors, least, lags):
         (one, mine), (other, theirs) = places[i], places[j]
         if one != other:
             yield (one, other), (mine, theirs)
