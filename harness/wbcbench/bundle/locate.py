@@ -31,8 +31,8 @@ _ARCHIVES = {
     b"\x28\xb5\x2f\xfd": "a zstd archive",
     b"%PDF": "a PDF",
 }
-_PAPER = _ARCHIVES[b"%PDF"]
 """How files begin that people submit instead → what they are."""
+_PAPER = _ARCHIVES[b"%PDF"]
 _TAR, _TAR_AT = b"ustar", 257
 _HEAD_BYTES = 512
 
@@ -111,13 +111,11 @@ def is_submission(path: Path) -> bool:
 
 def _find_only(inside: Sequence[Path]) -> Path | None:
     """The only bag or zip among other files; none where another folder or archive may be meant."""
-    others = [path for path in inside if _is_folder(path) or _find_archive(path)]
-    meant = [path for path in others if _find_archive(path) != _PAPER]
+    if any(_PLACEHOLDER.fullmatch(path.name) for path in inside):
+        return None
+    meant = [path for path in inside if _is_folder(path) or _find_archive(path) not in {"", _PAPER}]
     place = _descend(meant[0], _NAMED) if len(meant) == 1 else None
-    has_placeholder = any(_PLACEHOLDER.fullmatch(path.name) for path in inside)
-    return (
-        meant[0] if place and not has_placeholder and (_is_bag(place) or _is_zip(place)) else None
-    )
+    return meant[0] if place and (_is_bag(place) or _is_zip(place)) else None
 
 
 def _is_folder(path: Path) -> bool:
