@@ -96,7 +96,10 @@ def test_a_folder_around_several_things_is_no_bundle_and_says_what_it_holds(tmp_
         received_files(packed)
 
 
-LITTER = [".DS_Store", "data/.DS_Store", "data/._x", "data/Thumbs.db", "data/__MACOSX/._b"]
+LITTER = [
+    ".DS_Store", "data/.DS_Store", "data/._x", "data/Thumbs.db", "data/__MACOSX/._b",
+    "data/thumbs.db", "Desktop.ini", "data/Icon\r", "data/._Icon\r", ".localized", ".fseventsd/x",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LITTER)
@@ -242,6 +245,38 @@ def test_a_folder_of_submissions_holds_several_and_what_is_none_is_named(tmp_pat
     assert [path.name for path in others] == ["marks.xlsx"]
     for one in (bag, tmp_path / "all" / "Ada", tmp_path / "all" / "Bob.zip", tmp_path / "none"):
         assert list_submissions(one, BOUNDS.depth) == ([], [])
+
+
+def test_one_clean_submission_among_several_is_enough_for_a_table(tmp_path, bag):
+    for name in ("Ada", "Bob", ".git"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+    pack(tmp_path / "all" / "Ada" / "a.zip", bag, "b/")
+    (tmp_path / "all" / "Ada" / "report.pdf").write_bytes(b"%PDF-1.4")
+    (tmp_path / "all" / "Bob" / "onlinetext.html").touch()
+    given, others = list_submissions(tmp_path / "all", BOUNDS.depth)
+    assert [path.name for path in given] == ["Ada", "Bob"]
+    assert [path.name for path in others] == [".git"]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_in_one_authors_folder_the_only_bundle_is_taken_and_the_rest_is_named(
+    tmp_path, bag, packed
+):
+    ada = tmp_path / "Ada"
+    (ada / ".git").mkdir(parents=True)
+    (ada / "report.pdf").write_bytes(b"%PDF-1.4")
+    (ada / "notes.txt").touch()
+    pack(ada / "a.zip", bag, "b/") if packed else shutil.copytree(bag, ada / "b")
+    assert list_submissions(ada, BOUNDS.depth) == ([], [])
+    beside = list[str]()
+    with received(ada, on_beside=beside.extend) as root:
+        assert (root / "bagit.txt").exists()
+    assert beside == [".git", "notes.txt", "report.pdf"]
+    ended = wbcbench("verify", str(ada))
+    assert "not looked at, beside the bundle: '.git' and 2 more" in ended.out
+    archive_of("rar", ada, bag)
+    with pytest.raises(UsageError, match="is no bundle"):
+        received_files(ada)
 
 
 def test_verify_says_it_in_one_line_without_a_temporary_path(tmp_path, bag):

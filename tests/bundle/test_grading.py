@@ -9,15 +9,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+import builders.bundle
 from builders.bundle import StudyDesign, bundle_study
 from program import wbcbench
 from tamperings.bag import Bag
 from tamperings.trials import FORMATS
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
-from wbcbench.bundle.verify import Status, sheet
+from wbcbench.bundle.verify import Status, budget, sheet
 from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.files import check_bag
 from wbcbench.bundle.verify.fingerprint import (
@@ -28,6 +31,7 @@ from wbcbench.bundle.verify.fingerprint import (
 )
 from wbcbench.bundle.verify.inspect import Inspection, refuse, verify
 from wbcbench.bundle.verify.sheet import Submitted
+from wbcbench.bundle.verify.summary import choose_first, group_by_seed
 from wbcbench.bundle.write import Order, submit
 from wbcbench.commands.verify import verify as verify_command
 from wbcbench.core.errors import UsageError, VerificationError
@@ -106,6 +110,31 @@ def test_the_summary_says_who_what_it_cost_and_what_was_not_measured(found):
     assert sum(line.startswith("| leaky-dropout | 1 | 0.") for line in lines) == 1
 
 
+def test_a_repeated_block_counts_once_as_in_the_report(tmp_path):
+    made = verify(bundle_of(tmp_path, replace(TINY, blocks=2, again=(2,))))
+    assert made.summary is not None
+    assert made.summary.states == {"done": 5, "failed": 1}
+    assert sheet.build_rows([Submitted("a", made)])[0][3] == "4 of 4"
+    means = group_by_seed(made.summary.results)
+    assert {label: each.runs for label, each in means.items()} == dict.fromkeys(TINY.variants, 2)
+    seeds = [(run.configuration, run.seed) for run in made.summary.results]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_of_runs_of_one_seed_the_first_attempt_counts(found):
+    first = found.summary.results[0]
+    later = replace(first, run_id="again", attempt=(1, 2, 1))
+    assert choose_first([later, first]) == (first,)
+
+
+def test_an_accuracy_that_is_no_result_is_named_in_the_sheet(found):
+    results = [replace(run, is_one_class=True) for run in found.summary.results]
+    collapsed = replace(found, summary=replace(found.summary, results=tuple(results)))
+    words = "(no result: one class predicted in 1 of 1 run)"
+    assert words in sheet.build_rows([Submitted("a", collapsed)])[0][5]
+    assert sheet.format_markdown("a", collapsed).count(words) == 2
+
+
 def test_words_of_a_bundle_are_no_markup_in_a_grading_sheet(found):
     table = sheet.format_markdown_table([Submitted("a|b", found)], [])
     for text in (sheet.format_markdown("a|b", found), table):
@@ -120,6 +149,17 @@ def test_words_of_a_bundle_are_no_markup_in_a_grading_sheet(found):
     assert markdown_text("\u202ea\x1b[2J\n\n# b") == "�a�\\[2J \\# b"
 
 
+def test_an_author_is_no_row_of_the_table(found, tmp_path, monkeypatch, capsys):
+    name = "Ada\n Bob   Bob   verified   2 of 2"
+    forged = replace(found, summary=replace(found.summary, authors=(name,)))
+    assert "\n" not in "".join(sheet.build_rows([Submitted("a", forged)])[0])
+    monkeypatch.setattr(budget, "verify_within_budget", lambda *_, **__: forged)
+    verify_command([Path("x\ny   verified"), tmp_path])
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if line.strip().startswith(("Bob", "y "))]
+    assert not [line for line in lines if "Bob   " in line]
+
+
 def test_a_bundle_that_does_not_verify_says_so_of_its_numbers(found):
     outcomes = dict(found.outcomes)
     outcomes["V06"] = replace(outcomes["V06"], status=Status.ERROR, detail="Wrong | joules.")
@@ -127,6 +167,21 @@ def test_a_bundle_that_does_not_verify_says_so_of_its_numbers(found):
     assert "**NOT VERIFIED**" in text
     assert "numbers above are the bundle's own, which is not verified" in text
     assert "- V06 Energy integrated again: Wrong \\| joules." in text
+
+
+def test_a_copy_without_a_document_or_a_record_is_still_compared(bag, found):
+    (bag.data / "MODEL_CARD.md").unlink()
+    first, *_ = bag.runs()
+    first.record_path.write_text("{}")
+    damaged = verify(bag.root, is_compared=True)
+    assert not damaged.verified
+    assert damaged.fingerprint is not None
+    copy = replace(damaged.fingerprint, bag="sealed again")
+    alike = compare_fingerprints({0: found.fingerprint, 1: copy})
+    [traces] = [each for each in alike if each.text.startswith("equal traces")]
+    assert traces.text.endswith("in 1 of 1 run")
+    submissions = [Submitted("a", found, is_compared=True), Submitted("b", None, "No bundle.")]
+    assert sheet.count_results(submissions, []).endswith("0 pairs alike, 1 submission not compared")
 
 
 def test_independent_studies_are_not_said_to_be_alike(found, other):
@@ -155,7 +210,9 @@ def test_copies_are_named_with_how_alike_they_are_and_in_which_runs(found, edite
 def test_equal_predictions_are_a_copy_only_of_unlike_trainings(found):
     mine = found.fingerprint
     fresh = [
-        replace(run, traces=f"t{place}", lengths=f"l{place}", moves="", pace="", outputs="")
+        replace(
+            run, traces=f"t{place}", lengths_s=(float(place), 1.0), moves="", pace="", outputs=""
+        )
         for place, run in enumerate(mine.runs)
     ]
     theirs = replace(mine, bag="other", title="another", claims=(), runs=tuple(fresh))
@@ -170,9 +227,59 @@ def test_equal_predictions_are_a_copy_only_of_unlike_trainings(found):
     assert close[0].text.startswith("nearly equal predictions")
 
 
+@pytest.mark.filterwarnings("error")
+def test_networks_that_diverged_or_collapsed_are_no_copies_of_each_other(tmp_path, monkeypatch):
+    def collapse(spec: RunSpec, design: StudyDesign) -> NDArray[np.float64]:
+        shares = predict(spec, design)
+        return (
+            np.eye(shares.shape[1])[[3] * len(shares)] if spec.variant == "relu-dropout" else shares
+        )
+
+    predict = builders.bundle._predict
+    monkeypatch.setattr(builders.bundle, "_predict", collapse)
+    ends = {"leaky-dropout": "diverged", "relu-dropout": "done"}
+    design = replace(TINY, ends=lambda spec: ends[spec.variant])
+    honest = [
+        verify(bundle_of(tmp_path / str(seed), replace(design, seed=seed)), is_compared=True)
+        for seed in (11, 12)
+    ]
+    assert len(prints(*honest)) == 2
+    assert [each for each in compare_fingerprints(prints(*honest)) if not each.is_expected] == []
+
+
+@pytest.mark.parametrize("shift", [1, 2])
+def test_a_copy_without_its_first_readings_is_found_by_its_polls(found, shift):
+    mine = found.fingerprint
+    runs = [
+        replace(run, traces=run.run_id, lengths_s=(), moves="", pace=run.pace[shift:])
+        for run in mine.runs
+    ]
+    theirs = replace(mine, bag="other", title="", claims=(), runs=tuple(runs))
+    for pair in ({0: mine, 1: theirs}, {0: theirs, 1: mine}):
+        [traces] = [each for each in compare_fingerprints(pair) if not each.is_expected]
+        assert traces.text.startswith("nearly equal traces")
+        assert traces.text.endswith("in 2 of 2 runs")
+
+
+def test_epochs_moved_by_less_than_a_poll_are_the_same_epochs(found):
+    def with_lengths(bag: str, lengths_s: NDArray[np.float64]) -> Fingerprint:
+        run = replace(found.fingerprint.runs[0], traces=bag, moves="", pace="", predictions="")
+        runs = (replace(run, lengths_s=tuple(lengths_s.tolist()), losses="", outputs=""),)
+        return replace(found.fingerprint, bag=bag, title=bag, claims=(), words=(), runs=runs)
+
+    rng = np.random.default_rng(1)
+    own, others = rng.normal(20, 0.1, (2, 10))
+    moved, steady = own + rng.uniform(-1e-4, 1e-4, 10), np.full(10, 20.0)
+    told_of = [own, moved, others, steady, steady + 1e-4, own[:5], own[:5] + 1e-4]
+    prints_of = {place: with_lengths(str(place), each) for place, each in enumerate(told_of)}
+    assert [(each.one, each.other, each.what) for each in compare_fingerprints(prints_of)] == [
+        (0, 1, "epochs")
+    ]
+
+
 def test_runs_beside_each_other_on_one_machine_may_move_alike(found):
     mine = found.fingerprint
-    runs = [replace(run, traces="", lengths="", predictions="", losses="") for run in mine.runs]
+    runs = [replace(run, traces="", lengths_s=(), predictions="", losses="") for run in mine.runs]
     theirs = replace(mine, bag="other", title="", claims=(), runs=tuple(runs))
     assert told(compare_fingerprints({0: mine, 1: theirs})) == [("traces", False)]
     beside = tuple(replace(run, is_contended=True) for run in runs)
@@ -180,21 +287,36 @@ def test_runs_beside_each_other_on_one_machine_may_move_alike(found):
     assert compare_fingerprints(pair) == []
 
 
-def test_answers_are_compared_by_their_words_and_short_ones_are_not(found):
-    def with_answers(bag: str, *answers: str) -> Fingerprint:
-        words = tuple(sorted(cut_words(answers)))
-        return replace(found.fingerprint, bag=bag, title=bag, claims=(), runs=(), words=words)
+def with_answers(found: Inspection, bag: str, *answers: str) -> Fingerprint:
+    words = tuple(sorted(cut_words(answers)))
+    return replace(found.fingerprint, bag=bag, title=bag, claims=(), runs=(), words=words)  # type: ignore[type-var]
 
-    honest = "The slope is the one of the assignment; nothing else was tried by us, or by others."
+
+HONEST = "The slope is the one of the assignment; nothing else was tried by us, or by others."
+
+
+def test_answers_are_compared_by_their_words_and_short_ones_are_not(found):
     submissions = [
-        with_answers("a", ANSWER, "None of our own."),
-        with_answers("b", ANSWER.upper().replace("CHOSE", "set"), "No."),
-        with_answers("c", honest),
-        with_answers("d", "None of our own."),
+        with_answers(found, "a", ANSWER, "None of our own."),
+        with_answers(found, "b", ANSWER.upper().replace("CHOSE", "set"), "No."),
+        with_answers(found, "c", HONEST),
+        with_answers(found, "d", "None of our own."),
     ]
     alike = compare_fingerprints(dict(enumerate(submissions)))
     assert [(each.one, each.other, each.what) for each in alike] == [(0, 1, "answers")]
     assert "% of the shorter ones' sequences of 4 words" in alike[0].text
+
+
+def test_a_statement_that_was_handed_out_accuses_nobody_and_hides_no_copy(found):
+    handed_out = [with_answers(found, bag, ANSWER) for bag in "abc"]
+    alike = compare_fingerprints(dict(enumerate(handed_out)))
+    assert told(alike) == [("answers", True)] * 3
+    assert "a template, which most submissions share (100%" in alike[0].text
+    copies = [with_answers(found, bag, ANSWER, HONEST) for bag in "de"]
+    alike = compare_fingerprints(dict(enumerate([*handed_out, *copies])))
+    assert [(each.one, each.other) for each in alike if not each.is_expected] == [(3, 4)]
+    two_of_three = [*handed_out[:2], with_answers(found, "f", HONEST)]
+    assert told(compare_fingerprints(dict(enumerate(two_of_three)))) == [("answers", False)]
 
 
 def test_one_bundle_submitted_twice_is_told_as_that_alone(found):

@@ -113,6 +113,11 @@ def test_a_claim_of_the_plan_is_stated_and_recomputed(tmp_path):
     assert not found.verified
     assert "result = 'supported'; the records give 'not supported'" in as_text(found)
     assert "Claim " not in as_text(found)
+    assert found.summary is not None
+    assert [(claim.text, claim.result) for claim in found.summary.claims] == [
+        (f"Claim {name}: {claim.statement}.", "not checked")
+        for name, claim in sorted(design.claims.items())
+    ]
 
 
 def test_strict_counts_warnings_as_errors(bag):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,8 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.text import shell_word
 
 _LITTER = re.compile(
-    r"__MACOSX|\.DS_Store|\._.*|Thumbs\.db|desktop\.ini|\.Spotlight-V100|\.Trashes"
+    r"__MACOSX|\.DS_Store|\._.*|(?i:Thumbs\.db|desktop\.ini)|Icon\r|\.localized|\.fseventsd"
+    r"|\.Spotlight-V100|\.Trashes"
 )
 _PLACEHOLDER = re.compile(r"\..+\.icloud")
 _NAMED = 4
@@ -31,6 +32,7 @@ _ARCHIVES = {
     b"%PDF": "a PDF",
 }
 """How files begin that people submit instead → what they are."""
+_PAPER = _ARCHIVES[b"%PDF"]
 _TAR, _TAR_AT = b"ustar", 257
 _HEAD_BYTES = 512
 
@@ -40,7 +42,14 @@ def is_litter(name: str) -> bool:
     return any(map(_LITTER.fullmatch, name.split("/")))
 
 
-def find_bag(source: Path, folder: Path, most_folders: int, *, may_be_zip: bool = False) -> Path:
+def find_bag(
+    source: Path,
+    folder: Path,
+    most_folders: int,
+    *,
+    may_be_zip: bool = False,
+    on_beside: Callable[[list[str]], object] | None = None,
+) -> Path:
     """The bag itself: the folder, or the only one in it, whatever a file manager put beside that.
 
     Args:
@@ -48,6 +57,7 @@ def find_bag(source: Path, folder: Path, most_folders: int, *, may_be_zip: bool 
         folder: Where to begin.
         most_folders: In each other.
         may_be_zip: Whether a zip that is alone in its folder may be what is found.
+        on_beside: Called with the names of other files, where what is found may lie beside some.
 
     Raises:
         UsageError: There is none, and the message says where it may be.
@@ -59,6 +69,9 @@ def find_bag(source: Path, folder: Path, most_folders: int, *, may_be_zip: bool 
         raise UsageError(f"{source} is a part of a bundle. Give the whole bundle: {parent}")
     place = place if place.is_dir() else place.parent
     inside = _list_inside(place)
+    if on_beside and (only := _find_only(inside)):
+        on_beside([path.name for path in inside if path != only])
+        return find_bag(source, only, most_folders, may_be_zip=may_be_zip)
     refuse_placeholders(source, (path.name for path in inside))
     bundles = [path for path in inside if is_submission(path)]
     if len(bundles) > 1:
@@ -76,14 +89,15 @@ def find_bag(source: Path, folder: Path, most_folders: int, *, may_be_zip: bool 
 def list_submissions(folder: Path, most_folders: int) -> tuple[list[Path], list[Path]]:
     """What is to be checked in a folder of submissions, and what is left out; none of a bundle.
 
-    Every folder is one, also without a bundle, and every archive; other files are none.
+    Every folder is one, also without a bundle, and every archive; other files and hidden folders
+    are none. Nor is what lies in one author's folder: one submission beside papers and other files.
     """
     if not folder.is_dir() or not (place := _descend(folder, most_folders)).is_dir():
         return [], []
     inside = [] if _is_bag(place) else _list_inside(place)
-    plain = [path for path in inside if not path.is_symlink()]
-    given = [path for path in plain if path.is_dir() or _is_zip(path) or _find_kind(path)]
-    if sum(map(is_submission, given)) < 2:
+    given = [path for path in inside if _is_folder(path) or _find_archive(path)]
+    authors = [path for path in given if _find_archive(path) != _PAPER]
+    if len(authors) < 2 or not any(map(is_submission, authors)):
         return [], []
     return given, [path for path in inside if path not in given]
 
@@ -91,7 +105,29 @@ def list_submissions(folder: Path, most_folders: int) -> tuple[list[Path], list[
 def is_submission(path: Path) -> bool:
     """Whether there is a bag, or a zip that may hold one, where one file or folder leads to."""
     place = _descend(path, _NAMED)
-    return _is_bag(place) or _is_zip(place)
+    is_one = _is_bag(place) or _is_zip(place)
+    return is_one or (place.is_dir() and _find_only(_list_inside(place)) is not None)
+
+
+def _find_only(inside: Sequence[Path]) -> Path | None:
+    """The only bag or zip among other files; none where another folder or archive may be meant."""
+    if any(_PLACEHOLDER.fullmatch(path.name) for path in inside):
+        return None
+    meant = [path for path in inside if _is_folder(path) or _find_archive(path) not in {"", _PAPER}]
+    place = _descend(meant[0], _NAMED) if len(meant) == 1 else None
+    return meant[0] if place and (_is_bag(place) or _is_zip(place)) else None
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether it is a folder in which somebody may have put a bundle."""
+    return path.is_dir() and not path.is_symlink() and not path.name.startswith(".")
+
+
+def _find_archive(path: Path) -> str:
+    """What an archive that is a plain file is; empty for everything else."""
+    if path.is_symlink():
+        return ""
+    return "a zip" if _is_zip(path) else _find_kind(path)
 
 
 def require_zip(path: Path, source: Path) -> None:

@@ -72,7 +72,10 @@ def opened(source: Path, bounds: Bounds = BOUNDS) -> Iterator[Path]:
 
 @contextmanager
 def received(
-    source: Path, bounds: Bounds = BOUNDS, on_litter: Callable[[list[str]], object] = lambda _: None
+    source: Path,
+    bounds: Bounds = BOUNDS,
+    on_litter: Callable[[list[str]], object] = lambda _: None,
+    on_beside: Callable[[list[str]], object] = lambda _: None,
 ) -> Iterator[Path]:
     """Yield the bag in what somebody submitted: also a zip in a folder or in a zip.
 
@@ -83,6 +86,7 @@ def received(
         source: What was submitted.
         bounds: Of each folder and zip.
         on_litter: Called with the names of what was left out.
+        on_beside: Called with the names of what lies in a folder beside the bundle.
 
     Raises:
         UsageError: It is nothing that can be opened, or holds no bundle, or several.
@@ -90,10 +94,12 @@ def received(
     """
     with ExitStack() as stack:
         place = source
-        for _ in range(_MOST_ZIPS + 1):
-            if not place.is_dir():
+        for zips in range(_MOST_ZIPS + 1):
+            is_folder = place.is_dir()
+            if not is_folder:
                 place = _unpack_aside(place, source, stack, bounds)
-            place = find_bag(source, place, bounds.depth, may_be_zip=True)
+            tell = on_beside if is_folder and not zips else None  # a zip holds its bundle alone
+            place = find_bag(source, place, bounds.depth, may_be_zip=True, on_beside=tell)
             if place.is_dir():
                 break
         else:
@@ -192,7 +198,7 @@ def list_plain_files(folder: Path, bounds: Bounds = BOUNDS) -> list[str]:
 
 def _require_plain_entry(name: str, entry: os.DirEntry[str], bounds: Bounds) -> int:
     """The size of one entry in bytes, once it is known to be harmless."""
-    require_safe(name, bounds)
+    _require_safe_name(name, bounds)
     status = entry.stat(follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
         return 0
@@ -208,6 +214,11 @@ def _require_plain_entry(name: str, entry: os.DirEntry[str], bounds: Bounds) -> 
             f"{quote(name)} has {status.st_size:,} bytes; up to {bounds.file_bytes:,} are read."
         )
     return status.st_size
+
+
+def _require_safe_name(name: str, bounds: Bounds) -> None:
+    """As ``require_safe``, but for the line end in a name that Finder gives (``Icon`` with one)."""
+    require_safe(name.removesuffix("\r") if is_litter(name) else name, bounds)
 
 
 def _refuse_kind(place: str, name: str) -> VerificationError:
@@ -275,7 +286,7 @@ def _require_plain_members(members: Sequence[zipfile.ZipInfo], bounds: Bounds) -
             f"The zip holds {len(members):,} files; up to {bounds.files:,} are unpacked."
         )
     for member in members:
-        require_safe(member.filename.removesuffix("/"), bounds)
+        _require_safe_name(member.filename.removesuffix("/"), bounds)
         kind = stat.S_IFMT(member.external_attr >> 16)
         if kind not in {0, stat.S_IFREG, stat.S_IFDIR} or (kind == stat.S_IFDIR) > member.is_dir():
             raise _refuse_kind("zip", member.filename)

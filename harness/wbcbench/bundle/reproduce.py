@@ -1,12 +1,13 @@
 """Set a bundle's study up again in a folder, say what it will take, and compare what came of it.
 
 Its plan, settings, lock, list of images and source are copied, but none of its results. What the
-bundle's runs cost and scored is read in a process with limits. Accuracy may differ by as much as
-between seeds; energy is compared on the same model of GPU only.
+bundle's runs cost and scored is read in a process with limits. Mean accuracies may differ by as
+much as the scatter between seeds explains; energy is compared on the same model of GPU only.
 """
 
 from __future__ import annotations
 
+import math
 import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,12 @@ from wbcbench.bundle import document, layout
 from wbcbench.bundle.bounds import BOUNDS, require_readable, require_safe
 from wbcbench.bundle.document import Submission
 from wbcbench.bundle.open import received
-from wbcbench.bundle.rerun import ENERGY_TOLERANCE, SEED_DEVIATIONS, Sameness
+from wbcbench.bundle.rerun import ENERGY_TOLERANCE, Sameness
 from wbcbench.bundle.verify.summary import (
     RunResult,
     SeedMeans,
     Summary,
+    choose_first,
     group_by_seed,
     read_result,
 )
@@ -29,16 +31,19 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.provenance import host_id
 from wbcbench.core.run_folder import study_runs
-from wbcbench.core.text import count_of, human_duration, human_energy, human_share, printable
+from wbcbench.core.text import count_of, human_duration, human_energy, human_share, one_line
 from wbcbench.core.units import gb_from_bytes, mb_from_bytes
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.run.recorder import LEAST_FREE_BYTES
+from wbcbench.stats.intervals import t_quantile
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.table.view import Run
 
 STEPS_FILE = "STEPS.md"
 RESULTS_FOLDER = "results"
+NOT_VERIFIED = "The bundle itself was not verified: see `wbcbench verify`."
+_ROUNDING = 1e-12
 _COPIED = (layout.LOCK, layout.RESOLVED, layout.DATASET, layout.IMAGES, layout.SOURCE, layout.DIFF)
 
 
@@ -163,9 +168,7 @@ def _describe_steps(submission: Submission, commands: tuple[str, ...]) -> str:
     if submission.synthetic:
         needed += " Without --data, the embedded synthetic images are taken."
     # The bundle's words stay in their paragraph: they must not look like one more step.
-    title, origin, needed = (
-        " ".join(printable(text).split()) for text in (f"# {submission.title}", origin, needed)
-    )
+    title, origin, needed = (one_line(text) for text in (f"# {submission.title}", origin, needed))
     return (
         f"{title}\n\n{origin}\n\n{needed}\n\n"
         f"{typed}\n\n"
@@ -181,6 +184,7 @@ class Needs:
 
     Attributes:
         left, based_on: How many runs, and how many done ones they are reckoned from.
+        may_follow: How many more the plan's stopping rule may ask for.
         time_s: With the rests between runs.
         energy_j: Status → joules of the primary energy source.
         disk_bytes, free_bytes: Of results, and on the disk of the folder.
@@ -189,6 +193,7 @@ class Needs:
     """
 
     left: int
+    may_follow: int
     based_on: int
     time_s: float | None
     energy_j: Mapping[str, float]
@@ -200,8 +205,11 @@ class Needs:
     @property
     def text(self) -> str:
         """In lines."""
+        more = (
+            f" (and up to {self.may_follow} more, by its stopping rule)" if self.may_follow else ""
+        )
         if not self.left:
-            return "Every run of the plan is done here."
+            return f"Every run that was asked for is done here{more}."
         disk = "unknown" if self.disk_bytes is None else f"{mb_from_bytes(self.disk_bytes):.3g} MB"
         here = "this machine" if self.is_same_machine else "another machine than this"
         differ = "" if self.is_same_machine else "; here time and energy will differ"
@@ -209,8 +217,8 @@ class Needs:
             f"Time    about {human_duration(self.time_s)}\n"
             f"Energy  {_format_energy(self.energy_j)}\n"
             f"Disk    {disk}; {gb_from_bytes(self.free_bytes):.1f} GB are free\n"
-            f"For {count_of(self.left, 'run')} to do, as {self.based_on} took in the bundle, on "
-            f"{here} ({self.where or 'unknown model'}){differ}."
+            f"For {count_of(self.left, 'run')} to do{more}, as {self.based_on} took in the bundle, "
+            f"on {here} ({self.where or 'unknown model'}){differ}."
         )
 
 
@@ -220,25 +228,46 @@ def _format_energy(energy_j: Mapping[str, float]) -> str:
     return " and ".join(known) or "unknown"
 
 
-def forecast_needs(summary: Summary, setup: SetUp) -> Needs:
-    """What will be taken: as often the mean of a run as runs are not done yet, and their rests."""
+def forecast_needs(summary: Summary, setup: SetUp, blocks: int | None = None) -> Needs:
+    """What will be taken: as often the mean of a run as runs are not done yet, and their rests.
+
+    Args:
+        summary: Of the bundle.
+        setup: Its plan, and what is done of it.
+        blocks: Stop after so many.
+    """
     done, planned = summary.results, setup.plan
-    done_here = sum(run.is_done for run in _read_runs(setup))
-    count = max(len(planned.block(1)) * planned.blocks - done_here, 0)
+    most = min(blocks or planned.most_blocks, planned.most_blocks)
+    count = _count_left(setup, min(most, planned.blocks))
     factor = count / len(done) if done else 0.0
     time_s = sum_if_all_known([run.whole_time_s for run in done])
     rest_s = planned.pauses.rest_s * max(count - 1, 0)
     gpu_name = next((run.gpu_name for run in done if run.gpu_name), None)
     return Needs(
         left=count,
+        may_follow=_count_left(setup, most) - count,
         based_on=len(done),
         time_s=None if time_s is None else factor * time_s + rest_s,
         energy_j={status: factor * joules for status, joules in _sum_energy(done).items()},
         disk_bytes=factor * sum(run.size_bytes for run in done) if done else None,
         free_bytes=shutil.disk_usage(setup.folder).free,
-        where=printable(gpu_name or summary.cpu_name),
+        where=one_line(gpu_name or summary.cpu_name),
         is_same_machine=host_id() in summary.host_ids,
     )
+
+
+def _count_left(setup: SetUp, blocks: int) -> int:
+    """Runs of the first blocks that are not done here in the last attempt at their block."""
+    runs = [run for run in _read_runs(setup) if run.spec.block <= blocks]
+    last = dict[int, int]()
+    for run in runs:
+        last[run.spec.block] = max(run.spec.block_attempt, last.get(run.spec.block, 0))
+    done = {
+        (run.spec.block, setup.plan.label(run.spec))
+        for run in runs
+        if run.is_done and run.spec.block_attempt == last[run.spec.block]
+    }
+    return sum(run.block <= blocks for run in setup.plan.runs) - len(done)
 
 
 def _sum_energy(runs: Sequence[RunResult]) -> dict[str, float]:
@@ -270,7 +299,7 @@ class Compared:
         there, here: Its runs; ``None`` where none is done here, or was there.
         equal: How many runs here have every score of the bundle's run of that seed.
         tolerance: The largest difference of mean accuracies that counts as the same; ``None`` where
-            the bundle has too few seeds.
+            the bundle has one seed, whose scatter is unknown.
         sameness: The result for the accuracy.
         energy: The result for the energy, as a sentence.
         energy_sameness: ``INCONCLUSIVE`` where it was not compared.
@@ -297,7 +326,11 @@ class Compared:
             where = "here" if self.here is None else "in the bundle"
             return f"{self.configuration}: {self.sameness}; no run of it is done {where}."
         equal = f"{self.equal} of {count_of(self.here.runs, 'run')} equal digit by digit"
-        within = "" if self.tolerance is None else f", ± {human_share(self.tolerance)} allowed"
+        within = (
+            "; the scatter is unknown, for the bundle has one seed"
+            if self.tolerance is None
+            else f", ± {human_share(self.tolerance)} allowed"
+        )
         return (
             f"{self.configuration}: {self.sameness} (balanced accuracy "
             f"{human_share(self.there.accuracy)} in the bundle, {human_share(self.here.accuracy)} "
@@ -307,6 +340,7 @@ class Compared:
 
 def compare_results(there: Sequence[RunResult], here: Sequence[RunResult]) -> list[Compared]:
     """Every configuration, by the means over its seeds: where it can be, over those done here."""
+    here = choose_first(here)
     scores = {(run.configuration, run.seed, run.scores_sha256) for run in there}
     seeds = {(run.configuration, run.seed) for run in here}
     paired = [run for run in there if (run.configuration, run.seed) in seeds]
@@ -314,13 +348,38 @@ def compare_results(there: Sequence[RunResult], here: Sequence[RunResult]) -> li
     equal = dict.fromkeys(new, 0)
     for run in here:
         equal[run.configuration] += (run.configuration, run.seed, run.scores_sha256) in scores
-    compared = list[Compared]()
-    for label in dict.fromkeys([*full, *new]):
-        spread = full[label].accuracy_sd if label in full else None
-        tolerance = None if spread is None else SEED_DEVIATIONS * spread
-        means = old.get(label, full.get(label)), new.get(label)
-        compared.append(_compare_means(label, *means, equal.get(label, 0), tolerance))
-    return compared
+    pairs = [
+        (label, full.get(label), old.get(label, full.get(label)), new.get(label))
+        for label in dict.fromkeys([*full, *new])
+    ]
+    tests = sum(bool(whole and mine) for _, whole, _, mine in pairs)
+    return [
+        _compare_means(label, theirs, mine, equal.get(label, 0), _allow(whole, theirs, mine, tests))
+        for label, whole, theirs, mine in pairs
+    ]
+
+
+def _allow(
+    whole: SeedMeans | None, there: SeedMeans | None, here: SeedMeans | None, tests: int
+) -> float | None:
+    """How far means of equal networks lie apart: in 95 % of cases in no configuration farther.
+
+    By Student's t with the scatter of both sides, and never less than a single test image.
+
+    Args:
+        whole: All seeds of the bundle, which say how accuracies scatter.
+        there: Its seeds that are compared.
+        here: Those that were carried out here.
+        tests: How many configurations are compared.
+    """
+    if not (whole and there and here) or whole.accuracy_sd is None:
+        return None
+    sides = [(side.runs - 1, side.accuracy_sd or 0.0) for side in (whole, here)]
+    freedom = sum(own for own, _ in sides)
+    variance = sum(own * sd**2 for own, sd in sides) / freedom
+    error = math.sqrt(variance * (1 / there.runs + 1 / here.runs))
+    least = max(there.image_share, here.image_share) + _ROUNDING
+    return max(t_quantile(freedom + 1, tests) * error, least)
 
 
 def _compare_means(
@@ -352,7 +411,7 @@ def _compare_energy(there: SeedMeans, here: SeedMeans) -> tuple[str, Sameness]:
     if unknown:
         why = f"no joules of one model of GPU were measured {' and '.join(unknown)}"
     elif there.gpu_name != here.gpu_name:
-        why = f"{printable(str(there.gpu_name))} in the bundle, {here.gpu_name} here"
+        why = f"{one_line(str(there.gpu_name))} in the bundle, {here.gpu_name} here"
     else:
         old_j, new_j = float(there.gpu_energy_j or 0.0), float(here.gpu_energy_j or 0.0)
         is_within = abs(old_j - new_j) <= ENERGY_TOLERANCE * old_j

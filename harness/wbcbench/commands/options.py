@@ -381,9 +381,9 @@ def print_table(
     """Print a table; the columns in ``right`` are set flush right."""
     from rich.cells import cell_len
 
-    from wbcbench.core.text import console, printable
+    from wbcbench.core.text import console, one_line
 
-    lines = [headings, *([printable(cell) for cell in row] for row in rows)]
+    lines = [headings, *([one_line(cell) for cell in row] for row in rows)]
     widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
     if sum(widths) + 3 * len(widths) > console().width:
         _print_folded(lines, right)

@@ -46,10 +46,11 @@ def reproduce(
     """Set a bundle's study up again in an empty folder, and say what time and energy it takes.
 
     --run carries it out with the program that is installed here: nothing of the bundle is executed.
-    Accuracies agree within two standard deviations between the bundle's seeds; energy is compared
-    on the same model of GPU. Exit 6 where either differs.
+    Accuracies agree within what the scatter between seeds explains; energy is compared on the same
+    model of GPU. Exit 6 where either differs.
     """
     from wbcbench.bundle.reproduce import (
+        NOT_VERIFIED,
         compare_results,
         describe_spent,
         forecast_needs,
@@ -65,7 +66,7 @@ def reproduce(
         raise UsageError("--blocks and --retry-failed say what --run does; add --run.")
     setup = set_up(bundle, into)
     summary = summarise_within_budget(bundle)
-    needs = forecast_needs(summary, setup)
+    needs = forecast_needs(summary, setup, blocks)
     failed, compared, text = None, list["Compared"](), _describe_setup(setup)
     if not as_json:
         typer.echo(needs.text, err=carry_out or compare)
@@ -76,7 +77,7 @@ def reproduce(
     if carry_out or compare:
         results = read_own_results(setup)
         compared = compare_results(summary.results, results)
-        words = [describe_spent(results), *(each.text for each in compared)]
+        words = [describe_spent(results), *(each.text for each in compared), NOT_VERIFIED]
         text = "\n".join([*words, f"Next: cd {into}; {setup.commands[-1]}"])
     document = _build_document(setup, needs, compared)
     options.print_result(document, text, "reproduce", as_json=as_json)
@@ -113,10 +114,12 @@ def _carry_out(
 
 
 def _describe_setup(setup: SetUp) -> str:
+    from wbcbench.bundle.reproduce import NOT_VERIFIED
+
     files = f"{setup.folder}: {', '.join(setup.files)}"
     steps = (f"      {command}" for command in setup.commands)
     way = f"Next: add --run, which carries it out; or cd {setup.folder}"
-    return "\n".join([files, way, *steps])
+    return "\n".join([files, NOT_VERIFIED, way, *steps])
 
 
 def _build_document(setup: SetUp, needs: Needs, compared: list[Compared]) -> dict[str, Any]:

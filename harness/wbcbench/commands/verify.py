@@ -14,7 +14,7 @@ import typer
 from wbcbench.commands import options
 from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
 from wbcbench.core.extras import require_training
-from wbcbench.core.text import printable
+from wbcbench.core.text import one_line
 
 if TYPE_CHECKING:
     from wbcbench.bundle.rerun import Again
@@ -107,7 +107,7 @@ def _list_submissions(bundles: list[Path]) -> list[Path]:
         return bundles
     found, others = list_submissions(bundles[0], BOUNDS.depth)
     if others:
-        names = ", ".join(printable(path.name) for path in others[:4])
+        names = ", ".join(one_line(path.name) for path in others[:4])
         typer.echo(f"Left out of {bundles[0]}: {names}, which can be no submission.", err=True)
     return found or bundles
 
@@ -147,15 +147,16 @@ def _verify_several(bundles: list[Path], asked: dict[str, Any], form: str) -> No
     submissions = list[sheet.Submitted]()
     prints = dict[int, fingerprint.Fingerprint]()
     for place, bundle in enumerate(bundles):
-        name = printable(str(bundle))
+        name = one_line(str(bundle))
         try:
             found = verify_within_budget(bundle, **asked, is_compared=True)
         except UsageError as error:
-            submissions.append(sheet.Submitted(name, None, printable(str(error))))
+            submissions.append(sheet.Submitted(name, None, one_line(str(error))))
         else:
-            submissions.append(sheet.Submitted(name, replace(found, fingerprint=None)))
-            if found.fingerprint:
-                prints[place] = found.fingerprint
+            own, found = found.fingerprint, replace(found, fingerprint=None)
+            submissions.append(sheet.Submitted(name, found, is_compared=own is not None))
+            if own:
+                prints[place] = own
         typer.echo(f"{place + 1}/{len(bundles)} {name}: {submissions[-1].result}", err=True)
     alike = fingerprint.compare_fingerprints(prints)
     if form == "json":
@@ -165,7 +166,7 @@ def _verify_several(bundles: list[Path], asked: dict[str, Any], form: str) -> No
     else:
         options.print_table(sheet.HEADINGS, sheet.build_rows(submissions))
         lines = [*sheet.describe_problems(submissions), *sheet.describe_alike(submissions, alike)]
-        typer.echo("\n".join([*map(printable, lines), sheet.count_results(submissions, alike)]))
+        typer.echo("\n".join([*map(one_line, lines), sheet.count_results(submissions, alike)]))
     _raise_worst(submissions)
 
 

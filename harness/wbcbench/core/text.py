@@ -152,6 +152,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
 
 
+def one_line(text: str) -> str:
+    """``printable`` text that cannot look like another row: no line end, no gap of a column."""
+    return " ".join(printable(text).split())
+
+
 def escaped(text: str) -> str:
     """A name with what a terminal would obey, or UTF-8 cannot hold, as Python escapes it."""
     if text.isprintable():
@@ -238,7 +243,7 @@ def latex_text(text: str) -> str:
 
 def markdown_text(text: str, longest: int = 300) -> str:
     """One line of somebody else's text in which Markdown sees no link, picture, tag or cell."""
-    line = " ".join(printable(text).split())
+    line = one_line(text)
     return _MARKDOWN.sub(r"\\\1", line if len(line) <= longest else f"{line[: longest - 1]}…")
 
 

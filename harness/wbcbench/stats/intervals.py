@@ -70,9 +70,13 @@ def standard_error(differences: Floats) -> float:
     return float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
 
 
-def t_quantile(n: int) -> float:
-    """How many standard errors the 95 % interval of ``n`` differences reaches to either side."""
-    return float(special.stdtrit(n - 1, (1 + LEVEL) / 2))
+def t_quantile(n: int, tests: int = 1) -> float:
+    """How many standard errors the 95 % interval of ``n`` differences reaches to either side.
+
+    Where there are several ``tests``, so far that all of them together hold at 95 %.
+    """
+    level = 1 - (1 - LEVEL) / tests
+    return float(special.stdtrit(n - 1, (1 + level) / 2))
 
 
 def t_interval(differences: Floats) -> Interval | None:

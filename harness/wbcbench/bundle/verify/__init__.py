@@ -8,11 +8,20 @@ way is in ``harness/VERIFICATION.md``.
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wbcbench.core.errors import WbcbenchError
+
 _PROBLEMS = 3
+
+# A third party's file can fail in any of these ways under a reader that expects an honest one.
+READ_ERRORS = (
+    WbcbenchError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    RecursionError, csv.Error,
+)  # fmt: skip
 
 
 class Status(StrEnum):

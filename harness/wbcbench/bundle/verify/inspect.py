@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,13 +14,21 @@ from typing import Any
 from wbcbench import registry
 from wbcbench.bundle.bounds import quote
 from wbcbench.bundle.open import received
-from wbcbench.bundle.verify import Outcome, Status, energies, records, report_not_checked, scores
+from wbcbench.bundle.verify import (
+    READ_ERRORS,
+    Outcome,
+    Status,
+    energies,
+    records,
+    report_not_checked,
+    scores,
+)
 from wbcbench.bundle.verify.bundle import Bundle, load_bundle
 from wbcbench.bundle.verify.fingerprint import Fingerprint, take_fingerprint
 from wbcbench.bundle.verify.summary import Summary, summarise
 from wbcbench.compare.render import describe_claim
 from wbcbench.compare.result import build_claim_document
-from wbcbench.core.errors import VerificationError, WbcbenchError
+from wbcbench.core.errors import VerificationError
 from wbcbench.core.text import count_of, printable
 
 SCHEMA = "wbcbench.verify/2"
@@ -36,12 +43,6 @@ class Result(StrEnum):
 
 
 _SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Status.ERROR: "FAIL"}
-
-# A third party's file can fail in any of these ways under a reader that expects an honest one.
-_READ_ERRORS = (
-    WbcbenchError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
-    RecursionError, csv.Error,
-)  # fmt: skip
 
 _RESULTS = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
 
@@ -124,21 +125,23 @@ def verify(
     Raises:
         UsageError: There is no such bundle.
     """
-    litter = list[str]()
+    litter, beside = list[str](), list[str]()
     try:
-        with received(source, on_litter=litter.extend) as root:
+        with received(source, on_litter=litter.extend, on_beside=beside.extend) as root:
             on_open(root)
             bundle = load_bundle(root)
             asked = replace(bundle, allowed_signers=allowed_signers, plan_digest=plan_digest)
-            found = Inspection(_name_litter(inspect(asked), litter), strict)
+            found = Inspection(_name_left_out(inspect(asked), litter, beside), strict)
             claims = list_claims(bundle, found)
             summary = fingerprint = None
-            with suppress(*_READ_ERRORS):  # which a check has told
+            with suppress(*READ_ERRORS):  # which a check has told
                 summary = summarise(bundle, found.outcomes, claims)
+            with suppress(*READ_ERRORS):
                 fingerprint = take_fingerprint(bundle) if is_compared else None
             return replace(found, claims=claims, summary=summary, fingerprint=fingerprint)
     except VerificationError as error:
-        return refuse(str(error), "The bundle was refused unread.", strict=strict)
+        refused = refuse(str(error), "The bundle was refused unread.", strict=strict)
+        return replace(refused, outcomes=_name_left_out(refused.outcomes, (), beside))
 
 
 def read_summary(source: Path, on_open: Callable[[Path], object]) -> Summary:
@@ -152,21 +155,29 @@ def read_summary(source: Path, on_open: Callable[[Path], object]) -> Summary:
         on_open(root)
         try:
             return summarise(load_bundle(root), {})
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             raise VerificationError(
                 f"The bundle cannot be read ({quote(str(error) or type(error).__name__)}). "
                 "`wbcbench verify` says what is wrong with it."
             ) from error
 
 
-def _name_litter(outcomes: Mapping[str, Outcome], litter: Sequence[str]) -> dict[str, Outcome]:
-    """Say in the first check what a file manager had put into the bundle, and nothing looked at."""
-    if not litter:
-        return dict(outcomes)
+def _name_left_out(
+    outcomes: Mapping[str, Outcome], litter: Sequence[str], beside: Sequence[str]
+) -> dict[str, Outcome]:
+    """Say in the first check what lay in the bundle or beside it, and nothing looked at."""
     (name, first), *others = outcomes.items()
-    left_out = f"Left out, as a file manager added it: {quote(litter[0])}"
-    more = f" and {len(litter) - 1:,} more" if len(litter) > 1 else ""
-    return {name: replace(first, detail=f"{first.detail} {left_out}{more}."), **dict(others)}
+    if litter:
+        left_out = f"Left out, as a file manager added it: {_name_first(litter)}."
+        first = replace(first, detail=f"{first.detail} {left_out}")
+    if beside:
+        first = replace(first, remark=f"not looked at, beside the bundle: {_name_first(beside)}")
+    return {name: first, **dict(others)}
+
+
+def _name_first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 1:,} more" if len(names) > 1 else ""
+    return f"{quote(names[0])}{more}"
 
 
 def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:
@@ -178,7 +189,7 @@ def refuse(problem: str, reason: str, *, strict: bool) -> Inspection:
 
 def inspect(bundle: Bundle) -> dict[str, Outcome]:
     """Every check of the registry on an opened bundle."""
-    with suppress(*_READ_ERRORS):  # which the checks will meet again, and tell
+    with suppress(*READ_ERRORS):  # which the checks will meet again, and tell
         for run in bundle.finished_and_pilots:  # both at once, for they ask the same of the traces
             bundle.record(run)
             energies.check_traces(bundle, run)
@@ -200,7 +211,7 @@ def _run_check(name: str, bundle: Bundle) -> Outcome:
     """One check; a file that cannot be read is an error of the bundle."""
     try:
         result: Outcome = registry.load_part("verification", name)(bundle)
-    except _READ_ERRORS as error:
+    except READ_ERRORS as error:
         return Outcome(Status.ERROR, f"It cannot be read: {str(error) or type(error).__name__}")
     return result
 

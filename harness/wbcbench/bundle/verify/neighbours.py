@@ -104,8 +104,8 @@ def _take_outputs(table: Predictions) -> Vector:
     odds -= odds.mean(axis=1, keepdims=True)
     for label in set(labels.tolist()):
         odds[labels == label] -= np.median(odds[labels == label], axis=0)
-    is_constant = float(np.median(np.abs(odds))) < _LEAST_SPREAD
-    return np.zeros(0, np.complex64) if is_constant else np.sign(odds).ravel().astype(np.complex64)
+    has_spread = float(np.median(np.abs(odds))) >= _LEAST_SPREAD  # not where any is NaN
+    return np.sign(odds).ravel().astype(np.complex64) if has_spread else np.zeros(0, np.complex64)
 
 
 def check_neighbours(bundle: Bundle) -> Outcome:
@@ -156,19 +156,33 @@ def _find_copies(records: Sequence[RunRecord], signatures: Sequence[Signature]) 
                 yield f"{own[0]} has the {what} of each epoch of {other[0]}."
 
 
-def find_alike(vectors: Sequence[Vector], least: float) -> Iterator[tuple[int, int]]:
-    """Pairs that agree at equal places, as a mean over the places where both say something."""
+def find_alike(
+    vectors: Sequence[Vector], least: float, lags: Sequence[int] = (0,)
+) -> Iterator[tuple[int, int]]:
+    """Pairs that agree as a mean over the places where both say something.
+
+    Args:
+        vectors: Of runs; short ones are left out.
+        least: How far they must agree.
+        lags: By how many places the second of a pair may have been shifted.
+    """
     places = [i for i, vector in enumerate(vectors) if len(vector) >= _FEWEST]
     table = np.zeros((len(places), max((len(vectors[i]) for i in places), default=0)), np.complex64)
     for row, i in zip(table, places, strict=True):
         row[: len(vectors[i])] = vectors[i]
     told = np.abs(table).round().astype(np.float32)
+    width = table.shape[1]
     for start in range(0, len(places), _CHUNK):
         own = slice(start, start + _CHUNK)
-        both = told[own] @ told.T
-        agree = (table[own] @ table.conj().T).real
-        alike = np.triu((both >= _FEWEST) & (agree > least * both), start + 1)
-        yield from ((places[start + a], places[b]) for a, b in np.argwhere(alike).tolist())
+        alike = np.zeros((len(table[own]), len(places)), bool)
+        for lag in lags:
+            first = slice(max(lag, 0), width + min(lag, 0))
+            second = slice(max(-lag, 0), width - max(lag, 0))
+            both = told[own, first] @ told[:, second].T
+            agree = (table[own, first] @ table[:, second].conj().T).real
+            alike |= (both >= _FEWEST) & (agree > least * both)
+        pairs = np.argwhere(np.triu(alike, start + 1))
+        yield from ((places[start + a], places[b]) for a, b in pairs.tolist())
 
 
 def _compare_agreements(records: Sequence[RunRecord]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from wbcbench.bundle.verify import Status
 from wbcbench.bundle.verify.fingerprint import Alike
 from wbcbench.bundle.verify.inspect import Inspection, Result, as_document, get_title
 from wbcbench.bundle.verify.summary import SeedMeans, Summary, group_by_seed
-from wbcbench.core.text import count_of, human_energy, human_share, markdown_text, printable
+from wbcbench.core.text import count_of, human_energy, human_share, markdown_text, one_line
 from wbcbench.table.derive import Sum
 
 SCHEMA = "wbcbench.verify-several/1"
@@ -45,11 +45,13 @@ class Submitted:
         name: As it was given.
         found: What is found in it; ``None`` where there is no bundle.
         problem: Why there is none; else empty.
+        is_compared: Whether it could be compared with the others.
     """
 
     name: str
     found: Inspection | None
     problem: str = ""
+    is_compared: bool = False
 
     @property
     def result(self) -> str:
@@ -124,7 +126,7 @@ def _format_sum(energy: Sum) -> str:
 
 
 def _format_means(groups: Mapping[str, SeedMeans]) -> Iterator[str]:
-    yield "| variant | done | balanced accuracy (mean ± SD of seeds) | energy of training (mean) |"
+    yield "| variant | runs | balanced accuracy (mean ± SD of seeds) | energy of training (mean) |"
     yield "|---|--:|--:|--:|"
     for label, means in groups.items():
         energy = f"{human_energy(means.energy_j)} {means.status}"
@@ -132,9 +134,10 @@ def _format_means(groups: Mapping[str, SeedMeans]) -> Iterator[str]:
 
 
 def _format_accuracy(means: SeedMeans) -> str:
-    """``0.812 ± 0.010``."""
+    """``0.812 ± 0.010``, with how many of them are no result."""
     spread = f" ± {human_share(means.accuracy_sd)}" if means.accuracy_sd is not None else ""
-    return f"{human_share(means.accuracy)}{spread}"
+    hit = f" (no result: one class predicted in {means.one_class} of {count_of(means.runs, 'run')})"
+    return f"{human_share(means.accuracy)}{spread}{hit if means.one_class else ''}"
 
 
 def _list_checks(found: Inspection, status: Status) -> Iterator[str]:
@@ -149,7 +152,7 @@ def _list_checks(found: Inspection, status: Status) -> Iterator[str]:
 
 
 def build_rows(
-    submissions: Sequence[Submitted], escape: Escape = printable
+    submissions: Sequence[Submitted], escape: Escape = one_line
 ) -> list[tuple[str, ...]]:
     """A row a submission, under ``HEADINGS``."""
     return [tuple(escape(cell) for cell in _list_cells(each)) for each in submissions]
@@ -164,8 +167,8 @@ def _list_cells(submission: Submitted) -> Iterator[str]:
     if summary is None:
         yield from ("–",) * 4
         return
-    done, planned = summary.states.get("done", 0), summary.planned
-    yield f"{done} of {sum(summary.states.values()) if planned is None else planned}"
+    planned = sum(summary.states.values()) if summary.planned is None else summary.planned
+    yield f"{summary.done} of {planned}"
     yield _format_sum(summary.energy)
     groups = group_by_seed(summary.results)
     known = {label: means.accuracy for label, means in groups.items() if means.accuracy is not None}
@@ -210,7 +213,9 @@ def count_results(submissions: Sequence[Submitted], alike: Sequence[Alike]) -> s
     pairs = {(each.one, each.other) for each in alike if not each.is_expected}
     results = ", ".join(f"{count} {result}" for result, count in counts.items())
     total, alike_pairs = count_of(len(submissions), "submission"), count_of(len(pairs), "pair")
-    return f"{total}: {results}; {alike_pairs} alike"
+    left_out = sum(not each.is_compared for each in submissions)
+    more = f", {count_of(left_out, 'submission')} not compared" if left_out else ""
+    return f"{total}: {results}; {alike_pairs} alike{more}"
 
 
 def format_markdown_table(submissions: Sequence[Submitted], alike: Sequence[Alike]) -> str:
@@ -236,6 +241,7 @@ def build_document(submissions: Sequence[Submitted], alike: Sequence[Alike]) -> 
                 "submission": each.name,
                 "result": each.result,
                 "problem": each.problem,
+                "compared": each.is_compared,
                 "checked": as_document(each.found) if each.found else None,
                 "summary": asdict(summary) if summary else None,
             }

@@ -15,7 +15,8 @@ from typing import Any
 
 from wbcbench.bundle.verify import Outcome, Status
 from wbcbench.bundle.verify.bundle import Bundle
-from wbcbench.core.record import RunRecord
+from wbcbench.compare.design import ONE_CLASS
+from wbcbench.core.record import RunRecord, Scores
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain
 from wbcbench.energy.metrics import sum_if_all_known
@@ -43,6 +44,9 @@ class RunResult:
         energy_j, status: Of training, from the primary energy source.
         gpu_name, gpu_energy_j, gpu_status: Of training, on the GPU alone.
         whole_energy_j, whole_time_s, size_bytes: Of the whole run, and of its folder.
+        attempt: Its block, attempt and repeat: of several runs of a seed the first one counts.
+        is_one_class: Whether it takes nearly every image for one class.
+        image_share: How much of its accuracy a single test image may be.
     """
 
     run_id: str
@@ -58,6 +62,9 @@ class RunResult:
     whole_energy_j: float | None
     whole_time_s: float | None
     size_bytes: int
+    attempt: tuple[int, int, int] = (0, 0, 0)
+    is_one_class: bool = False
+    image_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +85,15 @@ class Summary:
         cpu_name: Of the first one; empty if unknown.
         dataset_id, dataset_sha256: The images; empty where no run read any.
         is_synthetic: Whether images or sensors were.
-        planned: How many runs there should be; ``None`` without a plan.
+        planned, done: How many runs there should be, ``None`` without a plan; how many are done,
+            repeats not counted.
         states: How the runs ended → how many did.
         energy, wasted, pilots: Of all runs, of those without a usable result, and of pilots.
         primary_parts: Parts of the machine that these joules are of.
         parts: Part of the machine → the statuses that its joules have.
         claims: Of the plan; without any, what the report answers.
-        results: Of runs that are done.
+        results: Of the runs that are compared; where none are, of the first done one of each
+            seed and configuration.
     """
 
     title: str
@@ -97,6 +106,7 @@ class Summary:
     dataset_sha256: str
     is_synthetic: bool
     planned: int | None
+    done: int
     states: Mapping[str, int]
     energy: Sum
     wasted: Sum
@@ -116,6 +126,8 @@ class SeedMeans:
         accuracy, accuracy_sd: Mean and standard deviation over them.
         energy_j, status: Mean of training; unknown where any is, or they differ in status.
         gpu_name, gpu_energy_j: The same of a measured GPU, of the one model of all of them.
+        one_class: How many take nearly every image for one class: their accuracy is no result.
+        image_share: How much of an accuracy a single test image may be.
     """
 
     runs: int
@@ -125,6 +137,8 @@ class SeedMeans:
     status: str
     gpu_name: str | None
     gpu_energy_j: float | None
+    one_class: int
+    image_share: float
 
 
 def summarise(
@@ -141,6 +155,7 @@ def summarise(
     label = plan.label if plan else _label_variant
     facts = [_read_facts(StoredRun(run), label) for run in bundle.finished]
     pilots = bundle.finished_and_pilots[len(facts) :]
+    first = choose_first([each.result for each in facts if each.result])
     return Summary(
         title=said.title,
         authors=tuple(author.name for author in said.authors),
@@ -152,6 +167,7 @@ def summarise(
         dataset_sha256=said.dataset.sha256 if said.dataset else "",
         is_synthetic=said.synthetic,
         planned=sum(run.block <= plan.blocks for run in plan.runs) if plan else None,
+        done=len(first),
         states=dict(Counter(each.status for each in facts)),
         energy=sum_spent(each.cost for each in facts),
         wasted=sum_spent(each.cost for each in facts if each.result is None),
@@ -159,8 +175,24 @@ def summarise(
         primary_parts=tuple(sorted({each.primary_part for each in facts})),
         parts={part: tuple(sorted({each.parts[part] for each in facts})) for part in _PARTS},
         claims=tuple(_iterate_claims(bundle, outcomes, claims)),
-        results=tuple(each.result for each in facts if each.result),
+        results=_choose_compared(bundle, facts) or first,
     )
+
+
+def choose_first(results: Sequence[RunResult]) -> tuple[RunResult, ...]:
+    """Of each configuration and seed the first attempt: a seed trained again is no other seed."""
+    first: dict[tuple[str, int], RunResult] = {}
+    for result in sorted(results, key=lambda each: each.attempt):
+        first.setdefault((result.configuration, result.seed), result)
+    chosen = {result.run_id for result in first.values()}
+    return tuple(result for result in results if result.run_id in chosen)
+
+
+def _choose_compared(bundle: Bundle, facts: Sequence[_Facts]) -> tuple[RunResult, ...]:
+    """The runs that the report compares, so that both give the same means."""
+    comparison = bundle.study.comparison
+    used = {run.run_id for block in comparison.blocks.runs for run in block} if comparison else ()
+    return tuple(each.result for each in facts if each.result and each.result.run_id in used)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +225,12 @@ def _label_variant(spec: RunSpec) -> str:
 def _iterate_claims(
     bundle: Bundle, outcomes: Mapping[str, Outcome], claims: Sequence[Mapping[str, Any]]
 ) -> Iterator[ClaimLine]:
-    """Claims of the plan, tested here; where it has none, what the report says in answer."""
-    if claims:
+    """Claims of the plan, tested here if all else holds; of no plan's, what the report answers."""
+    planned = bundle.plan.claims if bundle.plan else {}
+    if claims or planned:
         yield from (ClaimLine(claim["sentence"], claim["result"]) for claim in claims)
+        for name, claim in sorted(planned.items()) if not claims else ():
+            yield ClaimLine(f"Claim {name}: {claim.statement}.", _FOLLOWS[Status.NOT_CHECKED])
         return
     stated = outcomes.get(_STATEMENTS)
     result = _FOLLOWS[stated.status if stated else Status.NOT_CHECKED]
@@ -221,7 +256,16 @@ def read_result(run: Run, label: str) -> RunResult:
         whole_energy_j=cost.energy_j,
         whole_time_s=cost.time_s,
         size_bytes=sum(run.folder.bytes_on_disk()) if run.folder else 0,
+        attempt=(run.spec.block, run.spec.block_attempt, run.spec.repeat),
+        is_one_class=ONE_CLASS in run.warning_codes,
+        image_share=_find_image_share(record.test) if record.test else 0.0,
     )
+
+
+def _find_image_share(test: Scores) -> float:
+    """Of balanced accuracy, in which an image of the smallest class counts most."""
+    images = [count for row in test.confusion if (count := sum(row))]
+    return 1.0 / (len(images) * min(images)) if images else 0.0
 
 
 def _digest_scores(record: RunRecord) -> str:
@@ -250,6 +294,8 @@ def _average(runs: Sequence[RunResult]) -> SeedMeans:
         status=statuses.pop() if len(statuses) == 1 else "of unlike status",
         gpu_name=gpus.pop() if len(gpus) == 1 else None,
         gpu_energy_j=_mean_if_known([run.gpu_energy_j for run in runs]) if is_measured else None,
+        one_class=sum(run.is_one_class for run in runs),
+        image_share=max(run.image_share for run in runs),
     )
 
 
