@@ -74,7 +74,7 @@ processor, else of the whole machine, from its most trusted reading. Columns nam
 hold GPU channels alone. *As measured* means that idle power is not subtracted.
 
 The columns of this page are written by `python -m wbcbench.table.export harness/RESULTS_TABLE.md`,
-its last part by `python tests/benchmarks/bench_scale.py --write`.
+its last part by `tests/benchmarks/bench_scale.py`.
 """
 
 SCALE = "\n## What a study of many runs costs"
