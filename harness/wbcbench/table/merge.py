@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copyfile
@@ -15,6 +16,7 @@ from shutil import copyfile
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sync_folder
 from wbcbench.core.run_folder import LOCK, RunDir
+from wbcbench.data.read import usable_cores
 from wbcbench.table.summary import RunSummary, Summaries, SummarisedRun, summarise_runs
 from wbcbench.table.view import COMPARABLE
 
@@ -100,20 +102,29 @@ def _read_content(path: Path) -> bytes | None:
 
 
 def _copy(runs: Sequence[_Finished], into: Path) -> None:
-    """Copy each run completely or not at all: to a temporary folder, then renamed."""
+    """Copy runs, several at once, for it is the system that takes its time."""
+    pool = ThreadPoolExecutor(usable_cores())
     try:
         into.mkdir(parents=True, exist_ok=True)
+        copies = pool.map(lambda pair: _copy_run(pair[0], into), runs)
         with Summaries(into) as summaries:
-            for run, _ in runs:
-                target, beside = RunDir(into / run.run_id), into / f".{run.run_id}.tmp"
-                shutil.rmtree(beside, ignore_errors=True)
-                shutil.copytree(run.path, beside, ignore=_ignore_lock, copy_function=copyfile)
-                shutil.rmtree(target.path, ignore_errors=True)  # only ever an unfinished one
-                beside.rename(target.path)
-                summaries.adopt(target, run)
+            for (run, _), copied in zip(runs, copies, strict=True):
+                summaries.adopt(copied, run)
         sync_folder(into)
     except OSError as error:
         raise UsageError(
             f"{into} cannot be written: {error.strerror or error}. Runs copied so far are "
             "complete; free space or fix the permissions and merge again."
         ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _copy_run(run: RunDir, into: Path) -> RunDir:
+    """Copy a run completely or not at all: to a temporary folder, then renamed."""
+    target, beside = RunDir(into / run.run_id), into / f".{run.run_id}.tmp"
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(run.path, beside, ignore=_ignore_lock, copy_function=copyfile)
+    shutil.rmtree(target.path, ignore_errors=True)  # only ever an unfinished one
+    beside.rename(target.path)
+    return target
