@@ -47,7 +47,7 @@ def _print_layers(variant: Variant, *, as_json: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     os.environ.update(OWN_KERAS)
-    from wbcbench.report.drawing import import_matplotlib
+    from wbcbench.report.figures.style import import_matplotlib
     from wbcbench.train.variants import layer_table
 
     import_matplotlib()  # Keras would, with a user's settings

@@ -69,7 +69,7 @@ def human_duration(time_s: float | None) -> str:
     if time_s is None or not math.isfinite(time_s):
         return UNKNOWN
     if abs(time_s) < 59.95:
-        return f"{_format_digits(time_s)} s"
+        return f"{format_digits(time_s)} s"
     minutes, seconds = divmod(round(abs(time_s)), 60)
     hours, minutes_left = divmod(minutes, 60)
     sign = "-" if time_s < 0 else ""
@@ -178,7 +178,7 @@ def _format_scaled(value: float | None, unit: str) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     divisor, name = _choose_scale(value, unit)
-    return f"{_format_digits(value / divisor)} {name}"
+    return f"{format_digits(value / divisor)} {name}"
 
 
 def _choose_scale(value: float, unit: str) -> tuple[float, str]:
@@ -188,7 +188,8 @@ def _choose_scale(value: float, unit: str) -> tuple[float, str]:
     return size, prefix + unit
 
 
-def _format_digits(value: float) -> str:
+def format_digits(value: float) -> str:
+    """Three significant digits without an exponent: ``4.20``, ``123``."""
     if value == 0:
         return "0"
     before_point = math.floor(math.log10(abs(value) * 1.0005)) + 1

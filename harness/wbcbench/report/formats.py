@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
 from wbcbench.core.study_folder import CONTRASTS
-from wbcbench.core.text import csv_cell, csv_quoted, latex_table, printable
+from wbcbench.core.text import csv_cell, csv_quoted, latex_table
 from wbcbench.report import (
     FIGURE_DATA,
     FIGURES,
+    MOST_ROWS,
     PAGE,
     PAPER,
     TEXT,
-    Block,
     DataTable,
+    Figure,
+    Listing,
+    Pair,
+    Part,
     Report,
     Statement,
     Value,
 )
-from wbcbench.report.drawing import inline_svg, to_pdf, to_svg
+from wbcbench.report.figures.style import clean_line, inline_svg, to_pdf, to_svg
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import SUMMARY_FILE, build_summary_rows
 from wbcbench.report.words import make_anchor
@@ -66,9 +70,9 @@ def known_formats(formats: Iterable[str]) -> tuple[str, ...]:
 def _build_tables(report: Report, render: Callable[[DataTable], bytes], ending: str) -> Files:
     """``tables/<section>-<n>.<ending>``."""
     return {
-        f"tables/{block.key}-{number}.{ending}": render(data)
-        for block in report.blocks
-        for number, data in enumerate(block.tables, start=1)
+        f"tables/{section.key}-{number}.{ending}": render(data)
+        for section in report.sections
+        for number, data in enumerate(section.tables, start=1)
     }
 
 
@@ -155,7 +159,7 @@ def to_latex(data: DataTable) -> bytes:
 
 def _flatten(text: str) -> str:
     """Text on one line and without control characters: an empty line would end a table's cell."""
-    return " ".join(printable(text).split())
+    return clean_line(text)
 
 
 def to_html(report: Report) -> bytes:
@@ -170,9 +174,19 @@ def _load_template() -> Template:
 
     def clean(value: object) -> object:
         """Text without signs that no page may hold or that turn the direction of what follows."""
-        if isinstance(value, str) and not isinstance(value, Markup):
-            return printable(value.replace("\t", " "))
-        return value
+        is_text = isinstance(value, str) and not isinstance(value, Markup)
+        return clean_text(value) if is_text else value  # type: ignore[arg-type]
+
+    def emphasise(statement: Statement) -> Markup:
+        """The sentence, each of its strong words bold where it first stands."""
+        text, start = Markup(), 0
+        whole = clean_text(statement.text)
+        for word in map(clean_text, statement.strong):
+            place = whole.find(word, start)
+            if word and place >= 0:
+                text += whole[start:place] + Markup("<b>{}</b>").format(word)
+                start = place + len(word)
+        return text + whole[start:]
 
     environment = Environment(
         loader=PackageLoader("wbcbench.report", "templates"),
@@ -185,8 +199,15 @@ def _load_template() -> Template:
     )
     # The picture's texts were escaped when it was drawn.
     environment.filters["picture"] = lambda figure: Markup(inline_svg(to_svg(figure)))
-    environment.globals["anchor"] = make_anchor
+    environment.filters["emphasise"] = emphasise
+    environment.filters["kind"] = lambda part: type(part).__name__
+    environment.globals |= {"anchor": make_anchor, "most_rows": MOST_ROWS}
     return environment.get_template("page.html.j2")
+
+
+def clean_text(text: str) -> str:
+    """Text without characters that no page may hold or that turn the direction of the rest."""
+    return "".join(c for c in text.replace("\t", " ") if c.isprintable() or c == "\n")
 
 
 def to_markdown(report: Report) -> bytes:
@@ -196,7 +217,7 @@ def to_markdown(report: Report) -> bytes:
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is: on one line, with every sign of markup disarmed."""
-    flat = printable(" ".join(text.split())).translate(_ENTITIES)
+    flat = clean_line(text).translate(_ENTITIES)
     disarmed = _MARKUP.sub(r"\\\1", flat)
     return _MARKUP_AT_START.sub(lambda match: f"{match[0][:-1]}\\{match[0][-1]}", disarmed)
 
@@ -206,37 +227,37 @@ def _iterate_parts(report: Report) -> Iterator[str]:
     if report.byline:
         yield escape_markdown(report.byline)
     yield escape_markdown(report.facts)
-    for banner in report.banners:
-        yield f"> **Note:** {escape_markdown(banner)}"
-    for block in report.blocks:
-        yield from _iterate_block(block, report.rows)
+    for notice in report.notices:
+        yield f"> **{notice.word.capitalize()}:** {escape_markdown(notice.text)}"
+    for section in report.sections:
+        yield f"## {escape_markdown(section.title)}"
+        if section.summary:
+            yield f"*{escape_markdown(section.summary)}*"
+        for part in section.parts:
+            yield from _iterate_lines(part, report.rows)
 
 
-def _iterate_block(block: Block, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
-    yield f"## {escape_markdown(block.title)}"
-    yield from (_format_claim(claim, rows) for claim in block.claims)
-    if block.chips:
-        yield "\n".join(
-            f"- **{escape_markdown(chip.about)}:** {escape_markdown(chip.words)}"
-            f"{' (note)' if chip.is_flagged else ''}"
-            for chip in block.chips
-        )
-    yield from map(escape_markdown, block.paragraphs)
-    for data in block.tables:
-        yield escape_markdown(data.caption)
-        yield _format_table(data)
-    for figure in block.figures:
-        yield f"![{escape_markdown(figure.title)}](figures/{figure.name}.svg)"
-        yield f"*{escape_markdown(figure.caption)}*"
-        yield "<details><summary>The numbers behind this figure</summary>"
-        yield _format_table(figure.data)
-        yield "</details>"
-    for listing in block.listings:
-        yield escape_markdown(listing.caption)
-        # Fenced by more backticks than the lines have anywhere.
-        longest = max(map(len, re.findall("`+", listing.text)), default=0)
-        fence = "`" * max(3, longest + 1)
-        yield f"{fence}text\n{printable(listing.text)}\n{fence}"
+def _iterate_lines(part: Part, rows: frozenset[tuple[str, str]]) -> Iterator[str]:
+    match part:
+        case str():
+            yield escape_markdown(part)
+        case Statement():
+            yield _format_claim(part, rows)
+        case DataTable():
+            yield escape_markdown(part.caption)
+            yield _format_table(part)
+        case Pair():
+            for figure in part.figures:
+                yield from _iterate_lines(figure, rows)
+        case Figure():
+            yield f"![{escape_markdown(part.title)}](figures/{part.name}.svg)"
+            yield f"*{escape_markdown(f'{part.title}. {part.caption}')}*"
+        case Listing():
+            yield escape_markdown(part.caption)
+            # Fenced by more backticks than the lines have anywhere.
+            longest = max(map(len, re.findall("`+", part.text)), default=0)
+            fence = "`" * max(3, longest + 1)
+            yield f"{fence}text\n{clean_text(part.text)}\n{fence}"
 
 
 def _format_claim(claim: Statement, rows: frozenset[tuple[str, str]]) -> str:
@@ -248,7 +269,7 @@ def _format_claim(claim: Statement, rows: frozenset[tuple[str, str]]) -> str:
 
 def _format_table(data: DataTable) -> str:
     aligns = [":--" if i in data.words else "--:" for i in range(len(data.headings))]
-    rows = [list(map(escape_markdown, row)) for row in data.rows]
+    rows = [list(map(escape_markdown, row)) for row in data.rows[:MOST_ROWS]]
     for row, key in zip(rows, data.keys, strict=False):
         row[0] = f'<a id="{make_anchor(data.source, key)}"></a>{row[0]}'
     lines = [map(escape_markdown, data.headings), aligns, *rows]

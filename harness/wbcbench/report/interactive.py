@@ -17,7 +17,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.text import printable
 from wbcbench.energy.source import target_score, timeline
 from wbcbench.report import Report
-from wbcbench.report.drawing import COLOURS
+from wbcbench.report.figures.style import COLOURS
 from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
@@ -58,7 +58,7 @@ def to_interactive(report: Report, study: ReportStudy) -> bytes:
     )
     page = environment.get_template("interactive.html.j2").render(
         title=report.title,
-        banners=report.banners,
+        notices=report.notices,
         note=f"{energy} Shown are {len(runs)} of {len(study.runs)} runs.{study.stamp}",
         spec=spec,
         script=script,

@@ -1,29 +1,205 @@
-"""A study as the sections read it, with the comparison that the report rests on."""
+"""A study as the sections read it: its comparison, and what they need of each run's record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.quality import QualityWarning
+from wbcbench.core.record import AbsentMeter, DatasetFacts, Failure, Scores, SensorCard
 from wbcbench.core.study_folder import PLAN
-from wbcbench.core.trace import Origin
-from wbcbench.energy.metrics import mean_known
+from wbcbench.core.trace import Channel, Domain, Origin
+from wbcbench.core.window import (
+    EVALUATE,
+    STARTUP,
+    TRAIN,
+    WARMUP,
+    WindowEnergy,
+    is_idle,
+    is_validation,
+    is_work,
+)
+from wbcbench.energy.cross_check import agreements, deepest_check
+from wbcbench.energy.metrics import mean_known, sum_if_all_known
+from wbcbench.energy.source import describe_model, target_score, timeline
 from wbcbench.table.view import Run, Study
 
 if TYPE_CHECKING:
     from wbcbench.compare.design import Configuration
     from wbcbench.compare.result import Comparison, PlannedClaimResult
+    from wbcbench.report.figures.style import Styles
     from wbcbench.study.plan import Plan
 
-_PARTS = {"gpu": "GPU energy", "cpu": "CPU energy", "system": "energy of the whole machine"}
-_STATUS = {
-    "measured": "measured",
-    "estimated": "estimated, not measured: no sensor on this machine",
-    "simulated": "simulated sensor",
+_PARTS = {"gpu": "GPU", "cpu": "CPU", "system": "whole machine"}
+_READ = {
+    "counter": "energy counter",
+    "integral_instant": "integrated power",
+    "integral_usage": "integrated power",
+    "integral_average": "integrated averaged power",
+    "integral_unnamed": "integrated power",
+    "rapl_package": "RAPL counter",
+    "rapl_dram": "RAPL counter",
+    "codecarbon_tdp_load": "a model of power rating and load",
+    "codecarbon_constant": "a constant power",
 }
+
+OTHER = "other"
+PHASES = (
+    "start-up", "warm-up", "train", "validate", "test", "inference", "idle", OTHER,
+)  # fmt: skip
+"""What a run does, in order; the joules of its windows are added up by these words."""
+
+_BUDGET = {"gain": 2, "quantisation": 2, "edges": 1, "sampling": 1, "baseline": 1}
+"""Part of a budget → how devices add up: 1 as they are, for they are late alike; 2 in squares."""
+
+
+def name_phase(window: str) -> str:
+    """The word of ``PHASES`` for a window."""
+    if is_idle(window):
+        return "idle"
+    if is_validation(window):
+        return "validate"
+    words = {STARTUP: "start-up", WARMUP: "warm-up", TRAIN: "train", EVALUATE: "test"}
+    return words.get(window) or ("inference" if is_work(window) else OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The validation metric of one run at the end of its epochs, as far as it is known.
+
+    Attributes:
+        epochs: Their numbers.
+        energy_j: Primary energy of the training steps up to each; ``None`` is unknown.
+        time_s: Seconds of the same steps.
+        score: The plan's target metric.
+    """
+
+    epochs: tuple[int, ...]
+    energy_j: tuple[float | None, ...]
+    time_s: tuple[float, ...]
+    score: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairedReading:
+    """Two readings of one part of the machine in ``train``: ``a`` and ``b`` are channels."""
+
+    a: str
+    b: str
+    a_j: float
+    b_j: float
+    is_judged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the sections need of one record; a record itself is too large to hold thousands.
+
+    Attributes:
+        curve: Its learning curve.
+        phase_j: Phase and part of the machine → joules; ``None`` where a window is unknown.
+        readings: Pairs of readings of one part.
+        depths: Counter → how closely it was checked, in per cent, and by how many readings.
+        budget_j: Part of the ± of the training's primary energy → its half-width.
+        model: What estimated joules rest on, as a clause; empty where it is not known.
+        inference_s: Lengths of its inference windows.
+        idle_w: Idle power of the primary energy's part, before and after.
+        test, leakage_free, dataset, warnings, absent, error, channels, cards: As in the record.
+    """
+
+    curve: Curve
+    phase_j: Mapping[tuple[str, Domain], float | None]
+    readings: tuple[PairedReading, ...]
+    depths: Mapping[str, tuple[float | None, int]]
+    budget_j: Mapping[str, float | None]
+    model: str
+    test: Scores | None
+    leakage_free: Scores | None
+    dataset: DatasetFacts | None
+    warnings: tuple[QualityWarning, ...]
+    absent: tuple[AbsentMeter, ...]
+    error: Failure | None
+    channels: tuple[Channel, ...]
+    cards: tuple[SensorCard, ...]
+    inference_s: tuple[float, ...]
+    idle_w: tuple[float | None, float | None]
+
+
+def _read_evidence(run: Run) -> Evidence:
+    record = run.record
+    train = [energy for energy in record.energies if energy.window == TRAIN]
+    phase_j: dict[tuple[str, Domain], float | None] = {}
+    for domain in Domain:
+        if run.source(domain) is not None:
+            by_phase: dict[str, list[float | None]] = {}
+            for name in run.phase_names:
+                by_phase.setdefault(name_phase(name), []).append(run.energy_j(domain, name))
+            phase_j |= {(name, domain): sum_if_all_known(js) for name, js in by_phase.items()}
+    lengths = (run.duration_s(each.window) for each in record.inference)
+    return Evidence(
+        curve=_read_curve(run),
+        phase_j=phase_j,
+        readings=tuple(_pair_readings(run, train)),
+        depths=_read_depths(run),
+        budget_j={name: _read_budget_j(run, name) for name in _BUDGET},
+        model=describe_model(record.meters, str(run.row["primary_method"])),
+        test=record.test,
+        leakage_free=record.test_leakage_free,
+        dataset=record.dataset,
+        warnings=record.warnings,
+        absent=record.absent,
+        error=record.error,
+        channels=record.channels,
+        cards=record.sensor_cards,
+        inference_s=tuple(length_s for length_s in lengths if length_s is not None),
+        idle_w=(run.idle_w(run.primary, "before"), run.idle_w(run.primary, "after")),
+    )
+
+
+def _read_curve(run: Run) -> Curve:
+    points = [
+        (point.epoch.index, point.energy_j or None, point.time_s, score)
+        for point in timeline(run.record, run.primary)
+        if (score := target_score(run.record, point.epoch)) is not None
+        and math.isfinite(score)
+        and point.time_s > 0
+    ]
+    epochs, energy_j, time_s, scores = zip(*points, strict=True) if points else ((),) * 4
+    return Curve(epochs, energy_j, time_s, scores)
+
+
+def _pair_readings(run: Run, train: Sequence[WindowEnergy]) -> Iterable[PairedReading]:
+    known = {energy.channel: energy.energy_j for energy in train}
+
+    def add_up(names: str) -> float | None:
+        return sum_if_all_known([known.get(name) for name in names.split("+")])
+
+    for pair in agreements(run.record.channels, train):
+        a_j, b_j = add_up(pair.a), add_up(pair.b)
+        if a_j is not None and b_j:
+            yield PairedReading(pair.a, pair.b, a_j, b_j, pair.status != "cross-check")
+
+
+def _read_depths(run: Run) -> Mapping[str, tuple[float | None, int]]:
+    pairs = run.record.agreements
+    counters = dict.fromkeys(pair.a for pair in pairs if pair.status != "cross-check")
+    checks = {counter: deepest_check(pairs, counter, TRAIN) for counter in counters}
+    return {name: (check.depth_pct, check.readings) for name, check in checks.items() if check}
+
+
+def _read_budget_j(run: Run, part: str) -> float | None:
+    """A part of the training window's uncertainty, over the devices of the primary energy."""
+    if run.row["primary_status"] == "estimated" or run.primary is None:
+        return None
+    order, channels = _BUDGET[part], run.primary.channels
+    budgets = [b for b in run.record.budgets if b.window == TRAIN and b.channel in channels]
+    halves: list[float | None] = [getattr(budget, f"{part}_j") for budget in budgets]
+    total = sum_if_all_known([None if half is None else half**order for half in halves])
+    return None if total is None else total ** (1 / order)
 
 
 class ReportStudy(Study):
@@ -105,37 +281,46 @@ class ReportStudy(Study):
         """How many complete blocks the means are of; 0 where they are of runs."""
         return len(self.comparison.blocks.runs) if self.comparison else 0
 
+    @cached_property
+    def evidence(self) -> Mapping[Run, Evidence]:
+        """What the sections need of each record, which is read once."""
+        return {run: _read_evidence(run) for run in self.runs}
+
+    @cached_property
+    def styles(self) -> Styles:
+        """The style of each variant, in every figure."""
+        from wbcbench.report.figures.style import choose_styles
+
+        return choose_styles(self.labels)
+
     @property
     def energy_words(self) -> str:
-        """Part, status and method of this report's joules, for captions."""
+        """Part, status and method of this report's joules: ``GPU, measured (energy counter)``."""
         if not self.comparable:
-            return "no energy was read" if self.done else "of no finished run"
+            return "unknown"
         row = self.comparable[0].row
-        part = _PARTS.get(row["primary_domain"], "energy")
-        status = _STATUS.get(row["primary_status"], str(row["primary_status"]))
-        return f"{part} in training, idle included, {status} ({row['primary_method']})"
+        part = _PARTS.get(row["primary_domain"], str(row["primary_domain"]))
+        return f"{part}, {describe_status(row['primary_status'], row['primary_method'])}"
+
+    @property
+    def energy_status(self) -> str:
+        """Measured, estimated, simulated or, without joules, absent."""
+        return str(self.comparable[0].row["primary_status"]) if self.comparable else "absent"
 
     @property
     def energy_kind(self) -> str:
         """``estimated `` and the like before the word energy; empty where it is measured."""
-        statuses = sorted({str(run.row["primary_status"]) for run in self.comparable})
-        return "".join(f"{status} " for status in statuses if status != "measured")
+        return "" if self.energy_status in {"measured", "absent"} else f"{self.energy_status} "
 
     @property
     def stamp(self) -> str:
-        """Added to every caption: what a reader must know who sees it alone."""
-        text = " Synthetic data: no result about real cells." if self.is_synthetic else ""
-        if len(self.done) < max(len(self.runs) + self.unfinished, self.planned):
-            text += " Incomplete study: not every run finished."
-        if self.comparable and self.left_out:
-            text += " Mixed study: runs that are not comparable with these are left out."
-        return text
+        """Added to the caption of what may be seen alone: that it is no result, if so."""
+        return " Synthetic: no result." if self.is_synthetic else ""
 
     @property
     def energy_stamp(self) -> str:
-        """Added to captions of joules that do not name their status."""
-        kind = self.energy_kind.strip()
-        return (f" Joules are {kind}, not measured." if kind else "") + self.stamp
+        """The same for joules, with their part and status."""
+        return f" Energy: {self.energy_words}.{self.stamp}"
 
     @cached_property
     def configurations(self) -> tuple[Configuration, ...]:
@@ -202,3 +387,9 @@ def known_values(runs: Sequence[Run], column: str) -> list[float]:
 def mean_of_known(runs: Sequence[Run], column: str) -> float | None:
     """Mean of the known values of a column; ``None`` if none is known."""
     return mean_known(known_values(runs, column))
+
+
+def describe_status(status: object, method: object) -> str:
+    """``measured (energy counter)``, ``estimated (a model of power rating and load)``."""
+    ways = dict.fromkeys(_READ.get(way, way.replace("_", " ")) for way in str(method).split("+"))
+    return f"{status} ({' and '.join(ways)})"

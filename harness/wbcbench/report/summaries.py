@@ -10,25 +10,24 @@ from typing import Any
 import numpy as np
 
 from wbcbench.compare.design import Configuration
-from wbcbench.core.run_folder import study_runs
-from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
-from wbcbench.core.text import UNKNOWN, count_of, human_energy
-from wbcbench.core.trace import Origin
-from wbcbench.core.units import kwh_from_j
+from wbcbench.core.text import UNKNOWN
 from wbcbench.energy.metrics import mean_known, ratio
-from wbcbench.report import Statement, Value
+from wbcbench.report import DataTable, Value
 from wbcbench.report.study import ReportStudy, known_values
 from wbcbench.stats.intervals import Scale, compute_censored_median, level_interval
-from wbcbench.table.derive import Sum, spent, sum_spent
 from wbcbench.table.view import Run
 
 SUMMARY_FILE = "summary.csv"
+
+NONE = "–"
+"""Of what is not known, in a table."""
 
 Row = Mapping[str, Any]
 """Cells of ``summary.csv`` by column; ``None`` is unknown."""
 
 ENERGY = "primary_energy_train_j"
-_OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j")
+WALL = "energy_wall_train_j"
+_OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j", WALL)
 _SHARES = ("balanced_accuracy", "accuracy")
 _OF_ALL = (*_SHARES, "time_train_s")
 _POWER = "power_mean_w"
@@ -160,18 +159,49 @@ def compute_mean(values: Sequence[float], scale: Scale) -> Mean | None:
 
 def format_mean(mean: Mean | None, divisor: float = 1.0) -> str:
     """``41.2 [40.6, 41.8]``; of two runs ``41.2 (40.9–41.5)``, of one ``41.2``."""
+    return format_means([mean], divisor)[0]
+
+
+def format_means(means: Sequence[Mean | None], divisor: float = 1.0) -> list[str]:
+    """The same of a column, all with the same number of decimals."""
+    known = [mean for mean in means if mean is not None]
+    largest = max((abs(mean.mean / divisor) for mean in known), default=0.0)
+    # Three digits of the largest mean, and one more where the ends of an interval would look alike.
+    digits = _DIGITS - 1 - (math.floor(math.log10(largest)) if largest else 0)
+    widths = [(mean.high - mean.low) / divisor for mean in known if mean.has_interval]
+    is_fine = any(0 < width < 2 * 10.0**-digits for width in widths)
+    return [_format_ends(mean, divisor, max(digits + is_fine, 0)) for mean in means]
+
+
+def _format_ends(mean: Mean | None, divisor: float, digits: int) -> str:
     if mean is None:
         return UNKNOWN
-    values = [value / divisor for value in (mean.mean, mean.low, mean.high)]
-    # Three digits of the mean, or two of the half-width where that is finer; at most one more.
-    usual = _DIGITS - 1 - (math.floor(math.log10(abs(values[0]))) if values[0] else 0)
-    half = (values[2] - values[1]) / 2
-    finer = 1 - math.floor(math.log10(half)) if half > 0 else usual
-    digits = max(min(max(usual, finer), usual + 1), 0)
-    centre, low, high = (f"{value:.{digits}f}" for value in values)
+    ends = (mean.mean, mean.low, mean.high)
+    centre, low, high = (f"{value / divisor:.{digits}f}" for value in ends)
     if mean.n < 2:
         return centre
     return f"{centre} [{low}, {high}]" if mean.has_interval else f"{centre} ({low}–{high})"
+
+
+def build_data_table(
+    caption: str,
+    headings: Sequence[str],
+    values: Sequence[Sequence[Value]],
+    words: Sequence[int] = (0,),
+) -> DataTable:
+    """The table behind a figure: numbers as they are, and the same to read."""
+    rows = tuple(tuple(map(format_value, row)) for row in values)
+    numbers = tuple(map(tuple, values))
+    return DataTable(caption, tuple(headings), rows, tuple(words), values=numbers)
+
+
+def format_value(value: Value) -> str:
+    """A cell to read; a dash where it is not known."""
+    if value is None:
+        return NONE
+    if isinstance(value, float):
+        return format_number(value)
+    return str(value)
 
 
 def format_number(value: float | None, digits: int = _DATA_DIGITS) -> str:
@@ -180,11 +210,6 @@ def format_number(value: float | None, digits: int = _DATA_DIGITS) -> str:
         return UNKNOWN
     size = math.floor(math.log10(abs(value))) + 1 if value else 1
     return f"{value:.{min(max(digits - max(size, 0), 0), _MOST_PLACES)}f}"
-
-
-def format_cell(value: float | None, form: str) -> str:
-    """A number of a table; a dash where it is not known."""
-    return "–" if value is None else f"{value:{form}}"
 
 
 def format_range(ends: Sequence[float | None] | None, digits: int = 2) -> str:
@@ -197,46 +222,3 @@ def format_signed(value: float | None, digits: int = 4) -> str:
     """``+2.813``, ``-6.913``: a difference."""
     text = format_number(value, digits)
     return f"+{text}" if value is not None and value > 0 and text != UNKNOWN else text
-
-
-def build_cost_claim(study: ReportStudy) -> tuple[Statement, ...]:
-    """One sentence with the joules of every run and pilot; none without joules."""
-    total = sum_spent(spent(run) for run in study.runs)
-    wasted = sum_spent(spent(run) for run in study.runs if not run.is_done)
-    folder = study.folder
-    pilot_runs = study_runs(folder.parent, pilot_study(study.name)) if folder else []
-    pilots = sum_spent(spent(Run(run.read_record())) for run in pilot_runs if run.is_finished)
-    if not total.energy_j:
-        return ()
-    values: dict[str, Value] = {
-        "runs": total.runs,
-        "runs_unknown": total.unknown,
-        "runs_wasted": wasted.runs,
-        "pilots": pilots.runs,
-    }
-    for name, part in (("energy", total), ("energy_wasted", wasted), ("energy_pilots", pilots)):
-        values |= {f"{name}_{status}_j": j for status, j in sorted(part.energy_j.items())}
-    text = (
-        f"The whole study used {_format_sum(total)}: {count_of(total.runs, 'run')}, idle phases "
-        "and failed runs included"
-    )
-    if total.unknown:
-        text += f", and more that is not known of {count_of(total.unknown, 'run')}"
-    if wasted.runs:
-        runs = count_of(wasted.runs, "run")
-        text += f"; {_format_sum(wasted)} of it went into {runs} without result"
-    if pilots.runs:
-        runs = count_of(pilots.runs, "pilot run")
-        text += f"; in addition, {runs} used {_format_sum(pilots)}"
-    return (Statement("cost", f"{text}.", RUNS_TABLE, "", values),)
-
-
-def _format_sum(total: Sum) -> str:
-    """``1.44 MJ (0.401 kWh, measured)``; joules of different status are not added."""
-    parts = [
-        f"{human_energy(energy_j)} ({kwh_from_j(energy_j):.3g} kWh, {status})"
-        for status, energy_j in sorted(
-            total.energy_j.items(), key=lambda item: Origin(item[0]).rank
-        )
-    ]
-    return " and ".join(parts) or "an unknown energy"

@@ -1,19 +1,27 @@
-"""Grams of CO2 equivalent by place: what the same joules would have emitted on other grids."""
+"""Figure 9: grams of CO2 equivalent of one training on different grids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.metrics import Intensity, carbon_g, load_intensities, mean_known
-from wbcbench.report import Block, DataTable, Figure, Statement, drawing
+from wbcbench.report import DataTable, Figure, Place, Section, Statement
+from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
+from wbcbench.report.summaries import build_data_table
+
+if TYPE_CHECKING:
+    from wbcbench.report.figures.style import Canvas
 
 # Large, well-known grids, spread over the range and the continents.
 WELL_KNOWN = ("SWE", "FRA", "BRA", "GBR", "DEU", "USA", "JPN", "CHN", "AUS", "POL", "IND", "ZAF")
-_ROW_IN = 0.28
+_ROW_IN = 0.22
 _OWN = "named in its runs"
+
+HEADINGS = ("grid", "zone", "year", "g/kWh", "CO2e (g)", "drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +38,7 @@ class GridEmission:
         return f"{self.grid.country} ({self.note})" if self.note else self.grid.country
 
 
-def build_carbon(study: ReportStudy) -> Block | None:
+def build_carbon(study: ReportStudy) -> Section | None:
     """Grams of CO2 equivalent by place: what the same joules would have emitted on other grids.
 
     The mean training's joules times each grid's intensity; ``None`` without joules.
@@ -42,13 +50,13 @@ def build_carbon(study: ReportStudy) -> Block | None:
     own = {str(zone) for run in study.comparable if (zone := run.row["carbon_zone"])}
     places = _compute_emissions(energy_j, pue, own)
     words = (
-        f"Estimated: joules / 3.6e6 × PUE {pue:g} × yearly mean of the grid. Operational energy of "
-        "the part named above alone: not the rest of the machine, not the building beyond the "
-        "PUE, not the making of the hardware; and a yearly mean says nothing of the hour."
+        f"Estimated: joules / 3.6e6 × PUE {pue:g} × yearly mean of the grid, of that part of the "
+        "machine alone, without the making of the hardware; a yearly mean says nothing of the hour."
     )
-    figure, claim = _build_figure(study, places, pue), _build_claim(study, energy_j, places)
-    title = "CO2e and place"
-    return Block("carbon", title, (words,), figures=(figure,), folded=True, claims=(claim,))
+    statement = _build_statement(study, energy_j, places)
+    low, high = (human_mass(place.co2e_g) for place in (places[0], places[-1]))
+    parts = (statement, words, _build_figure(study, places, pue))
+    return Section("carbon", "CO2e by grid", parts, Place.FOLDED, f"{low} to {high} a training")
 
 
 def _compute_emissions(energy_j: float, pue: float, own: set[str]) -> list[GridEmission]:
@@ -65,7 +73,7 @@ def _compute_emissions(energy_j: float, pue: float, own: set[str]) -> list[GridE
     return emissions
 
 
-def _build_claim(study: ReportStudy, energy_j: float, places: list[GridEmission]) -> Statement:
+def _build_statement(study: ReportStudy, energy_j: float, places: list[GridEmission]) -> Statement:
     low, high, runs = places[0], places[-1], len(study.comparable)
     own = " and ".join(
         f"{human_mass(place.co2e_g)} CO2e in {place.grid.country}, the country {_OWN}"
@@ -76,19 +84,14 @@ def _build_claim(study: ReportStudy, energy_j: float, places: list[GridEmission]
         f"{human_mass(low.co2e_g)} in {low.grid.country}",
         f"{human_mass(high.co2e_g)} in {high.grid.country}",
     )
-    times = f"{high.co2e_g / low.co2e_g:.0f} times as much"
     text = (
-        f"One training used {human_energy(energy_j)} on average of {count_of(runs, 'run')} "
-        f"({study.energy_words}). "
+        f"One training used {human_energy(energy_j)} on average of {count_of(runs, 'run')}"
+        f"{f' ({study.energy_kind.strip()})' if study.energy_kind else ''}: "
     )
     if own:
-        text += f"That is {own}; the same joules would be {' and '.join(ends)}, {times}. "
+        text += f"{own}; the same joules would be {' and '.join(ends)}."
     else:
-        text += (
-            f"By the grid that is between {ends[0]} and {ends[1]} of CO2e, {times}: no country of "
-            "the table was set (--country). "
-        )
-    text += "The factor is the same for every variant, so CO2e ranks nothing that joules do not."
+        text += f"{ends[0]}, {ends[1]}; no country of the table was set (--country)."
     values = {
         "runs": runs,
         "primary_energy_train_j": energy_j,
@@ -102,49 +105,37 @@ def _build_figure(study: ReportStudy, places: list[GridEmission], pue: float) ->
     drawn = [place for place in places if place.note or place.grid.zone in WELL_KNOWN]
     sources = sorted({place.grid.source.rpartition(",")[0] for place in places})
     years = sorted({place.grid.year for place in places})
-    source = (
-        f"Intensities: {'; '.join(sources)} (MIT licence), yearly means of {years[0]}–{years[-1]}."
-    )
+    source = f"{'; '.join(sources)} (MIT licence), yearly means of {years[0]}–{years[-1]}"
+    rows = [
+        (place.label, place.grid.zone, place.grid.year, place.grid.g_per_kwh, place.co2e_g,
+         "yes" if place in drawn else "no")
+        for place in places
+    ]  # fmt: skip
     square = f"Square: {_OWN}. " if any(_OWN in place.note for place in places) else ""
-    caption = (
-        f"CO2e of one training, estimated, on the grids of {len(drawn)} of {len(places)} "
-        f"countries; the horizontal axis grows tenfold at each line. {square}"
-        "Diamond: lowest, median and highest of the table; circle: some large grids. "
-        f"Energy: {study.energy_words}. PUE {pue:g}. {source}{study.stamp}"
-    )
-    rows = tuple(
-        (f"{grid.country} ({grid.zone}, {grid.year})", f"{grid.g_per_kwh:g}", f"{co2e_g:.3g}")
-        for grid, co2e_g in ((place.grid, place.co2e_g) for place in places)
-    )
-    data = DataTable(
-        f"Every grid of the table that comes with wbcbench. {source} CO2e: estimated, from the "
-        f"mean of {study.energy_words}.{study.stamp}",
-        ("place (zone, year)", "grid (g/kWh)", "CO2e of one training (g)"),
-        rows,
-    )
-    description = "; ".join(f"{place.label}: {human_mass(place.co2e_g)}" for place in drawn)
     return Figure(
         "carbon-places",
-        lambda: _draw(drawn),
-        "CO2e of one training by place",
-        description,
-        caption,
-        data,
+        "CO2e of one training by grid",
+        "; ".join(f"{place.label}: {human_mass(place.co2e_g)}" for place in drawn),
+        f"Estimated, log axis; {len(drawn)} of {len(places)} grids, PUE {pue:g}. {square}"
+        f"Diamond: lowest, median, highest. Source: {source}.{study.stamp}",
+        build_data_table(f"{source}.{study.stamp}", HEADINGS, rows, (0, 1, 5)),
+        draw_carbon,
     )
 
 
-def _draw(places: list[GridEmission]) -> drawing.Canvas:
-    canvas, plot = drawing.create_plot((drawing.WIDTH_IN, 1.0 + _ROW_IN * len(places)))
-    divisor, unit = mass_scale(max(place.co2e_g for place in places))
-    for row, place in enumerate(places):
-        shape, colour = ("D", drawing.INK) if place.note else ("o", drawing.COLOURS[0])
-        if _OWN in place.note:
-            shape, colour = "s", drawing.COLOURS[1]
-        mass = place.co2e_g / divisor
-        plot.plot([mass], [row], shape, color=colour, markersize=7, markeredgewidth=0)
+def draw_carbon(data: DataTable) -> Canvas:
+    """Draw the chosen rows of the table of grids."""
+    places = [row for row in data.select("grid", "CO2e (g)", "drawn") if row[2] == "yes"]
+    canvas, plot = style.create_plot((style.WIDTH_IN, 1.0 + _ROW_IN * len(places)))
+    divisor, unit = mass_scale(max(co2e_g for _, co2e_g, _ in places))
+    for row, (label, co2e_g, _) in enumerate(places):
+        shape, colour = ("D", style.INK) if "(" in label else ("o", style.COLOURS[0])
+        if _OWN in label:
+            shape, colour = "s", style.COLOURS[1]
+        plot.plot([co2e_g / divisor], [row], shape, color=colour, markersize=7, markeredgewidth=0)
     plot.set_xscale("log")
     plot.margins(x=0.12)
-    plot.set_yticks(range(len(places)), [place.label for place in places], fontsize="small")
+    plot.set_yticks(range(len(places)), [label for label, _, _ in places], fontsize=9)
     plot.set_xlabel(f"CO2e of one training ({unit}, log scale)")
     plot.xaxis.set_major_formatter("{x:g}")
     return canvas

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from wbcbench.compare.render import build_claims_table, describe_claim
-from wbcbench.compare.result import build_claim_row, format_claim_key
+from wbcbench.compare.result import format_claim_key
 from wbcbench.core.study_folder import CONTRASTS
-from wbcbench.report import Block, DataTable, Statement
+from wbcbench.core.text import UNKNOWN
+from wbcbench.report import DataTable, Section
 from wbcbench.report.study import ReportStudy
 
 _TITLE = "Claims of the plan"
 _RESULTS = (
-    "supported: the 95 % interval lies in the claimed range, and p, twice that of the one-sided t "
-    "tests against its ends and corrected by Holm for all claims of the plan, is at most 5 %; not "
-    "supported: the interval lies outside"
+    "Supported: the 95 % CI lies in the claimed range and p (Holm over the claims) is at most 5 %; "
+    "not supported: it lies outside"
 )
 
 
-def build_claims(study: ReportStudy) -> Block | None:
-    """What was claimed beforehand, and what the runs show of it."""
+def build_claims(study: ReportStudy) -> Section | None:
+    """What was claimed beforehand, what the runs show of it, and the result in a word."""
     results, comparison = study.planned_claims, study.comparison
-    sentences = tuple(map(describe_claim, results))
-    if not results or comparison is None:  # where nothing was tested there are no numbers
-        return Block("claims", _TITLE, sentences) if results else None
-    keys = tuple(map(format_claim_key, results))
-    claims = tuple(
-        Statement(f"planned-{place}", text, CONTRASTS, key, build_claim_row(result))
-        for place, (text, key, result) in enumerate(zip(sentences, keys, results, strict=True), 1)
+    if not results:
+        return None
+    if comparison is None:  # where nothing was tested there are no numbers
+        return Section("claims", _TITLE, tuple(map(describe_claim, results)))
+    seen = {row[0]: row for row in build_claims_table(comparison).rows}
+    fixed = " Fixed before the first run." if study.is_fixed_beforehand else ""
+    rows = tuple(
+        (
+            result.claim.text or result.name,
+            result.claim.statement,
+            seen[result.name][3] if result.name in seen else UNKNOWN,
+            result.outcome.value,
+        )
+        for result in results
     )
-    table = build_claims_table(comparison)
-    fixed = ", fixed before the first run" if study.is_fixed_beforehand else ""
-    caption = f"{_TITLE}{fixed}; {_RESULTS}.{study.stamp}"
-    cells = DataTable(caption, table.headings, table.rows, (0, 1, 2, 5), CONTRASTS, keys)
-    return Block("claims", _TITLE, tables=(cells,), claims=claims)
+    keys = tuple(map(format_claim_key, results))
+    headings = ("Claim", "Tested", "What was seen", "Result")
+    table = DataTable(
+        f"{_RESULTS}.{fixed}{study.stamp}", headings, rows, (0, 1, 2, 3), CONTRASTS, keys
+    )
+    return Section("claims", _TITLE, (table,))

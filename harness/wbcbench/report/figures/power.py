@@ -1,4 +1,4 @@
-"""Power over time with the phases of a run."""
+"""Figure 6: power over time with the phases of a run, of one typical and of the worst run."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
-from wbcbench.core.quality import Quality, Severity
+from wbcbench.core.quality import Quality
 from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import s_from_ms
@@ -15,10 +16,19 @@ from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.faults import is_pair
 from wbcbench.energy.integrate import find_gaps, window_energy
-from wbcbench.report import Block, DataTable, Figure, drawing
+from wbcbench.report import DataTable, Figure, Value
+from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import format_cell
+from wbcbench.report.summaries import build_data_table
 from wbcbench.table.view import Run
+
+if TYPE_CHECKING:
+    from wbcbench.report.figures.style import Axes, Canvas
+
+HEADINGS = (
+    "kind", "name", "start (s)", "end (s)", "lowest (W)", "highest (W)", "mean (W)", "readings",
+)  # fmt: skip
+PHASE, VALIDATION, GAP, READING, STEP = "phase", "validation", "gap", "reading", "counter step"
 
 _SEVERITY = (Quality.VALID, Quality.SUSPECT, Quality.INVALID)
 
@@ -29,7 +39,7 @@ Span = tuple[float, float]
 Stroke = tuple[float, float, float]
 """Time, lowest and highest of a group of readings; equal for a single one."""
 
-_LABELS_IN, _PANEL_IN = 1.9, 2.5
+_LABELS_IN, _PANEL_IN = 1.5, 1.7
 _GREY = "#808080"
 _LABEL_SHARE = 0.055  # of the width: an upright label with a little air
 _MINUTES_FROM_S = 600.0
@@ -150,36 +160,12 @@ class Timeline:
         starts = [window.start_s for window in (*self.phases, *self.passes)]
         return min(starts, default=self.source.trace.good[0][0])
 
-    @property
-    def reach_s(self) -> Span:
-        """The first and the last moment that is drawn."""
-        times = [time_s for time_s, _, _ in self.readings.strokes] + self.steps.t_s
-        times += [time_s for w in self.phases for time_s in (w.start_s, w.end_s)]
-        return min(times), max(times)
 
-    @property
-    def highest_w(self) -> float:
-        """The highest power that is drawn."""
-        powers_w = [high_w for _, _, high_w in self.readings.strokes]
-        powers_w += [power_w for power_w in self.steps.power_w if not math.isnan(power_w)]
-        return max(powers_w, default=1.0) or 1.0
-
-
-def build_timelines(study: ReportStudy) -> Block | None:
-    """Power over time with a run's phases: one typical run of the study, and the worst."""
-    if not study.runs:
-        return None
-    runs = [run for run in study.runs if run.folder and run.folder.has_traces and run.primary]
-    lines = [line for choice in _choose_runs(study, runs) if (line := _read_timeline(*choice))]
-    words = (
-        "Two runs at most are drawn: the one of median energy, and the one with the most "
-        "severe warnings."
-        if lines
-        else "No power is drawn over time: no run of this study has the polls of a channel that "
-        "its joules rest on."
-    )
-    figures = tuple(_build_figure(study, line) for line in lines)
-    return Block("timelines", "Power over time", (words,), figures=figures)
+def build_power_figures(study: ReportStudy) -> list[Figure]:
+    """The run of median energy, and the one with the most severe warnings, where polls are kept."""
+    runs = [run for run in study.runs if run.folder and run.folder.has_traces]
+    lines = (_read_timeline(*choice) for choice in _choose_runs(study, runs))
+    return [_build_figure(study, line) for line in lines if line]
 
 
 def _choose_runs(study: ReportStudy, runs: list[Run]) -> Iterator[tuple[str, Run, str]]:
@@ -204,27 +190,20 @@ def _choose_runs(study: ReportStudy, runs: list[Run]) -> Iterator[tuple[str, Run
 
 def _rank(run: Run) -> tuple[int, bool, int, float]:
     gap_ms = run.row["sample_gap_max_ms"] or 0.0
-    return _SEVERITY.index(run.record.quality), not run.is_done, len(_list_warnings(run)), gap_ms
-
-
-def _list_warnings(run: Run) -> list[str]:
-    return sorted({w.code for w in run.record.warnings if w.severity is not Severity.INFO})
+    quality = _SEVERITY.index(Quality(run.row["quality"]))
+    return quality, not run.is_done, run.warning_codes.count(";") + bool(run.warning_codes), gap_ms
 
 
 def _explain_choice(run: Run) -> str:
-    codes, gap_ms = ", ".join(_list_warnings(run)), run.row["sample_gap_max_ms"]
+    codes, gap_ms = ", ".join(run.warning_codes.split(";")), run.row["sample_gap_max_ms"]
     if codes:
-        return (
-            f"of the others the one with the most severe warnings ({run.record.quality}: {codes})"
-        )
+        return f"the most severe warnings of the others ({run.row['quality']}: {codes})"
     if not run.is_done:
-        return f"of the others the one that went worst ({run.record.status})"
+        return f"of the others the one that went worst ({run.row['status']})"
     if gap_ms is None:
         return "another run; none has a warning"
-    return (
-        "none has a warning; this one has the longest time without a reading in training, "
-        f"{human_duration(s_from_ms(gap_ms))}"
-    )
+    longest = human_duration(s_from_ms(gap_ms))
+    return f"no run has a warning; this one has the longest time without a reading, {longest}"
 
 
 def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
@@ -259,116 +238,118 @@ def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
 
 
 def _build_figure(study: ReportStudy, line: Timeline) -> Figure:
-    rows = tuple(_build_row(line, window) for window in line.phases)
     channel = line.source.trace.channel
     devices = f", the first of {line.devices} devices" if line.devices > 1 else ""
-    caption = " ".join(
-        (
-            f"{line.run.run_id}, {line.reason}.",
-            *_iterate_legend(line),
-            f"{channel.domain.upper()} power, {channel.origin}{devices}.{study.stamp}",
+    phases = [_build_phase(line, window) for window in line.phases]
+    rows = [*phases, *_iterate_marks(line)]
+    return Figure(
+        line.name,
+        f"Power over time of {line.run.run_id}",
+        "; ".join(f"{row[1]}: {row[6]:.4g} W on average" for row in phases if row[6] is not None),
+        f"{line.reason[:1].upper()}{line.reason[1:]}. {' '.join(_iterate_legend(line))} "
+        f"{channel.name}, {channel.origin}{devices}.{study.stamp}",
+        build_data_table(
+            f"Seconds since the run began, on {channel.name} ({channel.origin}).",
+            HEADINGS,
+            rows,
+            (0, 1),
+        ),
+        draw_power,
+    )
+
+
+def _build_phase(line: Timeline, window: Window) -> tuple[Value, ...]:
+    energy = window_energy(line.source.trace, window, line.source.pair)
+    span = (window.start_s - line.start_s, window.end_s - line.start_s)
+    name = window.name.replace("_", " ").replace("-", " ")
+    return (PHASE, name, *span, None, None, energy.mean_power_w, energy.samples)
+
+
+def _iterate_marks(line: Timeline) -> Iterator[tuple[Value, ...]]:
+    zero_s = line.start_s
+    for window in line.passes:
+        yield (
+            VALIDATION,
+            window.name,
+            window.start_s - zero_s,
+            window.end_s - zero_s,
+            *(None,) * 4,
         )
-    )
-    data = DataTable(
-        f"The phases of the figure on {channel.name} ({channel.origin}); train with its "
-        "validation passes. Every reading is in the trace folder of the run.",
-        ("phase", "start (s)", "length (s)", "readings", "mean power (W)", "longest gap (s)"),
-        rows,
-    )
-    description = "; ".join(f"{row[0]}: {row[4]} W on average over {row[2]} s" for row in rows)
-    title = f"Power over time of {line.run.run_id}"
-    return Figure(line.name, lambda: _draw(line), title, description, caption, data)
+    for start_s, end_s in line.gaps:
+        yield (GAP, "", start_s - zero_s, end_s - zero_s, *(None,) * 4)
+    for t_s, low_w, high_w in line.readings.strokes:
+        yield (READING, "", t_s - zero_s, t_s - zero_s, low_w, high_w, None, line.readings.size)
+    edges = zip(line.steps.t_s, line.steps.power_w, strict=True)
+    for (start_s, power_w), (end_s, _) in pairwise(edges):
+        known_w = None if math.isnan(power_w) else power_w
+        yield (STEP, "", start_s - zero_s, end_s - zero_s, *(None,) * 2, known_w, line.steps.size)
 
 
 def _iterate_legend(line: Timeline) -> Iterator[str]:
     """The meaning of every mark, and what was left out to draw them."""
     if line.sampled:
-        name, size = line.sampled.channel.name, line.readings.size
-        marks = (
-            f"Dots: every good reading of {name}"
-            if size == 1
-            else f"Strokes: {name}, each from lowest to highest of {size} good readings"
-        )
-        yield f"{marks} ({line.readings.total:,} in all)."
+        size, total = line.readings.size, line.readings.total
+        spans = "" if size == 1 else f", each from lowest to highest of {size}"
+        yield f"Dots: {total:,} readings{spans}."
     if line.counter:
         size = line.steps.size
-        over = "between moves" if size == 1 else f"over {size} moves each"
-        yield f"Steps: mean power {over}, of the counter {line.counter.channel.name}."
-    yield "Grey bands: phases; white: between them, when nothing is counted."
-    if line.passes:
-        yield "Ticks at the foot: validation passes."
+        yield f"Steps: mean between moves of the counter{'' if size == 1 else f', {size} each'}."
+    yield "Bands: phases; ticks: validation." if line.passes else "Bands: phases."
     if line.gaps:
         longest_s = max(b - a for a, b in line.gaps)
-        yield (
-            f"{count_of(len(line.gaps), 'gap')} without a reading, the longest "
-            f"{human_duration(longest_s)}; in pink; nothing is drawn across them."
-        )
-    else:
-        yield "No gap between readings."
+        gaps = count_of(len(line.gaps), "gap")
+        yield f"Pink: {gaps} without a reading, up to {human_duration(longest_s)}."
 
 
-def _build_row(line: Timeline, window: Window) -> tuple[str, ...]:
-    energy = window_energy(line.source.trace, window, line.source.pair)
-    return (
-        _format_phase(window.name),
-        f"{window.start_s - line.start_s:.1f}",
-        f"{window.duration_s:.1f}",
-        str(energy.samples),
-        format_cell(energy.mean_power_w, ".1f"),
-        format_cell(energy.max_gap_s, ".2f"),
-    )
-
-
-def _format_phase(name: str) -> str:
-    """The name of a window as a label."""
-    return name.replace("_", " ").replace("-", " ")
-
-
-def _draw(line: Timeline) -> drawing.Canvas:
-    """One plot for readings and one for steps, of what there is."""
-    first_s, last_s = line.reach_s
-    unit_s, unit = (60.0, "min") if last_s - first_s >= _MINUTES_FROM_S else (1.0, "s")
-
-    def scale(t_s: float) -> float:
-        return (t_s - line.start_s) / unit_s
-
-    strokes, steps = line.readings.strokes, line.steps
-    count = bool(strokes) + bool(steps.t_s)
-    size_in = (drawing.WIDTH_IN, _LABELS_IN + _PANEL_IN * count)
-    canvas, grid = drawing.create_plots(count, 1, size_in, share_x=True)
+def draw_power(data: DataTable) -> Canvas:
+    """Draw the rows of ``build_power_figures``: a plot for readings and one for counter steps."""
+    kinds: dict[str, list[tuple[Any, ...]]] = {}
+    for kind, *row in data.select(*HEADINGS[:7]):
+        kinds.setdefault(str(kind), []).append(tuple(row))
+    ends = [row[2] for rows in kinds.values() for row in rows]
+    unit_s, unit = (60.0, "min") if max(ends) >= _MINUTES_FROM_S else (1.0, "s")
+    readings, steps = kinds.get(READING, []), kinds.get(STEP, [])
+    count = max(bool(readings) + bool(steps), 1)
+    size_in = (style.WIDTH_IN, _LABELS_IN + _PANEL_IN * count)
+    canvas, grid = style.create_plots(count, 1, size_in, share_x=True)
     plots = [plot for (plot,) in grid]
-    if strokes:
-        x = [scale(t_s) for t_s, _, _ in strokes]
-        ends = [low for _, low, _ in strokes], [high for _, _, high in strokes]
-        plots[0].vlines(x, *ends, drawing.COLOURS[0], linewidth=_STROKE, capstyle="round")
-        plots[0].set_ylabel("power, as read (W)")
-    if steps.t_s:
-        x = list(map(scale, steps.t_s))
-        plots[-1].step(x, steps.power_w, where="post", color=drawing.COLOURS[1], linewidth=1.3)
-        plots[-1].set_ylabel("from counter (W)")
+    if readings:
+        x = [start / unit_s for _, start, *_ in readings]
+        lows, highs = [row[3] for row in readings], [row[4] for row in readings]
+        plots[0].vlines(x, lows, highs, style.COLOURS[0], linewidth=_STROKE, capstyle="round")
+        plots[0].set_ylabel("as read (W)")
+    if steps:
+        x = [start / unit_s for _, start, *_ in steps] + [steps[-1][2] / unit_s]
+        power_w = [math.nan if row[5] is None else row[5] for row in steps]
+        plots[-1].step(
+            x, [*power_w, power_w[-1]], where="post", color=style.COLOURS[1], linewidth=1.3
+        )
+        plots[-1].set_ylabel("counter (W)")
+    highest_w = max([*(row[4] for row in readings), *(row[5] or 0.0 for row in steps)], default=1.0)
+    phases = [(name, a / unit_s, b / unit_s) for name, a, b, *_ in kinds.get(PHASE, [])]
     for plot in plots:
-        for i, window in enumerate(line.phases):
-            left, right = scale(window.start_s), scale(window.end_s)
+        for i, (_, left, right) in enumerate(phases):
             plot.axvspan(left, right, color=_GREY, alpha=(0.16, 0.06)[i % 2], linewidth=0)
-        for a, b in line.gaps:
-            plot.axvspan(scale(a), scale(b), color=drawing.COLOURS[3], alpha=0.5, linewidth=0)
-        plot.set_ylim(0.0, 1.06 * line.highest_w)
-        plot.set_xlim(scale(first_s), scale(last_s))
-    for window in line.passes:
-        left, right = scale(window.start_s), scale(window.end_s)
-        plots[-1].axvspan(left, right, 0.0, _FOOT, color=drawing.INK, alpha=0.9, linewidth=0)
-    _draw_names(
-        plots[0], [(_format_phase(w.name), scale((w.start_s + w.end_s) / 2)) for w in line.phases]
-    )
+        for _, left, right, *_ in kinds.get(GAP, []):
+            span = (left / unit_s, right / unit_s)
+            plot.axvspan(*span, color=style.COLOURS[3], alpha=0.4, linewidth=0)
+        plot.set_ylim(0.0, 1.06 * highest_w or 1.0)
+        plot.set_xlim(
+            min(row[1] for rows in kinds.values() for row in rows) / unit_s, max(ends) / unit_s
+        )
+    for _, left, right, *_ in kinds.get(VALIDATION, []):
+        span = (left / unit_s, right / unit_s)
+        plots[-1].axvspan(*span, 0.0, _FOOT, color=style.INK, alpha=0.9, linewidth=0)
+    _draw_names(plots[0], [(name, (left + right) / 2) for name, left, right in phases])
     plots[-1].set_xlabel(f"time since the run began ({unit})")
     return canvas
 
 
-def _draw_names(plot: drawing.Axes, names: list[tuple[str, float]]) -> None:
+def _draw_names(plot: Axes, names: list[tuple[str, float]]) -> None:
     """Names stand upright above the plot, joined to the middle of their bands."""
     left, right = plot.get_xlim()
-    places = drawing.spread_places([middle for _, middle in names], _LABEL_SHARE * (right - left))
+    places = style.spread_places([middle for _, middle in names], _LABEL_SHARE * (right - left))
     top = plot.get_ylim()[1]
-    style = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": "small"}
+    words = {"rotation": 90, "ha": "center", "va": "bottom", "fontsize": 9}
     for (name, middle), place in zip(names, places, strict=True):
-        drawing.draw_label(plot, name, (middle, top), (place, 1.06 * top), **style)
+        style.draw_label(plot, name, (middle, top), (place, 1.06 * top), **words)

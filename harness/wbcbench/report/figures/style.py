@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from html import escape
 from importlib import import_module
+from itertools import product
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -21,33 +22,48 @@ if TYPE_CHECKING:
     from matplotlib.backend_bases import FigureCanvasBase
 
     from wbcbench.report import Figure
-    from wbcbench.report.study import ReportStudy
-    from wbcbench.stats.intervals import Interval
-    from wbcbench.table.view import Run
 
     Axes = axes.Axes
     Canvas = figure.Figure
 
-# Okabe and Ito (2008), distinct for people with colour-blindness; those with 3:1 on both white and
-# near-black first. Shape, dashes and label repeat what the colour says.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+Ends = tuple[float | None, float | None]
+Point = tuple[str, float, float]
+"""Of a run: its variant, and where it lies."""
+
+# Okabe and Ito (2008), distinct for people with colour-blindness, darkened so that each has 3:1 on
+# white and on near-black. Shape, dashes and label repeat what the colour says.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#A0529A", "#B07A00", "#2C8FC4")
 SHAPES = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+_SIGNS = dict(zip(SHAPES, "●■▲◆▼✚", strict=True))
+
+GREYS = ("#c9c9c9", "#a3a3a3", "#7d7d7d", "#5c5c5c", "#8f8f8f", "#b6b6b6", "#dedede")
+"""For parts that are no variant."""
 
 # What is not measured is not drawn as a plain surface.
-HATCHES: Mapping[str, str] = {"measured": "", "estimated": "xx", "simulated": ".."}
+HATCHES: Mapping[str, str] = {"measured": "", "estimated": "///", "simulated": ".."}
 
 # Stands for the reader's own text colour; replaced when the picture is set into a page.
 INK = "#1b1b1f"
 
 # In inches: narrow, so that text stays legible when a phone shrinks the picture to its width.
-WIDTH_IN = 5.6
-SIZE_IN = (WIDTH_IN, 4.2)
+WIDTH_IN = 5.4
+SIZE_IN = (WIDTH_IN, 3.3)
+
+MOST_MARKS = 200
+"""Runs that are drawn one by one; of more, how densely they lie."""
 
 LABEL_LENGTH = 26
 _LABEL_TAIL = 10
 # A label is this share of a plot of the usual height high, with a little air.
-_LABEL_SHARE = 0.065
+_LABEL_SHARE = 0.075
+_LETTER_EM = 0.56  # mean width of a letter of the font
+_RINGS_PT = (8, 14, 22, 32, 44, 58, 74)  # distances at which a place for a label is looked for
+_DIRECTIONS = tuple(
+    (dx, dy) for dx in (1.0, 0.5, 0.0, -0.5, -1.0) for dy in (1.0, 0.5, 0.0, -0.5, -1.0) if dx or dy
+)
+# Axes are logarithmic where values spread over more than this.
+_LOG_FROM = 5.0
 
 _SETTINGS = {
     "svg.hashsalt": "wbcbench",
@@ -55,14 +71,16 @@ _SETTINGS = {
     "pdf.fonttype": 42,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 12.0,
+    "font.size": 11.0,
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
     "text.parse_math": False,
-    "axes.unicode_minus": False,
+    "axes.unicode_minus": True,
     "hatch.linewidth": 0.8,
 }
 
@@ -81,13 +99,24 @@ class Style:
     shape: str
     dash: str | tuple[int, tuple[int, ...]]
 
+    @property
+    def sign(self) -> str:
+        """Its shape as a character."""
+        return _SIGNS[self.shape]
 
-def choose_style(variants: Sequence[str], variant: str) -> Style:
-    """The style of a variant among the sorted ``variants`` of the study."""
-    i = list(variants).index(variant)
+
+Styles = Mapping[str, Style]
+"""The style of each variant of a study, by label."""
+
+
+def choose_styles(variants: Iterable[str]) -> Styles:
+    """A style of its own for each variant, which depends on the set of variants alone."""
     n = len(COLOURS)
-    # Beyond six the shapes shift against the colours, so that every variant has its own style.
-    return Style(COLOURS[i % n], SHAPES[(i + i // n) % n], DASHES[(i + i // n) % n])
+    # Beyond six the shapes shift against the colours.
+    return {
+        variant: Style(COLOURS[i % n], SHAPES[(i + i // n) % n], DASHES[(i + i // n) % n])
+        for i, variant in enumerate(sorted(set(variants)))
+    }
 
 
 # Matplotlib's object interface alone: it needs no window system, and settings hold only while a
@@ -143,36 +172,69 @@ def pad_limits(values: Sequence[float], share: float, least_span: float) -> tupl
     return (low + high) / 2 - reach, (low + high) / 2 + reach
 
 
+def choose_scale(plot: Axes, axis: str, values: Sequence[float]) -> None:
+    """A logarithmic axis where the values spread over a factor of five, with plain numbers."""
+    low, high = min(values), max(values)
+    if low > 0 and high > _LOG_FROM * low:
+        from matplotlib.ticker import LogLocator, NullFormatter
+
+        getattr(plot, f"set_{axis}scale")("log")
+        ticks = getattr(plot, f"{axis}axis")
+        ticks.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        ticks.set_major_formatter("{x:g}")
+        ticks.set_minor_formatter(NullFormatter())
+
+
 def draw_cross(
-    plot: Axes,
-    at: tuple[float, float],
-    intervals: tuple[Interval | None, Interval | None],
-    colour: str,
+    plot: Axes, at: tuple[float, float], ends: tuple[Ends, Ends], colour: str, width: float = 1.6
 ) -> None:
     """An interval in both directions around a mean; an unknown one draws nothing."""
-    for name, mean, interval in zip(("xerr", "yerr"), at, intervals, strict=True):
-        if interval is not None:
+    for name, mean, (low, high) in zip(("xerr", "yerr"), at, ends, strict=True):
+        if low is not None and high is not None:
             # Of equal runs the ends may lie beyond the mean by rounding.
-            sides = [[max(mean - interval.low, 0.0)], [max(interval.high - mean, 0.0)]]
-            bar: dict[str, Any] = {name: sides, "linewidth": 1.6, "capsize": 3.5, "zorder": 2.5}
+            sides = [[max(mean - low, 0.0)], [max(high - mean, 0.0)]]
+            bar: dict[str, Any] = {name: sides, "linewidth": width, "capsize": 3, "zorder": 2.5}
             plot.errorbar([at[0]], [at[1]], fmt="none", color=colour, **bar)
 
 
-def draw_runs(plot: Axes, study: ReportStudy, points: Sequence[tuple[Run, float, float]]) -> None:
-    """Draw ``[n]`` runs at their points; each variant is labelled once, for a legend."""
-    names = make_short_labels(study.variants)
-    for variant in study.variants:
-        own = [(x, y) for run, x, y in points if run.spec.variant == variant]
-        if own:
-            style = choose_style(study.variants, variant)
-            mark: dict[str, Any] = {"color": style.colour, "markersize": 6, "markeredgewidth": 0}
-            plot.plot(*zip(*own, strict=True), style.shape, label=names[variant], **mark)
+def draw_runs(plot: Axes, styles: Styles, points: Sequence[Point], alpha: float = 0.45) -> None:
+    """Mark each run at its point; of very many, how densely those of each variant lie."""
+    for variant, style in styles.items():
+        own = [(x, y) for name, x, y in points if name == variant]
+        if own and len(points) <= MOST_MARKS:
+            mark: dict[str, Any] = {"color": style.colour, "markersize": 4.5, "markeredgewidth": 0}
+            plot.plot(*zip(*own, strict=True), style.shape, alpha=alpha, **mark)
+        elif own:
+            _draw_density(plot, own, style.colour)
 
 
-def add_legend(canvas: Canvas, plot: Axes) -> None:
-    """The labelled marks of one plot, above the whole figure."""
-    handles = plot.get_legend_handles_labels()
-    canvas.legend(*handles, loc="outside upper left", ncols=2, frameon=False)
+def _draw_density(plot: Axes, points: Sequence[tuple[float, float]], colour: str) -> None:
+    """Squares of the plane, the darker the more points lie in them."""
+    import numpy as np
+    from matplotlib.colors import LinearSegmentedColormap
+
+    x, y = np.asarray(points).T
+    scales = (np.log if name == "log" else np.asarray for name in (plot.get_xscale(),))
+    scale = next(scales)
+    counts, edges_x, edges_y = np.histogram2d(scale(x), y, bins=28)
+    edges_x = np.exp(edges_x) if plot.get_xscale() == "log" else edges_x
+    shades = LinearSegmentedColormap.from_list("", [(0.0, f"{colour}26"), (1.0, f"{colour}d0")])
+    squares = np.ma.masked_equal(counts.T, 0)
+    plot.pcolormesh(edges_x, edges_y, squares, cmap=shades, linewidth=0, zorder=1)
+
+
+def add_legend(canvas: Canvas, styles: Styles, names: Iterable[str]) -> None:
+    """The marks of these variants, above the whole figure."""
+    from matplotlib.lines import Line2D
+
+    labels = make_short_labels(names)
+    handles = [
+        Line2D(
+            [], [], color=styles[n].colour, marker=styles[n].shape, linestyle="", label=labels[n]
+        )
+        for n in labels
+    ]
+    canvas.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -229,7 +291,7 @@ def _save(
     Room is found on the surface and at the scale that it is saved with.
     """
     with _apply_settings():
-        canvas = figure.draw()
+        canvas = figure.draw(figure.data)
         engine = canvas.get_layout_engine()
         target = surface(canvas)
         canvas.dpi = _DPI
@@ -290,6 +352,62 @@ def make_short_labels(names: Iterable[str]) -> dict[str, str]:
         number = f" ({counts[label]})" if counts[label] > 1 else ""
         labels[name] = label[: LABEL_LENGTH - len(number)] + number
     return labels
+
+
+def draw_labels(
+    plot: Axes, labels: Sequence[Point], obstacles: Sequence[tuple[float, float]]
+) -> None:
+    """Write each label near its point where it lies on no other point and on no other label.
+
+    Places are tried from near to far; where none is free, the one that hides least is taken. A
+    label that had to go far is joined to its point by a line.
+
+    Args:
+        plot: With its limits already set; they do not change any more.
+        labels: Texts and their points, in the axes' own units.
+        obstacles: Further points that should stay visible.
+    """
+    canvas = plot.figure
+    engine = canvas.get_layout_engine()
+    if engine is not None:
+        engine.execute(canvas)  # where the axes lie decides how far apart points are
+    import numpy as np
+
+    to_points, frame = plot.transData.transform, plot.get_window_extent()
+    marks = [(x, y) for _, x, y in labels]
+    points = to_points(np.array([*obstacles, *marks, *marks, *marks]))
+    pixel = canvas.dpi / 72
+    taken: list[Box] = []
+    for text, x, y in labels:
+        lines, at = text.splitlines(), to_points((x, y))
+        size = (max(map(len, lines)) * _LETTER_EM * 10 * pixel, 12.5 * pixel * len(lines))
+        places = []
+        for ring, (dx, dy) in product(_RINGS_PT, _DIRECTIONS):
+            left = at[0] + dx * ring * pixel - size[0] * (1 - dx) / 2
+            low = at[1] + dy * ring * pixel - size[1] * (1 - dy) / 2
+            box = (left, low, left + size[0], low + size[1])
+            inside = (points > np.array(box[:2]) - 2) & (points < np.array(box[2:]) + 2)
+            cost = int(inside.all(axis=1).sum()) + 8 * sum(_overlap(box, each) for each in taken)
+            is_outside = left < frame.x0 or box[2] > frame.x1 + 0.02 * frame.width
+            is_outside |= low < frame.y0 or box[3] > frame.y1
+            places.append((cost + 20 * is_outside + ring / 60, box))
+        _, box = min(places)
+        taken.append(box)
+        shift = ((box[0] - at[0]) / pixel, (box[1] - at[1]) / pixel)
+        gap = max(box[0] - at[0], at[0] - box[2], box[1] - at[1], at[1] - box[3])
+        line = {"arrowstyle": "-", "color": INK, "linewidth": 0.5, "alpha": 0.6}
+        plot.annotate(
+            text, (x, y), shift, textcoords="offset points", fontsize=10, va="bottom",
+            arrowprops=line if gap > _RINGS_PT[1] * pixel else None, annotation_clip=False,
+            linespacing=1.1,
+        ).set_in_layout(False)  # fmt: skip
+
+
+Box = tuple[float, float, float, float]
+
+
+def _overlap(box: Box, other: Box) -> bool:
+    return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
 def draw_margin_labels(

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import resources
 
+from wbcbench.compare.metric import Settings
 from wbcbench.compare.render import count_lines
+from wbcbench.compare.result import Comparison, count_tests
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_duration, human_energy, human_share
 from wbcbench.core.units import kwh_from_j
 from wbcbench.registry import VARIANTS
-from wbcbench.report import Block, DataTable, Listing, Statement, results_sha256
+from wbcbench.report import DataTable, Listing, Part, Place, Section, Statement, results_sha256
 from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import format_range
-from wbcbench.report.words import describe_analysis
+from wbcbench.report.summaries import NONE, format_range
 from wbcbench.stats.order import count_balance
 from wbcbench.study.limits import option_name
 from wbcbench.study.plan import Plan
@@ -97,18 +98,9 @@ _PARTS = {
 }
 
 _RUN_HEADINGS = (
-    "run",
-    "status",
-    "quality",
-    "error",
-    "accuracy",
-    "95 % CI over photographs",
-    "leakage-free test subset",
-    "energy, training",
-    "read as",
-    "time, training",
-    "epochs",
-)
+    "Run", "status", "quality", "error", "accuracy", "over photographs", "leakage-free",
+    "energy, training", "read as", "time, training", "epochs",
+)  # fmt: skip
 
 _MOST_RUNS = 4
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
@@ -118,12 +110,14 @@ _NO_OPTION = ("variant", "study", "block", "order_", "repeat", "dataset_")
 _REFERENCES = "references.bib"
 
 
-def build_methods(study: ReportStudy) -> Block:
+def build_methods(study: ReportStudy) -> Section:
     """What was done and how, from the plan and the specs: nothing here is written by hand."""
     caption = f"Made from the plan and from the settings of each run.{study.stamp}"
     rows = tuple(_iterate_methods(study))
-    table = DataTable(caption, ("question", "answer"), rows, (0, 1))
-    return Block("methods", "Methods", tables=(table,))
+    table = DataTable(caption, ("Question", "answer"), rows, (0, 1))
+    runs = count_of(len(study.runs), "run")
+    summary = "randomised blocks, exact sign-flip tests" if study.plan else f"{runs} without a plan"
+    return Section("methods", "Methods", (table,), Place.FOLDED, summary)
 
 
 def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
@@ -150,10 +144,72 @@ def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
     )
     counts = count_lines(study.comparison) if study.comparison else []
     yield "exclusions", " ".join([rule, *counts])
-    yield from describe_analysis(study)
+    yield from _iterate_analysis(study)
     versions = {name: study.distinct_values(column) for name, column in _SOFTWARE}
     known = [f"{name} {' and '.join(values)}" for name, values in versions.items() if values]
     yield "software", f"{', '.join(known)}." if known else "unknown"
+
+
+_INTERVALS = {
+    "t": "Student's t on the differences within blocks, from three blocks on",
+    "bootstrap": "BCa bootstrap of the differences within blocks, from fifteen blocks on",
+}
+
+
+def _iterate_analysis(study: ReportStudy) -> Iterator[Line]:
+    """Only the reason where nothing was compared."""
+    comparison = study.comparison
+    if comparison is None:
+        yield "comparison", study.why_not_compared or "Nothing was compared."
+        return
+    settings = comparison.settings
+    yield (
+        "unit of comparison",
+        "The block: one seed with every variant once. Differences are taken inside blocks; joules, "
+        "seconds, watts and rates as logarithms of ratios, accuracies as they are.",
+    )
+    yield "primary family", _describe_family(comparison)
+    yield (
+        "intervals",
+        f"{_INTERVALS[settings.method]}; 95 %. Those of a variant's mean stay above zero (joules, "
+        "seconds, watts, rates) or within 0 and 1 (accuracies). Intervals of accuracy over "
+        "photographs come from a cluster bootstrap: whole photographs are resampled within each "
+        "class.",
+    )
+    yield from [("tests", "none")] if settings.untested else _describe_tests(settings)
+    yield (
+        "energy to target",
+        "Kaplan and Meier's median over runs; a run that never reached the target counts as one "
+        "that cost more than it used. Nothing is filled in.",
+    )
+
+
+def _describe_tests(settings: Settings) -> Iterator[Line]:
+    yield (
+        "tests",
+        "Exact paired sign-flip test over all patterns of signs; p is corrected within the family "
+        f"by Holm's method at {100 * settings.alpha:g} %.",
+    )
+    yield (
+        "equivalence",
+        f"Two one-sided tests at 5 %, corrected within the family by Holm's method, against "
+        f"±{settings.region_pct:g} % (joules, seconds) and ±{settings.region_pp:g} percentage "
+        "points (accuracies).",
+    )
+
+
+def _describe_family(comparison: Comparison) -> str:
+    primary = [effect for effect in comparison.effects if effect.family == "primary"]
+    if not primary:
+        return "No contrast: there is nothing to compare."
+    contrasts = dict.fromkeys(f"{e.contrast} ({e.against})" for e in primary)
+    metrics = dict.fromkeys(e.metric.name for e in primary)
+    tests = count_of(count_tests(primary, comparison.settings), "test")
+    return (
+        f"{', '.join(contrasts)}; each on {' and '.join(metrics)}: "
+        f"{'nothing is tested' if comparison.settings.untested else tests}. Other contrasts are "
+        "secondary: estimates only."
+    )
 
 
 def _iterate_design(study: ReportStudy, plan: Plan) -> Iterator[Line]:
@@ -201,26 +257,27 @@ def _list_different(study: ReportStudy, read: Callable[[RunSpec], object]) -> st
     return " or ".join(dict.fromkeys(str(read(run.spec)) for run in study.runs))
 
 
-def build_environment(study: ReportStudy) -> Block:
+def build_environment(study: ReportStudy) -> Section:
     """Data, settings, machine and software, as in the results table."""
     values = {name: ", ".join(study.distinct_values(name)) for name in COLUMNS}
     rows = tuple((name, text) for name, text in values.items() if text)
     caption = f"Settings and circumstances; several values where runs differ.{study.stamp}"
-    facts = DataTable(caption, ("column of runs.csv", "value"), rows, (0, 1))
-    return Block("environment", "Environment", tables=(facts,), folded=True)
+    facts = DataTable(caption, ("Column of runs.csv", "value"), rows, (0, 1))
+    known = ("gpu_name", "cpu_model", "tensorflow_version", "wbcbench_version")
+    names = {"tensorflow_version": "TensorFlow ", "wbcbench_version": "wbcbench "}
+    summary = ", ".join(f"{names.get(name, '')}{values[name]}" for name in known if values[name])
+    return Section("environment", "Environment", (facts,), Place.FOLDED, summary)
 
 
-def build_limits(study: ReportStudy) -> Block:
+def build_limits(study: ReportStudy) -> Section:
     """What these numbers cannot show."""
-    return Block("limits", "Limits", tuple(_iterate_limits(study)))
+    machines = len(study.distinct_values("host_id"))
+    seeds = count_of(len({run.spec.seed for run in study.done}), "seed")
+    summary = f"{count_of(machines, 'machine') if machines else 'unknown machines'}, {seeds}"
+    return Section("limits", "Limits", tuple(_iterate_limits(study)), Place.FOLDED, summary)
 
 
 def _iterate_limits(study: ReportStudy) -> Iterator[str]:
-    if study.is_synthetic:
-        yield (
-            "Synthetic: the images are synthetic or the energy is that of a simulated sensor. "
-            "Nothing here is about blood cells."
-        )
     seeds, machines = {run.spec.seed for run in study.done}, len(study.distinct_values("host_id"))
     yield (
         f"{count_of(machines, 'machine') if machines else 'Unknown machines'}, "
@@ -231,18 +288,12 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
     if study.comparable:
         row = study.comparable[0].row
         yield f"The energy is of {_PARTS.get(row['primary_domain'], 'one part of the machine')}."
-        if row["primary_status"] != "measured":
-            yield (
-                f"The joules are {row['primary_status']}, not measured. They are not what the "
-                "hardware drew: no saving may be claimed."
-            )
     else:
         yield "No joules were read, so these results say nothing about energy."
     if study.photographs:
         yield (
-            f"The test images come from {study.photographs:g} photographs, multiplied by "
-            "rotation and reflection. Accuracy on other photographs may lie anywhere in the 95 % "
-            "CI over photographs."
+            f"The test images come from {study.photographs:g} photographs, multiplied by rotation "
+            "and reflection; more runs say nothing of other photographs."
         )
     if any(run.spec.validation == "published" for run in study.done):
         yield (
@@ -255,46 +306,60 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
     )
 
 
-def build_runs(study: ReportStudy) -> Block:
+def build_runs(study: ReportStudy) -> Section:
     """Every run, failed ones included: nothing is left out."""
-    caption = (
-        f"Every run of the study with a record. Energy includes idle power.{study.energy_stamp}"
+    failed = len(study.runs) - len(study.done)
+    summary = f"{len(study.runs)}, {failed or 'none'} failed, stopped or invalid"
+    table = DataTable(
+        f"Every run with a record. Energy of training as measured, idle power included.{study.stamp}",
+        _RUN_HEADINGS,
+        tuple(_build_row(study, run) for run in study.runs),
+        (0, 1, 2, 3, 8),
+        RUNS_TABLE,
+        tuple(run.run_id for run in study.runs),
     )
-    rows, keys = tuple(map(_build_row, study.runs)), tuple(run.run_id for run in study.runs)
-    table = DataTable(caption, _RUN_HEADINGS, rows, (0, 1, 2, 3, 8), RUNS_TABLE, keys)
-    return Block("runs", "Every run", tables=(table,), folded=True)
+    return Section("runs", "All runs", (table,), Place.FOLDED, summary)
 
 
-def _build_row(run: Run) -> tuple[str, ...]:
-    row, error = run.row, run.record.error
+def _build_row(study: ReportStudy, run: Run) -> tuple[str, ...]:
+    row, error = run.row, study.evidence[run].error
+    is_read = row["primary_status"] not in {None, "absent"}
     return (
         run.run_id,
         str(row["status"]) + (", synthetic" if row["synthetic"] else ""),
         str(row["quality"]),
-        f"{error.kind}: {error.message}" if error else "–",
+        f"{error.kind}: {error.message}" if error else NONE,
         human_share(row["accuracy"]),
         format_range((row["accuracy_ci_low"], row["accuracy_ci_high"])),
         human_share(row["accuracy_leakage_free"]),
-        human_energy(run.train_energy_j),
-        " ".join(filter(None, (row["primary_domain"], row["primary_status"]))),
+        human_energy(row["primary_energy_train_j"]),
+        f"{str(row['primary_domain']).upper()}, {row['primary_status']}" if is_read else "absent",
         human_duration(row["time_train_s"]),
         f"{row['epochs_run']} of {row['epochs_planned']}",
     )
 
 
-def build_reproduce(study: ReportStudy) -> Block:
-    """How to reproduce the study: the commands, and what it cost."""
-    listing = Listing(
-        "In a clone of the program's repository:", "\n".join(_iterate_commands(study))
-    )
+def build_reproduce(study: ReportStudy) -> Section:
+    """How to reproduce the study and what that costs; how to cite program, data and methods."""
+    commands = Listing("In a clone of the repository:", "\n".join(_iterate_commands(study)))
     words = [
         "The same seeds give nearly the same accuracies, and on the same machine nearly the same "
-        "joules; neither is exact, because the order of sums on several threads is not fixed.",
+        "joules; the order of sums on several threads is not fixed."
     ]
     if _needs_data(study):
-        words.insert(0, "FOLDER is where the images lie; the README says how to get them.")
-    title = "How to reproduce"
-    return Block("reproduce", title, tuple(words), claims=_build_effort(study), listings=(listing,))
+        words.append("FOLDER is where the images lie; the README says how to get them.")
+    effort = _build_effort(study)
+    parts: list[Part] = [
+        *effort,
+        commands,
+        " ".join(words),
+        f"Name these results by their digest: study {study.name}, sha256 of runs.csv "
+        f"{results_sha256(study)}.",
+        Listing("BibTeX of the program, the images and the methods:", references()),
+    ]
+    lines = count_of(commands.text.count("\n") + 1, "command")
+    cost = f", {effort[0].text.partition(' took ')[2].rstrip('.')}" if effort else ""
+    return Section("reproduce", "Reproduce, cite", tuple(parts), Place.FOLDED, f"{lines}{cost}")
 
 
 def _needs_data(study: ReportStudy) -> bool:
@@ -346,16 +411,6 @@ def _iterate_options(spec: RunSpec) -> Iterator[str]:
         else:
             text = ",".join(value) if isinstance(value, tuple) else str(value)
             yield f"{option} {shlex.quote(text)}"
-
-
-def build_citation(study: ReportStudy) -> Block:
-    """How to cite the program, the data and the methods."""
-    words = (
-        f"Name these results by their digest: study {study.name}, sha256 of runs.csv "
-        f"{results_sha256(study)}.",
-    )
-    listing = Listing("BibTeX of the program, the images and the methods:", references())
-    return Block("citation", "Citation", words, listings=(listing,))
 
 
 def references() -> str:

@@ -1,0 +1,160 @@
+"""What a comparison shows, in sentences that a reader can repeat: one for each variant.
+
+A difference is stated only where it was tested and is *different* or *equivalent*; what is
+inconclusive is named as such, and estimates that nothing tested say so. The joules' status stands
+in the sentence wherever they are not measured. The same effects give the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wbcbench.compare.design import notes_on_one_class
+from wbcbench.compare.metric import ACCURACY
+from wbcbench.compare.render import decimals
+from wbcbench.compare.result import Comparison, ContrastResult, Effect
+from wbcbench.core.text import count_of
+
+INTERACTION = "interaction"
+
+_MOST_DIGITS = 1  # a sentence that can be repeated; the tables have more
+_DECIDED = (ContrastResult.DIFFERENT, ContrastResult.EQUIVALENT)
+_NAMES = {ACCURACY: "balanced accuracy", "accuracy": "accuracy", "time_train_s": "training time"}
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceSentence:
+    """One contrast in words.
+
+    Attributes:
+        text: A sentence.
+        strong: The words of it to see first: what is better, and by how much.
+        effects: What it was made of, by metric.
+    """
+
+    text: str
+    strong: tuple[str, ...]
+    effects: tuple[Effect, ...]
+
+
+def describe_differences(comparison: Comparison) -> list[DifferenceSentence]:
+    """A sentence for each primary contrast of which something is shown, the most decided first."""
+    sentences = []
+    for own in _group_effects(comparison).values():
+        stated = [e for e in own if e.result in _DECIDED] or [
+            e for e in own if e.result is ContrastResult.NOT_TESTED and _is_clear(e)
+        ]
+        if stated:
+            sentences.append(_describe(stated))
+    return sorted(sentences, key=lambda sentence: min(map(_rank, sentence.effects)))
+
+
+def _is_clear(effect: Effect) -> bool:
+    """Whether an estimate that nothing tested at least has an interval that excludes zero."""
+    return effect.interval is not None and effect.interval.excludes(0.0)
+
+
+def describe_open(comparison: Comparison) -> str:
+    """What is inconclusive, as a sentence; empty where everything is decided."""
+    effects = [e for own in _group_effects(comparison).values() for e in own]
+    is_open = [e for e in effects if e.result is ContrastResult.INCONCLUSIVE]
+    if not is_open:
+        return ""
+    seeds = count_of(len(comparison.blocks.runs), "seed")
+    if len(is_open) == len(effects):
+        names = " or ".join(dict.fromkeys(name_metric(e) for e in is_open))
+        tests = "comparison is" if len(is_open) == 1 else f"{len(is_open)} comparisons are"
+        return f"No difference in {names} is shown with {seeds}: all {tests} inconclusive."
+    items = _join_names(is_open)
+    return f"Inconclusive with {seeds}: {items}."
+
+
+def name_metric(effect: Effect) -> str:
+    """``energy``, ``estimated energy``, ``balanced accuracy``."""
+    if effect.metric.part is None:
+        return _NAMES.get(effect.metric.name, effect.metric.name.replace("_", " "))
+    kind = "" if effect.status in {"", "measured"} else f"{effect.status} "
+    return f"{kind}energy"
+
+
+def _group_effects(comparison: Comparison) -> dict[tuple[str, str], list[Effect]]:
+    """The primary effects by contrast; no accuracy where a network gives one answer to all."""
+    groups: dict[tuple[str, str], list[Effect]] = {}
+    is_collapsed = any(notes_on_one_class(comparison.design.configurations))
+    for effect in comparison.effects:
+        if effect.family == "primary" and (effect.metric.is_speed or not is_collapsed):
+            groups.setdefault((effect.contrast, effect.against), []).append(effect)
+    return groups
+
+
+def _join_names(effects: Iterable[Effect]) -> str:
+    """``energy of a and b; accuracy of a``."""
+    by_metric: dict[str, list[str]] = {}
+    for effect in effects:
+        by_metric.setdefault(name_metric(effect), []).append(_name_side(effect))
+    words = []
+    for metric, sides in by_metric.items():
+        listed = " and ".join(filter(None, (", ".join(sides[:-1]), sides[-1])))
+        words.append(f"{metric} of {listed}")
+    return "; ".join(words)
+
+
+def _name_side(effect: Effect) -> str:
+    return f"the {INTERACTION}" if effect.contrast == INTERACTION else effect.contrast
+
+
+def _rank(effect: Effect) -> tuple[bool, bool, float, float, str]:
+    """Differences before equivalence, energy before the rest, the greatest gain first."""
+    p = 1.0 if effect.p_holm is None else effect.p_holm
+    gain = (effect.estimate or 0.0) * (1 if effect.metric.lower_is_better else -1)
+    is_different = effect.result is ContrastResult.DIFFERENT
+    return (not is_different, effect.metric.part is None, gain, p, effect.contrast)
+
+
+def _describe(effects: Sequence[Effect]) -> DifferenceSentence:
+    first = effects[0]
+    is_tested = first.result is not ContrastResult.NOT_TESTED
+    clauses, strong = [], [first.contrast]
+    for place, effect in enumerate(effects):
+        clause, size = _describe_effect(effect, is_first=place == 0)
+        clauses.append(clause)
+        strong.append(size)
+    text = " and ".join(clauses)
+    if first.contrast == INTERACTION:
+        text = f"The factors do not simply add up ({first.against}): together {text}"
+    else:
+        text = f"{first.contrast} {text}"
+    if not is_tested:
+        text += f", in {count_of(first.n, 'seed')} and not tested"
+    return DifferenceSentence(f"{text}.", tuple(strong), tuple(effects))
+
+
+def _describe_effect(effect: Effect, *, is_first: bool) -> tuple[str, str]:
+    """The clause, and the words in it that say how much."""
+    interval, name, than = effect.interval, name_metric(effect), f" than {effect.against}"
+    is_alone = effect.contrast == INTERACTION
+    unit = f" {effect.metric.unit}" if effect.metric.unit else ""
+    digits = min(decimals(interval), _MOST_DIGITS)
+    ci = "95 % CI " if is_first else ""
+    if effect.result is ContrastResult.EQUIVALENT and interval and effect.region:
+        ends = f"({ci}{interval.low:+.{digits}f} to {interval.high:+.{digits}f}{unit})"
+        size = f"the same {name}"
+        to = "" if is_alone or not is_first else f" as {effect.against}"
+        return f"has {size}{to} within ±{effect.region[1]:g}{unit} {ends}", size
+    estimate = effect.estimate or 0.0
+    is_less = estimate < 0
+    amount = f"{abs(estimate):.{digits}f}{unit}"
+    if effect.metric.part is not None:
+        size = f"{amount} {'less' if is_less else 'more'} {name}"
+        verb = "uses"
+    elif effect.metric.unit == "pp" and "accuracy" in name:
+        size = f"{amount} {'less' if is_less else 'more'} accurate"
+        verb = "is"
+    else:
+        size, verb = f"{amount} {'lower' if is_less else 'higher'} {name}", "has"
+    words = f"{verb} {size}{than if is_first and not is_alone else ''}"
+    if interval is not None and interval.excludes(0.0):
+        low, high = sorted((abs(interval.low), abs(interval.high)))
+        return f"{words} ({ci}{low:.{digits}f} to {high:.{digits}f}{unit})", size
+    return words, size  # different by a bootstrap whose interval is not the one shown
