@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,13 +22,27 @@ if TYPE_CHECKING:
 PERIOD_S = 2.0  # between two checks of a study that is going on
 RELOAD_S = 5.0  # after which a served page reloads
 
+
+
+class Templates(StrEnum):
+    """Of the PDF."""
+
+    PLAIN = "plain"
+    IEEE = "ieee"
+    SLIDES = "slides"
+
+
 Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="html, md, tex, csv, svg, pdf; separated by commas or repeated. All if left out.",
+        help="html, md, tex, csv, svg, pdf, ieee, slides; separated by commas or repeated. "
+        "The first six if left out.",
         show_default=False,
     ),
+]
+Template = Annotated[
+    Templates, typer.Option(help="The PDF: plain, ieee (two columns) or slides.")
 ]
 Out = Annotated[
     Path, typer.Option(envvar="WBCBENCH_REPORTS", help="Folder that holds the reports.")
@@ -48,6 +63,7 @@ def report(
     results: options.Results = Path("results"),
     out: Out = Path("reports"),
     formats: Formats = None,
+    template: Template = Templates.PLAIN,
     interactive: Interactive = False,
     force: Force = False,
     opened: Open = False,
@@ -61,6 +77,8 @@ def report(
     names = list(dict.fromkeys(studies or ["runs"]))
     default = ("html",) if live else ALL_FORMATS
     chosen = [*(options.split_words(",".join(formats or ())) or default)]
+    if template is not Templates.PLAIN:
+        chosen = [*(name for name in chosen if name != "pdf"), template.value]
     chosen += ["interactive"] * interactive
     if live:
         _serve(results, names, out, chosen, port or 0, opened=opened)

@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wbcbench import table
 from wbcbench.registry import SECTIONS, load_part
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 TEXT = "report.md"
 PAPER = "report.pdf"
+PAPERS = {"plain": PAPER, "ieee": "report-ieee.pdf", "slides": "slides.pdf"}
 FIGURES = "figures"
 FIGURE_DATA = "figure-data"
 """Files and folders of a report, below its own folder."""
@@ -40,6 +41,9 @@ MOST_ROWS = 200
 
 Value = str | int | float | bool | None
 """A number or word of a statement or a table; ``None`` is unknown."""
+
+Cells = tuple[Any, ...]
+"""A row of such values, by the headings of its table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,11 +104,11 @@ class DataTable:
     words: tuple[int, ...] = (0,)
     source: str = ""
     keys: tuple[str, ...] = ()
-    values: tuple[tuple[Value, ...], ...] = ()
+    values: tuple[Cells, ...] = ()
     styles: tuple[Style, ...] = ()
     is_folded: bool = False
 
-    def select(self, *headings: str) -> Iterator[tuple[Value, ...]]:
+    def select(self, *headings: str) -> Iterator[Cells]:
         """These columns of every row, unrounded."""
         places = [self.headings.index(heading) for heading in headings]
         return (tuple(row[place] for place in places) for row in self.values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from wbcbench.core.errors import unknown_name
@@ -16,7 +16,7 @@ from wbcbench.report import (
     FIGURES,
     MOST_ROWS,
     PAGE,
-    PAPER,
+    PAPERS,
     TEXT,
     DataTable,
     Figure,
@@ -33,7 +33,9 @@ from wbcbench.report.summaries import SUMMARY_FILE, build_summary_rows
 from wbcbench.report.words import make_anchor
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Template as Page
+
+    from wbcbench.report.paper import Template
 
 Files = dict[str, bytes]
 """Content by path below the report's folder."""
@@ -98,11 +100,11 @@ def _build_svg(report: Report, _: ReportStudy) -> Files:
     return {f"{FIGURES}/{figure.name}.svg": to_svg(figure).encode() for figure in report.figures}
 
 
-def _build_pdf(report: Report, _: ReportStudy) -> Files:
+def _build_pdf(template: Template, report: Report, _: ReportStudy) -> Files:
     from wbcbench.report.paper import to_paper
 
     pictures = {f"{FIGURES}/{figure.name}.pdf": to_pdf(figure) for figure in report.figures}
-    return {PAPER: to_paper(report, pictures), **pictures}
+    return {PAPERS[template]: to_paper(report, pictures, template), **pictures}
 
 
 def _build_interactive(report: Report, study: ReportStudy) -> Files:
@@ -117,7 +119,9 @@ FORMATS: Mapping[str, Callable[[Report, ReportStudy], Files]] = {
     "tex": lambda report, _: _build_tables(report, to_latex, "tex"),
     "csv": _build_csv,
     "svg": _build_svg,
-    "pdf": _build_pdf,
+    "pdf": partial(_build_pdf, "plain"),
+    "ieee": partial(_build_pdf, "ieee"),
+    "slides": partial(_build_pdf, "slides"),
     "interactive": _build_interactive,
 }
 
@@ -168,7 +172,7 @@ def to_html(report: Report) -> bytes:
 
 
 @cache
-def _load_template() -> Template:
+def _load_template() -> Page:
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -1,4 +1,4 @@
-"""The report typeset to submit: A4, numbered figures and tables, references, page numbers.
+"""The report typeset to submit: a paper in one or two columns, or slides.
 
 Typst compiles it offline with the fonts it brings along and without a date, so that the same
 report gives the same bytes. Text from records reaches Typst as JSON and is set as text: no
@@ -11,28 +11,51 @@ import json
 import re
 import tempfile
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from wbcbench.core.errors import WbcbenchError
-from wbcbench.core.text import printable
-from wbcbench.report import FIGURES, Block, DataTable, Figure, Report, Statement
+from wbcbench.report import (
+    FIGURES,
+    DataTable,
+    Figure,
+    Listing,
+    Pair,
+    Part,
+    Place,
+    Report,
+    Section,
+    Statement,
+)
+from wbcbench.report.figures.style import clean_line
 
-ABSTRACT = "answer"
-"""Key of the section that is the abstract."""
-CITATION = "citation"
-"""Key of the section whose listing is the references, which the paper sets as such."""
+Template = Literal["plain", "ieee", "slides"]
+
+_IN_BODY = ("methods", "limits")  # folded on the page; a paper without them is none
+_CITATIONS = "BibTeX"  # of the page; the paper has a list of references
+_SLIDES = ("energy-accuracy", "differences", "learning-curves", "energy-parts", "confusion")
+
+# What is cited where it is first spoken of.
+_CITED = {
+    "wbcbench": "wbcbench",
+    "CodeCarbon": "codecarbon",
+    "TensorFlow": "tensorflow",
+    "Holm": "holm1979",
+    "Kaplan": "kaplan1958",
+    "one-sided tests": "schuirmann1987",
+    "energy counter": "yang2024",
+    "photographs": "bloodcells",
+}
 
 _LONGEST_WORD = 18  # typst breaks lines between words and at hyphens alone
 _LONGEST_TEXT = 3000
 _MOST_ROWS = 120  # of a table: nobody reads a thousand on paper, and to set them takes 0.4 GB
 _BREAK = "\u200b"  # a place where a line may break, of no width
-_FIT = 40  # a text column no longer than this is as wide as its text
-_LINE = 135  # letters of a table on an upright page
+_FIT = 34  # a text column no longer than this is as wide as its text
 _GAP = 3  # letters between two columns
-_WIDEST_CM, _TALLEST_CM, _TALLEST_ON_ITS_SIDE_CM = 11.2, 18.0, 13.5
 
 _SCRIPTS = frozenset(  # first words of the names of characters that Typst's own fonts have
     (
@@ -42,26 +65,27 @@ _SCRIPTS = frozenset(  # first words of the names of characters that Typst's own
 )  # fmt: skip
 _EMOJI = "\U0001f000"  # and what follows: pictures, and rare Chinese characters
 
-_SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 
-
-def to_paper(report: Report, pictures: Mapping[str, bytes]) -> bytes:
+def to_paper(report: Report, pictures: Mapping[str, bytes], template: Template) -> bytes:
     """The report as PDF, with its figures as PDF, by path."""
     import typst
 
     package = resources.files("wbcbench.report")
+    source = "slides.typ" if template == "slides" else "paper.typ"
     with tempfile.TemporaryDirectory(prefix="wbcbench-paper-") as name:
         folder = Path(name)
         (folder / FIGURES).mkdir()
         for path, data in pictures.items():
             (folder / path).write_bytes(data)
-        content = json.dumps(_build_paper(report, pictures))
+        references = (package / "references.bib").read_bytes()
+        paper = _Paper(set(re.findall(r"^@\w+\{(\w+),", references.decode(), re.MULTILINE)))
+        content = json.dumps(paper.build(report, template))
         (folder / "paper.json").write_text(content, encoding="utf-8")
-        for path in ("templates/paper.typ", "references.bib"):
-            (folder / Path(path).name).write_bytes((package / path).read_bytes())
+        (folder / "references.bib").write_bytes(references)
+        (folder / source).write_bytes((package / "templates" / source).read_bytes())
         try:
             pdf: bytes = typst.compile(
-                str(folder / "paper.typ"), root=name, ignore_system_fonts=True, timestamp=0
+                str(folder / source), root=name, ignore_system_fonts=True, timestamp=0
             )
         except typst.TypstError as error:
             raise WbcbenchError(
@@ -78,119 +102,143 @@ def find_unset_letters(text: str) -> str:
     return "".join(c for c, script in scripts if script not in _SCRIPTS)
 
 
-def _build_paper(report: Report, pictures: Mapping[str, bytes]) -> dict[str, Any]:
-    """Everything the template sets, as plain values."""
-    labels = {
-        (data.source, key): _make_label(block, i)
-        for block in report.blocks
-        for i, data in enumerate(block.tables)
-        for key in data.keys
-    }
-    abstract = [block for block in report.blocks if block.key == ABSTRACT]
-    return {
-        "title": _format_text(report.title),
-        "running": _format_text(report.title)[:90],
-        "facts": _format_text(report.facts),
-        "authors": list(map(_format_text, report.authors)),
-        "course": _format_text(report.course) if report.course else None,
-        "banners": list(map(_format_text, report.banners)),
-        "abstract": [
-            claim
-            for block in abstract
-            for claim in (
-                *(_build_claim(claim, labels) for claim in block.claims),
-                *({"text": _format_text(text), "table": None} for text in block.paragraphs),
-            )
-        ],
-        # The abstract stands above; what else its section holds has a part of its own.
-        "parts": [
-            _build_part(block, labels, pictures)
-            for block in report.blocks
-            if block.key != ABSTRACT or block.tables or block.figures or block.chips
-        ],
-    }
+@dataclass
+class _Paper:
+    """Everything a template sets, as plain values; each source is cited once.
+
+    Attributes:
+        keys: Of the references that there are.
+        cited: Those already cited.
+    """
+
+    keys: set[str]
+    cited: set[str] = field(default_factory=set)
+
+    def build(self, report: Report, template: Template) -> dict[str, Any]:
+        word = ", ".join(notice.word for notice in report.notices).capitalize()
+        sections = {section.key: section for section in report.sections}
+        body = [s for s in report.sections if s.place != Place.FOLDED or s.key in _IN_BODY]
+        appendix = [section for section in report.sections if section not in body]
+        notices = " ".join(notice.text for notice in report.notices)
+        return {
+            "template": template,
+            "title": _set_line(report.title),
+            "running": _set_line(report.title)[:90],
+            "facts": _set_line(report.facts),
+            "authors": list(map(_set_line, report.authors)),
+            "course": _set_line(report.course) if report.course else None,
+            "notices": [f"{_set_line(word)}.", _set_line(notices)] if word else [],
+            "abstract": self._cite(_write_abstract(report)),
+            "slides": self._build_slides(sections["result"], report.figures),
+            "body": list(map(self._build_section, body)),
+            "appendix": list(map(self._build_section, appendix)),
+        }
+
+    def _build_section(self, section: Section) -> dict[str, Any]:
+        is_first = section.place == Place.FIRST
+        parts: list[dict[str, Any]] = []
+        for place, part in enumerate(section.parts):
+            if is_first and isinstance(part, Statement):  # the abstract
+                continue
+            parts += self._build_part(part, f"{section.key}-{place}")
+        if is_first:
+            lead = "Each variant with its cost and accuracy, and how they differ"
+            parts.insert(0, {"kind": "text", "words": [lead]})
+        labels = [part["label"] for part in parts if part["kind"] == "table"]
+        labels += [f["label"] for part in parts if part["kind"] == "pair" for f in part["figures"]]
+        return {"title": _set_line(section.title), "parts": parts, "labels": labels[:6]}
+
+    def _build_part(self, part: Part, name: str) -> Iterator[dict[str, Any]]:
+        """Nothing of what is folded away on the page, and of lists that the paper has itself."""
+        match part:
+            case str():
+                yield {"kind": "text", "words": self._cite(part)}
+            case Statement():
+                yield {"kind": "text", "words": self._cite(part.text)}
+            case DataTable():
+                if not part.is_folded:
+                    yield {"kind": "table", **self._build_table(part), "label": f"table-{name}"}
+            case Figure():
+                yield {"kind": "pair", "figures": [self._build_figure(part)]}
+            case Pair():
+                yield {"kind": "pair", "figures": list(map(self._build_figure, part.figures))}
+            case Listing():
+                if not part.caption.startswith(_CITATIONS):
+                    lines = "\n".join(map(clean_line, part.text.splitlines()))
+                    yield {"kind": "listing", "caption": _set_line(part.caption), "text": lines}
+
+    def _build_table(self, data: DataTable) -> dict[str, Any]:
+        caption, count = data.caption, len(data.rows)
+        if count > _MOST_ROWS:
+            caption += f" The first {_MOST_ROWS} of {count:,} rows."
+        lengths = _measure_columns(data)
+        return {
+            "caption": self._cite(caption),
+            "headings": list(map(_set_line, data.headings)),
+            "rows": [self._set_row(row, data.words) for row in data.rows[:_MOST_ROWS]],
+            "words": sorted(data.words),
+            # Shares of what is left of the line; 0: as wide as the longest cell.
+            "widths": [0 if n <= _FIT else 1 + (n > 2 * _FIT) for n in lengths],
+            "letters": sum(min(n, _FIT) + _GAP for n in lengths),
+        }
+
+    def _set_row(self, row: Sequence[str], words: Sequence[int]) -> list[Any]:
+        return [self._cite(cell) if i in words else [_set_line(cell)] for i, cell in enumerate(row)]
+
+    def _build_figure(self, figure: Figure) -> dict[str, Any]:
+        return {
+            "path": f"{FIGURES}/{figure.name}.pdf",
+            "alt": _set_line(f"{figure.title}. {figure.description}"),
+            "title": _set_line(figure.title),
+            "caption": self._cite(figure.caption),
+            "label": f"figure-{figure.name}",
+        }
+
+    def _build_slides(self, result: Section, figures: Sequence[Figure]) -> dict[str, Any]:
+        tables = [self._build_table(data) for data in result.tables[:1]]
+        shown = [self._build_figure(figure) for figure in figures if figure.name in _SLIDES]
+        answer = [[_set_line(statement.text)] for statement in result.statements]
+        self.cited.clear()  # slides cite nothing
+        return {"answer": answer, "table": tables[0] if tables else None, "figures": shown}
+
+    def _cite(self, text: str) -> list[str | dict[str, str]]:
+        """The text, with a reference behind the first word that speaks of it."""
+        line = _set_line(text)
+        places = sorted(
+            (line.index(word) + len(word), key)
+            for word, key in _CITED.items()
+            if word in line and key in self.keys - self.cited
+        )
+        parts: list[str | dict[str, str]] = []
+        start = 0
+        for end, key in places:
+            while end < len(line) and (line[end].isalnum() or line[end] in "’'"):
+                end += 1
+            self.cited.add(key)
+            parts += [line[start:end] + " ", {"key": key}]
+            start = end
+        return [*parts, line[start:]]
 
 
-def _build_part(
-    block: Block, labels: Mapping[tuple[str, str], str], pictures: Mapping[str, bytes]
-) -> dict[str, Any]:
-    is_abstract = block.key == ABSTRACT
-    is_wide = any(map(_is_wide, block.tables))
-    return {
-        "title": _format_text(block.title),
-        "wide": is_wide,
-        "claims": [] if is_abstract else [_build_claim(claim, labels) for claim in block.claims],
-        "paragraphs": [] if is_abstract else list(map(_format_text, block.paragraphs)),
-        "chips": [
-            {"about": _format_text(chip.about), "words": _format_text(chip.words)}
-            for chip in block.chips
-        ],
-        "tables": [
-            _build_table(data, _make_label(block, i)) for i, data in enumerate(block.tables)
-        ],
-        "figures": [_build_figure(figure, pictures, is_wide) for figure in block.figures],
-        "listings": [
-            {
-                "caption": _format_text(listing.caption),
-                "text": "\n".join(map(printable, listing.text.splitlines())),
-            }
-            for listing in block.listings
-            if block.key != CITATION
-        ],
-    }
-
-
-def _make_label(block: Block, i: int) -> str:
-    return f"table-{block.key}-{i + 1}"
-
-
-def _build_claim(claim: Statement, labels: Mapping[tuple[str, str], str]) -> dict[str, Any]:
-    return {"text": _format_text(claim.text), "table": labels.get((claim.source, claim.row))}
-
-
-def _build_table(data: DataTable, label: str) -> dict[str, Any]:
-    caption, count = data.caption, len(data.rows)
-    if count > _MOST_ROWS:
-        caption += f" The first {_MOST_ROWS} of {count:,} rows; the page has all of them."
-    return {
-        "caption": _format_text(caption),
-        "headings": list(map(_format_text, data.headings)),
-        "rows": [list(map(_format_text, row)) for row in data.rows[:_MOST_ROWS]],
-        "words": sorted(data.words),
-        # Shares of what is left of the line; 0: as wide as the longest cell.
-        "widths": [0 if n <= _FIT else 1 + (n > 2 * _FIT) for n in _measure_columns(data)],
-        "label": label,
-    }
+def _write_abstract(report: Report) -> str:
+    """The result first, then what it rests on."""
+    result = next(section for section in report.sections if section.place == Place.FIRST)
+    answer = " ".join(statement.text for statement in result.statements)
+    basis = report.facts.split(" · ")
+    return f"{answer} Basis: {', '.join(basis[:-1])}, measured with wbcbench."
 
 
 def _measure_columns(data: DataTable) -> list[int]:
-    """The length of the longest cell of each column."""
+    """The length of the longest cell of each column, or of the longest word of its heading."""
     columns = range(len(data.headings))
-    return [max((len(row[i]) for row in data.rows), default=0) for i in columns]
+    words = [max(map(len, heading.split()), default=0) for heading in data.headings]
+    cells = [max((len(row[i]) for row in data.rows), default=0) for i in columns]
+    return list(map(max, zip(cells, words, strict=True)))
 
 
-def _is_wide(data: DataTable) -> bool:
-    """Whether its cells do not fit on an upright page without being folded."""
-    return sum(min(length, _FIT) + _GAP for length in _measure_columns(data)) > _LINE
-
-
-def _build_figure(figure: Figure, pictures: Mapping[str, bytes], is_wide: bool) -> dict[str, Any]:
-    path = f"{FIGURES}/{figure.name}.pdf"
-    tallest_cm = _TALLEST_ON_ITS_SIDE_CM if is_wide else _TALLEST_CM
-    size = _SIZE.search(pictures[path])
-    width_over_height = float(size[1]) / float(size[2]) if size else 1.0
-    return {
-        "path": path,
-        "alt": _format_text(f"{figure.title}. {figure.description}"),
-        "caption": _format_text(figure.caption),
-        "width": min(_WIDEST_CM, tallest_cm * width_over_height),
-        "label": f"figure-{figure.name}",
-    }
-
-
-def _format_text(text: str) -> str:
+def _set_line(text: str) -> str:
     """Text on one line that can be broken anywhere it must be; what is endless is cut."""
-    flat = " ".join(printable(text).split())
+    flat = clean_line(text)
     short = flat if len(flat) <= _LONGEST_TEXT else f"{flat[:_LONGEST_TEXT]}…"
     # Inside every stretch that is too long for a column there are places to break.
     return re.sub(rf"[^ -]{{{_LONGEST_WORD}}}(?=[^ -])", rf"\g<0>{_BREAK}", short)

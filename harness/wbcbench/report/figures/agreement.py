@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy import thresholds
-from wbcbench.report import DataTable, Figure, Statement, Value
+from wbcbench.report import Cells, DataTable, Figure, Statement
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -125,7 +125,7 @@ def format_percent(percent: float, sign: str = "") -> str:
 def build_agreement(study: ReportStudy, pairs: Sequence[ReadingPair]) -> Figure | None:
     """The figure of these pairs; ``None`` without any."""
     names = {(pair.a, pair.b): pair.name for pair in pairs}
-    rows: list[tuple[Value, ...]] = [
+    rows: list[Cells] = [
         (
             names[each.a, each.b],
             study.label_of(run),
@@ -153,7 +153,7 @@ def build_agreement(study: ReportStudy, pairs: Sequence[ReadingPair]) -> Figure 
 
 def draw_agreement(styles: Styles, data: DataTable) -> Canvas:
     """Draw the rows of ``build_agreement``: a plot for each pair."""
-    pairs: dict[str, list[tuple[Value, ...]]] = {}
+    pairs: dict[str, list[Cells]] = {}
     for name, *row in data.select(*HEADINGS):
         pairs.setdefault(str(name), []).append(tuple(row))
     size_in = (style.WIDTH_IN, 0.9 + _PANEL_IN * len(pairs))
@@ -165,7 +165,7 @@ def draw_agreement(styles: Styles, data: DataTable) -> Canvas:
     return canvas
 
 
-def _draw_pair(plot: Axes, styles: Styles, rows: list[tuple[Value, ...]]) -> None:
+def _draw_pair(plot: Axes, styles: Styles, rows: list[Cells]) -> None:
     divisor, unit = energy_scale(max((row[2] + row[3]) / 2 for row in rows))
     points = [(row[0], (row[2] + row[3]) / 2 / divisor, row[4]) for row in rows]
     style.draw_runs(plot, styles, points, alpha=0.9)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wbcbench.core.text import energy_scale
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.energy.metrics import mean_known
-from wbcbench.report import DataTable, Figure, Value
+from wbcbench.report import Cells, DataTable, Figure
 from wbcbench.report.figures import style
 from wbcbench.report.study import PHASES, ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -26,12 +26,12 @@ _BAR_IN, _NAME_IN, _AROUND_IN = 0.23, 0.24, 1.15
 _BAR_HEIGHT = 0.74
 
 
-def collect_phases(study: ReportStudy) -> list[tuple[Value, ...]]:
+def collect_phases(study: ReportStudy) -> list[Cells]:
     """Mean joules of each variant by part and phase, where all of its runs that know the part do.
 
     Runs that read a part in another way than most are left out of its mean.
     """
-    rows: list[tuple[Value, ...]] = []
+    rows: list[Cells] = []
     for configuration in study.configurations:
         for domain, name in PARTS.items():
             rows += _average_part(
@@ -42,7 +42,7 @@ def collect_phases(study: ReportStudy) -> list[tuple[Value, ...]]:
 
 def _average_part(
     study: ReportStudy, label: str, runs: Sequence[Run], domain: Domain, name: str
-) -> Iterator[tuple[Value, ...]]:
+) -> Iterator[Cells]:
     ways = {
         run: (run.origins[domain], str(source.method))
         for run in runs
@@ -61,7 +61,7 @@ def _average_part(
             yield (label, name, *way, len(own), phase, mean_j)
 
 
-def build_breakdown_figure(study: ReportStudy, rows: Sequence[tuple[Value, ...]]) -> Figure:
+def build_breakdown_figure(study: ReportStudy, rows: Sequence[Cells]) -> Figure:
     """The figure of these rows of ``collect_phases``."""
     words = list(_iterate_legend(rows))
     train = [row for row in rows if row[5] == "train" and row[6] is not None]
@@ -75,7 +75,7 @@ def build_breakdown_figure(study: ReportStudy, rows: Sequence[tuple[Value, ...]]
     )
 
 
-def _iterate_legend(rows: Sequence[tuple[Value, ...]]) -> Iterator[str]:
+def _iterate_legend(rows: Sequence[Cells]) -> Iterator[str]:
     yield "A whole run; coloured: training."
     statuses = sorted({str(row[2]) for row in rows}, key=lambda status: Origin(status).rank)
     for status in statuses:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wbcbench.core.record import Scores
-from wbcbench.report import DataTable, Figure, Value
+from wbcbench.report import Cells, DataTable, Figure
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -37,7 +37,7 @@ def select_tested(study: ReportStudy) -> dict[str, list[tuple[Run, Scores]]]:
 
 
 def build_confusion_figure(study: ReportStudy) -> Figure | None:
-    """Answers on all test images, summed over the runs of a variant; ``None`` where none is known."""
+    """Answers on all test images, summed over runs; ``None`` where none is known."""
     rows = [row for label, own in select_tested(study).items() for row in _list_cells(label, own)]
     if not rows:
         return None
@@ -55,13 +55,13 @@ def build_confusion_figure(study: ReportStudy) -> Figure | None:
     )
 
 
-def _list_cells(label: str, tested: Sequence[tuple[Run, Scores]]) -> list[tuple[Value, ...]]:
+def _list_cells(label: str, tested: Sequence[tuple[Run, Scores]]) -> list[Cells]:
     """The unused output is an answer only if it was ever given."""
     total = np.sum([np.asarray(scores.confusion) for _, scores in tested], axis=0)
     classes = tested[0][1].classes
     n = len(classes)
     answers = (*classes, UNUSED) if total[:, n:].any() else classes
-    cells: list[tuple[Value, ...]] = []
+    cells: list[Cells] = []
     for true, counts in zip(classes, total[:, : len(answers)], strict=True):
         images = int(counts.sum())
         for answer, count in zip(answers, counts, strict=True):
@@ -70,7 +70,7 @@ def _list_cells(label: str, tested: Sequence[tuple[Run, Scores]]) -> list[tuple[
     return cells
 
 
-def describe_worst(rows: Sequence[tuple[Value, ...]], variant: str) -> str:
+def describe_worst(rows: Sequence[Cells], variant: str) -> str:
     """The most frequent confusion of one variant."""
     wrong = [
         (row[4], str(row[1]), str(row[2]))

@@ -10,7 +10,7 @@ from wbcbench.compare.render import name_contrast
 from wbcbench.compare.result import ContrastResult, Effect
 from wbcbench.compare.sentences import name_metric
 from wbcbench.core.text import count_of
-from wbcbench.report import DataTable, Figure
+from wbcbench.report import Cells, DataTable, Figure
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table, format_signed
@@ -66,7 +66,8 @@ def build_differences(study: ReportStudy) -> Figure | None:
 def _describe(effect: Effect) -> str:
     unit, interval = f" {effect.metric.unit}", effect.interval
     ends = f" [{format_signed(interval.low)}, {format_signed(interval.high)}]" if interval else ""
-    return f"{name_contrast(effect)}, {name_metric(effect)}: {format_signed(effect.estimate)}{unit}{ends}"
+    about = f"{name_contrast(effect)}, {name_metric(effect)}"
+    return f"{about}: {format_signed(effect.estimate)}{unit}{ends}"
 
 
 def _build_row(effect: Effect) -> tuple[str | float | None, ...]:
@@ -104,7 +105,7 @@ def draw_differences(styles: Styles, data: DataTable) -> Canvas:
     return canvas
 
 
-def _draw_metric(plot: Axes, styles: Styles, contrasts: list[str], rows: list) -> None:
+def _draw_metric(plot: Axes, styles: Styles, contrasts: list[str], rows: list[Cells]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     low, high = rows[0][7:9]

@@ -11,7 +11,7 @@ import numpy as np
 
 from wbcbench.core.text import energy_scale
 from wbcbench.energy.metrics import pareto_front
-from wbcbench.report import DataTable, Figure, Value
+from wbcbench.report import Cells, DataTable, Figure
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, build_data_table
@@ -54,7 +54,7 @@ def build_tradeoff(study: ReportStudy) -> Figure | None:
     )
 
 
-def _collect_means(study: ReportStudy) -> list[tuple[Value, ...]]:
+def _collect_means(study: ReportStudy) -> list[Cells]:
     compared = study.comparison.configurations if study.comparison else ()
     shares = {summary.label: summary.front_share for summary in compared}
     rows = []
@@ -76,7 +76,7 @@ def _collect_means(study: ReportStudy) -> list[tuple[Value, ...]]:
     ]
 
 
-def _collect_runs(study: ReportStudy) -> list[tuple[Value, ...]]:
+def _collect_runs(study: ReportStudy) -> list[Cells]:
     return [
         (study.label_of(run), run.run_id, run.row[ENERGY], run.row["accuracy"], *(None,) * 6)
         for run in study.comparable
@@ -84,7 +84,7 @@ def _collect_runs(study: ReportStudy) -> list[tuple[Value, ...]]:
     ]
 
 
-def _iterate_legend(study: ReportStudy, values: list[tuple[Value, ...]]) -> Iterator[str]:
+def _iterate_legend(study: ReportStudy, values: list[Cells]) -> Iterator[str]:
     means = [row for row in values if row[1] == MEAN]
     runs = len(values) - len(means)
     if runs > style.MOST_MARKS:
@@ -131,7 +131,9 @@ def draw_tradeoff(styles: Styles, kind: str, data: DataTable) -> Canvas:
     points = [(x, y) for _, x, y in runs[: style.MOST_MARKS]]
     if len(means) <= len(style.COLOURS):
         obstacles = [*points, *_trace_crosses(means, divisor)]
-        style.draw_labels(plot, [_label_mean(row, divisor, len(means)) for row in means], obstacles)
+        style.draw_labels(
+            canvas, plot, [_label_mean(row, divisor, len(means)) for row in means], obstacles
+        )
     else:
         style.add_legend(canvas, styles, (row[0] for row in means))
     plot.set_xlabel(f"{kind}energy in training ({unit})")
@@ -139,13 +141,13 @@ def draw_tradeoff(styles: Styles, kind: str, data: DataTable) -> Canvas:
     return canvas
 
 
-def _label_mean(row: tuple[Value, ...], divisor: float, count: int) -> style.Point:
+def _label_mean(row: Cells, divisor: float, count: int) -> style.Point:
     name = style.trim_label(row[0])
     share = "" if row[9] is None or count < 2 else f"\n{100 * row[9]:.0f} % on front"
     return f"{name}{share}", row[2] / divisor, 100 * row[3]
 
 
-def _trace_crosses(means: list[tuple[Value, ...]], divisor: float) -> Iterator[tuple[float, float]]:
+def _trace_crosses(means: list[Cells], divisor: float) -> Iterator[tuple[float, float]]:
     """Points along the arms of each cross, which no label should hide."""
     for _, _, energy_j, accuracy, low_j, high_j, low, high, *_ in means:
         for share in range(_ARM_POINTS + 1) if low_j is not None and low is not None else ():
@@ -154,7 +156,7 @@ def _trace_crosses(means: list[tuple[Value, ...]], divisor: float) -> Iterator[t
             yield energy_j / divisor, 100 * (low + at * (high - low))
 
 
-def _draw_front(plot: Axes, front: list[tuple[Value, ...]], divisor: float) -> None:
+def _draw_front(plot: Axes, front: list[Cells], divisor: float) -> None:
     points = sorted((row[2] / divisor, 100 * row[3]) for row in front)
     if len(points) > 1:
         plot.step(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 from statistics import median, quantiles
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wbcbench.core.text import count_of, energy_scale
-from wbcbench.report import DataTable, Figure, Value
+from wbcbench.report import Cells, DataTable, Figure
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -27,7 +27,7 @@ _SAME_POWER = 0.05
 def build_learning_curves(study: ReportStudy) -> Figure | None:
     """How the score grew with the joules, or with seconds where no joules are known."""
     runs = study.comparable or study.done
-    rows: list[tuple[Value, ...]] = [
+    rows: list[Cells] = [
         (study.label_of(run), run.run_id, *point)
         for run in runs
         for point in _list_points(study, run, in_joules=bool(study.comparable))
@@ -51,7 +51,7 @@ def build_learning_curves(study: ReportStudy) -> Figure | None:
     )
 
 
-def _list_points(study: ReportStudy, run: Run, *, in_joules: bool) -> Iterator[tuple[Value, ...]]:
+def _list_points(study: ReportStudy, run: Run, *, in_joules: bool) -> Iterator[Cells]:
     curve = study.evidence[run].curve
     points = zip(curve.epochs, curve.energy_j, curve.time_s, curve.score, strict=True)
     return (point for point in points if not in_joules or point[1] is not None)
@@ -94,14 +94,13 @@ def draw_learning(styles: Styles, metric: str, target: float | None, data: DataT
     ends = [own[-1] for runs in curves.values() for own in runs.values()]
     power = _find_common_power(ends) if in_joules else None
     if power:
-        above = plot.secondary_xaxis(
-            "top", functions=(lambda cost: cost / power, lambda time_s: time_s * power)
-        )
+        seconds: Any = (lambda cost: cost / power, lambda time_s: time_s * power)
+        above = plot.secondary_xaxis("top", functions=seconds)
         above.set_xlabel("seconds", fontsize=10)
     if len(labels) <= len(style.COLOURS):
         names = style.make_short_labels(name for name, _, _ in labels)
         points = [(x, y) for runs in curves.values() for own in runs.values() for x, y, _ in own]
-        style.draw_labels(plot, [(names[n], x, y) for n, x, y in labels], points[:400])
+        style.draw_labels(canvas, plot, [(names[n], x, y) for n, x, y in labels], points[:400])
     else:
         style.add_legend(canvas, styles, curves)
     return canvas

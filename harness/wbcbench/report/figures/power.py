@@ -16,7 +16,7 @@ from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.faults import is_pair
 from wbcbench.energy.integrate import find_gaps, window_energy
-from wbcbench.report import DataTable, Figure, Value
+from wbcbench.report import Cells, DataTable, Figure
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -258,14 +258,14 @@ def _build_figure(study: ReportStudy, line: Timeline) -> Figure:
     )
 
 
-def _build_phase(line: Timeline, window: Window) -> tuple[Value, ...]:
+def _build_phase(line: Timeline, window: Window) -> Cells:
     energy = window_energy(line.source.trace, window, line.source.pair)
     span = (window.start_s - line.start_s, window.end_s - line.start_s)
     name = window.name.replace("_", " ").replace("-", " ")
     return (PHASE, name, *span, None, None, energy.mean_power_w, energy.samples)
 
 
-def _iterate_marks(line: Timeline) -> Iterator[tuple[Value, ...]]:
+def _iterate_marks(line: Timeline) -> Iterator[Cells]:
     zero_s = line.start_s
     for window in line.passes:
         yield (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from wbcbench.compare.design import TREATMENTS
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
-from wbcbench.report import DataTable, Figure, Statement, Value
+from wbcbench.report import Cells, DataTable, Figure, Statement
 from wbcbench.report.figures import style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -188,7 +188,7 @@ def build_run_order(study: ReportStudy, series: list[Series]) -> Figure | None:
         return None
     cells = [{run: value for _, run, value in item.points} for item in series]
     placed = sorted({(place, run.run_id, run) for item in series for place, run, _ in item.points})
-    rows: list[tuple[Value, ...]] = [
+    rows: list[Cells] = [
         (study.label_of(run), run_id, place, *(own.get(run) for own in cells))
         for place, run_id, run in placed
     ]

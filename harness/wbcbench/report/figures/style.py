@@ -57,6 +57,7 @@ LABEL_LENGTH = 26
 _LABEL_TAIL = 10
 # A label is this share of a plot of the usual height high, with a little air.
 _LABEL_SHARE = 0.075
+_BINS = 16  # of a density, each way
 _LETTER_EM = 0.56  # mean width of a letter of the font
 _RINGS_PT = (8, 14, 22, 32, 44, 58, 74)  # distances at which a place for a label is looked for
 _DIRECTIONS = tuple(
@@ -216,7 +217,7 @@ def _draw_density(plot: Axes, points: Sequence[tuple[float, float]], colour: str
     x, y = np.asarray(points).T
     scales = (np.log if name == "log" else np.asarray for name in (plot.get_xscale(),))
     scale = next(scales)
-    counts, edges_x, edges_y = np.histogram2d(scale(x), y, bins=28)
+    counts, edges_x, edges_y = np.histogram2d(scale(x), y, bins=_BINS)
     edges_x = np.exp(edges_x) if plot.get_xscale() == "log" else edges_x
     shades = LinearSegmentedColormap.from_list("", [(0.0, f"{colour}26"), (1.0, f"{colour}d0")])
     squares = np.ma.masked_equal(counts.T, 0)
@@ -355,7 +356,7 @@ def make_short_labels(names: Iterable[str]) -> dict[str, str]:
 
 
 def draw_labels(
-    plot: Axes, labels: Sequence[Point], obstacles: Sequence[tuple[float, float]]
+    canvas: Canvas, plot: Axes, labels: Sequence[Point], obstacles: Sequence[tuple[float, float]]
 ) -> None:
     """Write each label near its point where it lies on no other point and on no other label.
 
@@ -363,11 +364,11 @@ def draw_labels(
     label that had to go far is joined to its point by a line.
 
     Args:
+        canvas: Of the plot.
         plot: With its limits already set; they do not change any more.
         labels: Texts and their points, in the axes' own units.
         obstacles: Further points that should stay visible.
     """
-    canvas = plot.figure
     engine = canvas.get_layout_engine()
     if engine is not None:
         engine.execute(canvas)  # where the axes lie decides how far apart points are

@@ -119,10 +119,11 @@ def _iterate_words(
             "and other photographs (cluster bootstrap of whole photographs). More runs narrow the "
             "first only."
         )
-    facts = {each.dataset for run in study.done if (each := study.evidence[run]).dataset}
-    leaky = {dataset.n_test_leaky for dataset in facts if dataset}
+    known = (study.evidence[run].dataset for run in study.done)
+    facts = {dataset for dataset in known if dataset is not None}
+    leaky = {dataset.n_test_leaky for dataset in facts}
     if len(leaky) == 1 and (count := leaky.pop()):
-        total = max(dataset.n_test for dataset in facts if dataset)
+        total = max(dataset.n_test for dataset in facts)
         yield (
             f"Leakage-free: without the {count_of(count, 'test image')} of {total:,} whose cells "
             "TRAIN shows as well."

@@ -17,7 +17,7 @@ from wbcbench.core.text import (
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import kwh_from_j
 from wbcbench.energy.metrics import carbon_g, load_intensities, sum_if_all_known
-from wbcbench.report import DataTable, Part, Section, Statement, Value
+from wbcbench.report import Cells, DataTable, Part, Section, Statement, Value
 from wbcbench.report.figures.breakdown import PARTS, build_breakdown_figure, collect_phases
 from wbcbench.report.study import ReportStudy
 from wbcbench.table.derive import Sum, spent, sum_spent
@@ -35,7 +35,7 @@ def build_breakdown(study: ReportStudy) -> Section | None:
     return Section("breakdown", "Where the joules go", tuple(parts))
 
 
-def _build_totals(study: ReportStudy, rows: Sequence[tuple[Value, ...]]) -> DataTable:
+def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
     """A whole run of each variant: every part, and a sum for each status."""
     sums: dict[str, dict[tuple[str, str], float | None]] = {}
     for label, part, status, _, _, _, energy_j in rows:
@@ -48,10 +48,10 @@ def _build_totals(study: ReportStudy, rows: Sequence[tuple[Value, ...]]) -> Data
     keys = sorted(found, key=lambda key: (key[1] == machine, Origin(key[0]).rank))
     columns: list[tuple[str, list[tuple[str, str]]]] = []
     for status in dict.fromkeys(status for status, part in keys if part != machine):
-        own = [key for key in keys if key[0] == status and key[1] != machine]
-        columns += [(f"{part}, {status}", [(state, part)]) for state, part in own]
-        if len(own) > 1:
-            columns.append((f"Sum, {status}", own))
+        members = [key for key in keys if key[0] == status and key[1] != machine]
+        columns += [(f"{part}, {status}", [(state, part)]) for state, part in members]
+        if len(members) > 1:
+            columns.append((f"Sum, {status}", members))
     columns += [(f"Whole machine, {key[0]}", [key]) for key in keys if key[1] == machine]
     cells = [
         [sum_if_all_known([own.get(key) for key in members]) for _, members in columns]

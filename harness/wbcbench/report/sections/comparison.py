@@ -101,7 +101,10 @@ def _build_table(
         CONTRASTS,
         tuple(map(format_contrast_key, effects)),
         tuple(
-            (name_contrast(e), name_metric(e), e.estimate, e.p, e.p_holm, e.p_equivalence_holm, e.result.value)
+            (
+                name_contrast(e), name_metric(e), e.estimate, e.p, e.p_holm, e.p_equivalence_holm,
+                e.result.value,
+            )
             for e in effects
         ),
         is_folded=is_folded,

@@ -1,4 +1,4 @@
-"""How far the joules can be trusted: parts, warnings, two readings, drift, sampling, uncertainty."""
+"""How far the joules can be trusted: sensors, warnings, two readings, drift, uncertainty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wbcbench.core.units import ms_from_s
 from wbcbench.energy import thresholds
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.energy.uncertainty import describe_limits
-from wbcbench.report import DataTable, Part, Place, Section, Value
+from wbcbench.report import Cells, DataTable, Part, Place, Section
 from wbcbench.report.figures.agreement import (
     ReadingPair,
     build_agreement,
@@ -238,7 +238,7 @@ def _build_cards(study: ReportStudy) -> DataTable:
     )  # fmt: skip
 
 
-def _build_card(channel: Channel, cards: list[SensorCard]) -> tuple[Value, ...]:
+def _build_card(channel: Channel, cards: list[SensorCard]) -> Cells:
     update_s = _find_median([card.update_s for card in cards])
     gain = channel.gain_error
     return (

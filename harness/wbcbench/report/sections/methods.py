@@ -311,7 +311,7 @@ def build_runs(study: ReportStudy) -> Section:
     failed = len(study.runs) - len(study.done)
     summary = f"{len(study.runs)}, {failed or 'none'} failed, stopped or invalid"
     table = DataTable(
-        f"Every run with a record. Energy of training as measured, idle power included.{study.stamp}",
+        f"Every run with a record. Energy as measured, idle power included.{study.stamp}",
         _RUN_HEADINGS,
         tuple(_build_row(study, run) for run in study.runs),
         (0, 1, 2, 3, 8),

@@ -231,7 +231,7 @@ def max_width(spans: Sequence[Interval]) -> float:
 def _iterate_caption(
     study: ReportStudy, rows: Sequence[Row], *, has_effects: bool
 ) -> Iterator[str]:
-    """The meaning of brackets and star, the kind of energy, and the error that seeds do not show."""
+    """The meaning of brackets and star, the kind of energy, the error that seeds do not show."""
     times = [mean for row in rows if (mean := get_mean(row, "time_train_s"))]
     if any(mean.has_interval for mean in times):
         yield "Mean [95 % CI over seeds]."
