@@ -23,7 +23,6 @@ PERIOD_S = 2.0  # between two checks of a study that is going on
 RELOAD_S = 5.0  # after which a served page reloads
 
 
-
 class Templates(StrEnum):
     """Of the PDF."""
 
@@ -41,9 +40,7 @@ Formats = Annotated[
         show_default=False,
     ),
 ]
-Template = Annotated[
-    Templates, typer.Option(help="The PDF: plain, ieee (two columns) or slides.")
-]
+Template = Annotated[Templates, typer.Option(help="The PDF: plain, ieee (two columns) or slides.")]
 Out = Annotated[
     Path, typer.Option(envvar="WBCBENCH_REPORTS", help="Folder that holds the reports.")
 ]

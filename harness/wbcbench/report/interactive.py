@@ -15,7 +15,6 @@ from typing import Any
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import printable
-from wbcbench.energy.source import target_score, timeline
 from wbcbench.report import Report
 from wbcbench.report.figures.style import COLOURS
 from wbcbench.report.study import ReportStudy
@@ -91,7 +90,7 @@ def _build_spec(study: ReportStudy, runs: list[Run]) -> dict[str, Any]:
     charts = alt.vconcat(
         _build_scatter(alt, [_build_point(run) for run in runs], x, selections, colour),
         _build_curves(
-            alt, [line for run in runs for line in _build_lines(run)], selections, colour
+            alt, [line for run in runs for line in _build_lines(study, run)], selections, colour
         ),
         name="charts",
     )
@@ -151,24 +150,26 @@ def _build_point(run: Run) -> dict[str, Any]:
     return {
         "run": printable(run.run_id),
         "variant": printable(run.spec.variant),
-        "energy_j": run.train_energy_j,
+        "energy_j": run.row["primary_energy_train_j"],
         "time_s": run.row["time_train_s"],
         **{name: run.row[name] for name in ("block", "balanced_accuracy", "accuracy")},
     }
 
 
-def _build_lines(run: Run) -> list[dict[str, Any]]:
+def _build_lines(study: ReportStudy, run: Run) -> list[dict[str, Any]]:
     """One row an epoch, with the run's own point, by which the curves are picked."""
-    point = _build_point(run)
+    point, curve = _build_point(run), study.evidence[run].curve
     return [
         {
             **point,
-            "epoch": step.epoch.index,
-            "spent_j": step.energy_j,
-            "spent_s": step.time_s,
-            "score": target_score(run.record, step.epoch),
+            "epoch": epoch,
+            "spent_j": energy_j,
+            "spent_s": time_s,
+            "score": score,
         }
-        for step in timeline(run.record, run.primary)
+        for epoch, energy_j, time_s, score in zip(
+            curve.epochs, curve.energy_j, curve.time_s, curve.score, strict=True
+        )
     ]
 
 

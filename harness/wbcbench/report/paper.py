@@ -115,6 +115,7 @@ class _Paper:
     cited: set[str] = field(default_factory=set)
 
     def build(self, report: Report, template: Template) -> dict[str, Any]:
+        """What the template reads from ``paper.json``."""
         word = ", ".join(notice.word for notice in report.notices).capitalize()
         sections = {section.key: section for section in report.sections}
         body = [s for s in report.sections if s.place != Place.FOLDED or s.key in _IN_BODY]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +19,7 @@ from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.provenance import program_sha256
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, require_study
+from wbcbench.table.view import Study, read_study
 
 if TYPE_CHECKING:
     from wbcbench.report import Report
@@ -126,6 +127,7 @@ def refresh(
     """As :func:`publish`, but what is up to date stays as it is unless ``force`` is given."""
     from wbcbench.report import build
     from wbcbench.report.formats import known_formats
+    from wbcbench.table.summary import summarise_study
 
     inputs = _hash_inputs(require_study(results, study))
     folder = out / study
@@ -135,21 +137,27 @@ def refresh(
         names = sorted(last.files, key=lambda name: (not name.startswith("report."), name))
         return Published(folder, tuple(folder / name for name in names), built=False)
     known_formats(formats)  # before the work, not after it
-    read = read_report_study(results, study)
+    read = read_report_study(results, study, summarise_study)
     return _write(build(read), read, folder, formats, inputs)
 
 
-def read_report_study(results: Path, study: str) -> ReportStudy:
+def read_report_study(
+    results: Path, study: str, read_runs: Callable[[Path], Study] = read_study
+) -> ReportStudy:
     """The study as the sections see it.
+
+    Args:
+        results: Where studies are.
+        study: Which one.
+        read_runs: Reads its runs: the records themselves, or what was kept of them.
 
     Raises:
         UsageError: As for :func:`publish`.
     """
     from wbcbench.report.study import ReportStudy
-    from wbcbench.table.view import read_study
 
     folder = require_study(results, study)
-    read = read_study(folder)
+    read = read_runs(folder)
     if not read.runs:
         raise UsageError(
             f"No run in {folder} has a record yet ({read.unfinished} are still running or were "

@@ -26,6 +26,7 @@ from wbcbench.core.window import (
 from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import describe_model, target_score, timeline
+from wbcbench.table.derive import Spent, spent
 from wbcbench.table.view import Run, Study
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Evidence:
         model: What estimated joules rest on, as a clause; empty where it is not known.
         inference_s: Lengths of its inference windows.
         idle_w: Idle power of the primary energy's part, before and after.
+        cost: From its first window to its last.
         test, leakage_free, dataset, warnings, absent, error, channels, cards: As in the record.
     """
 
@@ -127,6 +129,7 @@ class Evidence:
     cards: tuple[SensorCard, ...]
     inference_s: tuple[float, ...]
     idle_w: tuple[float | None, float | None]
+    cost: Spent
 
 
 def _read_evidence(run: Run) -> Evidence:
@@ -157,6 +160,7 @@ def _read_evidence(run: Run) -> Evidence:
         cards=record.sensor_cards,
         inference_s=tuple(length_s for length_s in lengths if length_s is not None),
         idle_w=(run.idle_w(run.primary, "before"), run.idle_w(run.primary, "after")),
+        cost=spent(run),
     )
 
 

@@ -73,7 +73,7 @@ def build_summary_rows(study: ReportStudy) -> list[Row]:
 
 def _build_row(study: ReportStudy, configuration: Configuration) -> Row:
     used, metered = study.used(configuration), study.metered(configuration)
-    powers_w = [ratio(run.train_energy_j, run.row["time_train_s"]) for run in metered]
+    powers_w = [ratio(run.row[ENERGY], run.row["time_train_s"]) for run in metered]
     row: dict[str, Value] = {
         "configuration": configuration.label,
         "runs_tried": len(configuration.runs),

@@ -382,7 +382,7 @@ class Study:
     @cached_property
     def comparable(self) -> tuple[Run, ...]:
         """Finished runs with comparable energies: the largest such set."""
-        known = [run for run in self.done if run.train_energy_j is not None]
+        known = [run for run in self.done if run.row["primary_energy_train_j"] is not None]
         counts = Counter(run.comparable_by for run in known)
         if not counts:
             return ()

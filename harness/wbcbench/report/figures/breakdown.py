@@ -46,7 +46,8 @@ def _average_part(
     ways = {
         run: (run.origins[domain], str(source.method))
         for run in runs
-        if (source := run.source(domain)) and run.energy_j(domain) is not None
+        if (source := run.source(domain))
+        and study.evidence[run].phase_j.get(("train", domain)) is not None
     }
     if not ways:
         return

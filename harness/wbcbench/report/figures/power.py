@@ -172,7 +172,7 @@ def _choose_runs(study: ReportStudy, runs: list[Run]) -> Iterator[tuple[str, Run
     """The run of median energy and, of the others, the one with the most severe warnings."""
     known = sorted(
         (run for run in study.comparable if run in runs),
-        key=lambda run: (run.train_energy_j, run.run_id),
+        key=lambda run: (run.row["primary_energy_train_j"], run.run_id),
     )
     usual = known[(len(known) - 1) // 2] if known else None  # the lower of two
     if usual is not None:

@@ -72,8 +72,8 @@ def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
 
 def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
     """One sentence with the joules, kWh and grams of every run and pilot; none without joules."""
-    total = sum_spent(spent(run) for run in study.runs)
-    wasted = sum_spent(spent(run) for run in study.runs if not run.is_done)
+    total = sum_spent(study.evidence[run].cost for run in study.runs)
+    wasted = sum_spent(study.evidence[run].cost for run in study.runs if not run.is_done)
     folder = study.folder
     pilot_runs = study_runs(folder.parent, pilot_study(study.name)) if folder else []
     pilots = sum_spent(spent(Run(run.read_record())) for run in pilot_runs if run.is_finished)

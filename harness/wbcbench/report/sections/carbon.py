@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
-from wbcbench.energy.metrics import Intensity, carbon_g, load_intensities, mean_known
+from wbcbench.energy.metrics import Intensity, carbon_g, load_intensities
 from wbcbench.report import DataTable, Figure, Place, Section, Statement
 from wbcbench.report.figures import style
-from wbcbench.report.study import ReportStudy
-from wbcbench.report.summaries import build_data_table
+from wbcbench.report.study import ReportStudy, mean_of_known
+from wbcbench.report.summaries import ENERGY, build_data_table
 
 if TYPE_CHECKING:
     from wbcbench.report.figures.style import Canvas
@@ -43,7 +43,7 @@ def build_carbon(study: ReportStudy) -> Section | None:
 
     The mean training's joules times each grid's intensity; ``None`` without joules.
     """
-    energy_j = mean_known([run.train_energy_j for run in study.comparable])
+    energy_j = mean_of_known(study.comparable, ENERGY)
     if energy_j is None:
         return None
     pue = float(study.comparable[0].row["pue"])

@@ -22,7 +22,6 @@ from wbcbench.report.summaries import NONE, format_range
 from wbcbench.stats.order import count_balance
 from wbcbench.study.limits import option_name
 from wbcbench.study.plan import Plan
-from wbcbench.table.derive import spent
 from wbcbench.table.view import Run
 
 Line = tuple[str, str]
@@ -363,11 +362,11 @@ def build_reproduce(study: ReportStudy) -> Section:
 
 
 def _needs_data(study: ReportStudy) -> bool:
-    return any(run.spec.dataset_id and not run.record.synthetic for run in study.runs)
+    return any(run.spec.dataset_id and not run.row["synthetic"] for run in study.runs)
 
 
 def _build_effort(study: ReportStudy) -> tuple[Statement, ...]:
-    costs = [spent(run) for run in study.done]
+    costs = [study.evidence[run].cost for run in study.done]
     times_s = [cost.time_s for cost in costs if cost.time_s is not None]
     known = [(cost.energy_j, cost.status) for cost in costs if cost.energy_j is not None]
     statuses = {status for _, status in known}
