@@ -36,8 +36,8 @@ FIGURES = "figures"
 FIGURE_DATA = "figure-data"
 """Files and folders of a report, below its own folder."""
 
-MOST_ROWS = 200
-"""Of a table on a page; the CSV has all."""
+MOST_ROWS, MOST_DATA_ROWS = 200, 30
+"""Of a table on a page, and of the data behind a figure; the CSV has all."""
 
 Value = str | int | float | bool | None
 """A number or word of a statement or a table; ``None`` is unknown."""

@@ -14,6 +14,7 @@ from wbcbench.core.text import csv_cell, csv_quoted, latex_table
 from wbcbench.report import (
     FIGURE_DATA,
     FIGURES,
+    MOST_DATA_ROWS,
     MOST_ROWS,
     PAGE,
     PAPERS,
@@ -205,7 +206,11 @@ def _load_template() -> Page:
     environment.filters["picture"] = lambda figure: Markup(inline_svg(to_svg(figure)))
     environment.filters["emphasise"] = emphasise
     environment.filters["kind"] = lambda part: type(part).__name__
-    environment.globals |= {"anchor": make_anchor, "most_rows": MOST_ROWS}
+    environment.globals |= {
+        "anchor": make_anchor,
+        "most_rows": MOST_ROWS,
+        "most_data_rows": MOST_DATA_ROWS,
+    }
     return environment.get_template("page.html.j2")
 
 
