@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from wbcbench.compare.metric import TIME, Metric, Settings
 from wbcbench.compare.render import (
@@ -17,6 +17,7 @@ from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
     Effect,
+    Split,
     count_tests,
     format_contrast_key,
 )
@@ -28,7 +29,7 @@ from wbcbench.report.study import ReportStudy
 from wbcbench.study.plan import check_contrasts
 
 _PHOTOGRAPHS = "On the same images"
-_HEADINGS = ("Contrast", "of", "Difference", "p", "p (Holm)", "p (equivalence)", "Result")
+_HEADINGS = ("of", "Difference", "p", "p (Holm)", "p (equivalence)", "Result")
 _RATIO = Metric(TIME, "ratio", lower_is_better=True)
 
 
@@ -93,10 +94,11 @@ def _describe_plan(study: ReportStudy, primary: list[Effect]) -> str:
 def _build_table(
     study: ReportStudy, caption: str, effects: list[Effect], *, is_folded: bool = False
 ) -> DataTable:
+    heading, names = _name_contrasts(effects)
     return DataTable(
         f"{caption}{study.energy_stamp}",
-        _HEADINGS,
-        tuple(map(_build_row, effects)),
+        (heading, *_HEADINGS),
+        tuple((name, *_build_row(e)) for name, e in zip(names, effects, strict=True)),
         (0, 1, 6),
         CONTRASTS,
         tuple(map(format_contrast_key, effects)),
@@ -111,11 +113,18 @@ def _build_table(
     )  # fmt: skip
 
 
+def _name_contrasts(contrasts: Sequence[Effect | Split]) -> tuple[str, list[str]]:
+    """Heading and cells of the first column; what all are compared with stands in the heading."""
+    against = {each.against for each in contrasts}
+    if len(against) == 1:
+        return f"Against {against.pop()}", [each.contrast for each in contrasts]
+    return "Contrast", [name_contrast(each) for each in contrasts]
+
+
 def _build_row(effect: Effect) -> tuple[str, ...]:
     is_untested = effect.result is ContrastResult.NOT_TESTED
     tests = (effect.p, effect.p_holm, effect.p_equivalence_holm)
     return (
-        name_contrast(effect),
         name_metric(effect),
         format_difference(effect.estimate, effect.interval, effect.metric),
         *(NONE if is_untested else format_p(p) for p in tests),
@@ -131,7 +140,8 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
         if e.metric.name == comparison.energy.metric
     }
     rows, values = [], []
-    for split in comparison.splits:
+    heading, names = _name_contrasts(comparison.splits)
+    for name, split in zip(names, comparison.splits, strict=True):
         parts = (
             (split.energy, intervals[split.contrast, split.against]),
             (split.time, split.time_interval),
@@ -141,8 +151,8 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
             format_difference(value, interval, _RATIO) if math.isfinite(value) else UNKNOWN
             for value, interval in parts
         )
-        rows.append((name_contrast(split), *cells))
+        rows.append((name, *cells))
         values.append((name_contrast(split), split.energy, split.time, split.power))
     caption = "Energy = time × mean power, exactly. [ ] 95 % CI."
-    headings = ("Contrast", "Energy", "Time", "Mean power")
+    headings = (heading, "Energy", "Time", "Mean power")
     return DataTable(f"{caption}{study.stamp}", headings, tuple(rows), values=tuple(values))
