@@ -55,8 +55,6 @@ MOST_MARKS = 200
 
 LABEL_LENGTH = 26
 _LABEL_TAIL = 10
-# A label is this share of a plot of the usual height high, with a little air.
-_LABEL_SHARE = 0.075
 _LETTER_EM = 0.56  # mean width of a letter of the font
 _RINGS_PT = (8, 14, 22, 32, 44, 58, 74)  # distances at which a place for a label is looked for
 _DIRECTIONS = tuple(
@@ -410,25 +408,6 @@ def _overlap(box: Box, other: Box) -> bool:
     return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
-def draw_margin_labels(
-    plot: Axes, labels: Sequence[tuple[str, float, float]], share: float = _LABEL_SHARE
-) -> None:
-    """Write labels in the right margin, joined to their points, so that none hides a point.
-
-    Args:
-        plot: With its limits already set; they do not change any more.
-        labels: Texts and their points, in the axes' own units.
-        share: Least distance of two labels, as a share of the height of the plot.
-    """
-    low, high = plot.get_ylim()
-    left, right = plot.get_xlim()
-    gap = share * (high - low)
-    places = spread_places([y for _, _, y in labels], gap)
-    places = clip_places(places, gap, low + gap / 2, high - gap / 2)
-    for (name, x, y), place in zip(labels, places, strict=True):
-        draw_label(plot, name, (x, y), (right + 0.03 * (right - left), place), va="center")
-
-
 def draw_label(
     plot: Axes, text: str, at: tuple[float, float], place: tuple[float, float], **style: Any
 ) -> None:
@@ -458,16 +437,3 @@ def spread_places(wanted: Sequence[float], gap: float) -> list[float]:
         for rank, (_, i) in enumerate(group):
             places[i] = lowest(group) + rank * gap
     return places
-
-
-def clip_places(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The same places moved between ``low`` and ``high``, as far as there is room for all."""
-    moved = list(places)
-    order = sorted(range(len(places)), key=lambda i: (places[i], i))
-    for i in order:
-        moved[i] = max(moved[i], low)
-        low = moved[i] + gap
-    for i in reversed(order):
-        moved[i] = min(moved[i], high)
-        high = moved[i] - gap
-    return moved
