@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure as Canvas
 from matplotlib.text import Text
 
@@ -159,8 +160,13 @@ def test_runs_are_marked_one_by_one_and_very_many_are_shown_as_densities(count):
     draw_runs(plot, choose_styles("ab"), points)
     is_many = count > MOST_MARKS
     assert sum(len(line.get_xdata()) for line in plot.lines) == (0 if is_many else count)
-    assert len(plot.collections) == (2 if is_many else 0)
-    assert sum(mesh.get_array().sum() for mesh in plot.collections) == (count if is_many else 0)
+    assert bool(plot.patches) is is_many
+    for variant, style in choose_styles("ab").items() if is_many else ():
+        shades = [p for p in plot.patches if to_hex(p.get_facecolor()) == style.colour.lower()]
+        assert len(shades) > 1
+        own = [(x, y) for name, x, y in points if name == variant]
+        outlines = [shade.get_path() for shade in shades]
+        assert all(any(o.contains_point(at, radius=1e-9) for o in outlines) for at in own)
 
 
 @pytest.mark.parametrize(("values", "scale"), [((1.0, 4.9), "linear"), ((1.0, 5.1), "log"),
