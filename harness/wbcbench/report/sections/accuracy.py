@@ -225,10 +225,8 @@ def build_inference(study: ReportStudy) -> Section | None:
         "images/s",
     )
     table = DataTable(caption, headings, rows)
-    cells = [row[4].partition(" ")[0] for row in rows if row[4] != UNKNOWN]
-    span = (
-        " to ".join(dict.fromkeys((min(cells, key=float), max(cells, key=float)))) if cells else ""
-    )
+    cells = sorted({row[4].partition(" ")[0] for row in rows if row[4] != UNKNOWN}, key=float)
+    span = " to ".join(cells[:1] + cells[1:][-1:])
     words = f"{span} {scales[1][1]} for {_IMAGES} images in batches of {TABLE_BATCH}"
     summary = words if cells else ""
     return Section("inference", "Inference energy", (table,), Place.FOLDED, summary)
