@@ -57,12 +57,12 @@ def test_every_table_and_figure_of_the_report_has_its_files(results, made):
     report = build(read_report_study(results, "study"))
     expected = {"report.html", "report.md", "report.pdf", "contrasts.csv", "summary.csv"}
     expected.add(MANIFEST_FILE)
-    for block in report.blocks:
-        for number in range(1, len(block.tables) + 1):
-            expected |= {f"tables/{block.key}-{number}.{ending}" for ending in ("tex", "csv")}
-        for figure in block.figures:
-            expected |= {f"figures/{figure.name}.{ending}" for ending in ("svg", "pdf")}
-            expected.add(f"figure-data/{figure.name}.csv")
+    for section in report.sections:
+        for number in range(1, len(section.tables) + 1):
+            expected |= {f"tables/{section.key}-{number}.{ending}" for ending in ("tex", "csv")}
+    for figure in report.figures:
+        expected |= {f"figures/{figure.name}.{ending}" for ending in ("svg", "pdf")}
+        expected.add(f"figure-data/{figure.name}.csv")
     assert relative(made) == expected
 
 

@@ -14,14 +14,14 @@ import pytest
 from browser import started
 from builders.study import draw, gather
 from wbcbench.core.errors import UsageError
-from wbcbench.report import Report
+from wbcbench.report import Notice, Report
 from wbcbench.report.interactive import to_interactive
 
 EVIL = "</script><script>alert(1)</script>{{ x }} ]]> \u202e"
 
 
 def made(records):
-    return to_interactive(Report("Study", "", (EVIL,), ()), gather("study", records))
+    return to_interactive(Report("Study", "", (Notice(EVIL, EVIL),), ()), gather("study", records))
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,10 @@ def test_text_of_records_cannot_leave_the_data(page):
     assert html.count("<script") == 2
     assert html.count("</script>") == 2
     assert "alert(1)</script>" not in html
+    names = {
+        each["run"].strip() for own in charts(html.encode())["datasets"].values() for each in own
+    }
+    assert names == {"</script><script>alert(1)</script>{{ x }} ]]>"}
 
 
 @pytest.mark.parametrize("records", [[], draw(1, channels=())], ids=["no runs", "no joules"])

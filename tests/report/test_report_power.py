@@ -1,20 +1,33 @@
-"""What a picture of power shows: every reading or its envelope, steps that keep the joules."""
+"""Power over time: which runs are drawn, their readings or envelope, steps that keep the joules."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
+from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builders.evidence import counter, estimated_cpu, power, without
-from builders.machine import COUNTER, POWER
+from builders.folder import write_measurements, write_traces
+from builders.machine import COUNTER, GPU_CHANNELS, POWER
+from builders.run import failed_record, make_record, make_spec, run_dir, save
+from builders.study import gather
+from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.trace import Trace
 from wbcbench.energy.appraise import review_traces
 from wbcbench.energy.integrate import energy_curve, find_gaps
-from wbcbench.report.sections.timelines import Steps, collect_readings, compute_steps
+from wbcbench.report.figures.power import (
+    Steps,
+    build_power_figures,
+    collect_readings,
+    compute_steps,
+)
+from wbcbench.report.figures.style import to_svg
 
 
 def joules(drawn):
@@ -94,3 +107,108 @@ def test_the_model_of_the_processor_is_one_step_a_second():
     drawn = draw_steps(estimated_cpu())
     assert drawn.size == 1
     assert [w for w in drawn.power_w if not math.isnan(w)] == pytest.approx([45.0] * 94)
+
+
+# -- the runs that are drawn ----------------------------------------------------------------------
+
+TORN_S = (120.0, 124.0)
+
+
+def kept(tmp_path, *records, torn=()):
+    """Runs with polls, those of ``torn`` without four seconds of them."""
+    folder = save(tmp_path, *records)
+    for record in records:
+        run = run_dir(tmp_path, record)
+        rng = np.random.default_rng(1)
+        traces = write_measurements(run, GPU_CHANNELS, record.windows, rng, jitter_s=0.0)
+        if record.run_id in torn:
+            write_traces(run, [without(trace, *TORN_S) for trace in traces])
+    return gather("runs", list(records), folder=folder)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    runs = [make_record(spec=make_spec(seed=seed), channels=GPU_CHANNELS) for seed in (1, 2, 3)]
+    gap = QualityWarning("sampling-gap", Severity.SUSPECT, "4 s", "Repeat.", "train", COUNTER.name)
+    runs[2] = replace(runs[2], quality=Quality.SUSPECT, warnings=(gap,))
+    return kept(tmp_path_factory.mktemp("kept"), *runs, torn={runs[2].run_id})
+
+
+def rows_of(figure, kind):
+    return [row[1:] for row in figure.data.values if row[0] == kind]
+
+
+def test_the_run_of_median_energy_and_the_one_with_a_warning_are_drawn(study):
+    usual, worst = build_power_figures(study)
+    assert "The run of median energy." in usual.caption
+    assert "-s3-" in worst.title
+    assert "suspect: sampling-gap" in worst.caption
+
+
+def test_the_table_holds_phases_with_mean_power_readings_and_steps(study):
+    figure, _ = build_power_figures(study)
+    phases = {name: row for name, *row in rows_of(figure, "phase")}
+    start_s, end_s, _, _, mean_w, readings = phases["train"]
+    assert end_s - start_s == 44.0
+    assert (mean_w, readings) == (pytest.approx(280.0, abs=1.0), pytest.approx(440, abs=1))
+    assert phases["idle cold"][4] == pytest.approx(60.0, abs=4.0)
+    assert len(rows_of(figure, "validation")) == 4
+    readings = rows_of(figure, "reading")
+    assert 100 < len(readings) <= 200
+    assert all(low_w <= high_w for _, _, _, low_w, high_w, _, _ in readings)
+    steps = rows_of(figure, "counter step")
+    joules = sum(mean_w * (end_s - start_s) for _, start_s, end_s, _, _, mean_w, _ in steps)
+    assert joules == pytest.approx(sum(rows[4] * (rows[1] - rows[0]) for rows in phases.values()),
+                                   rel=0.05)  # fmt: skip
+
+
+def test_a_gap_is_drawn_counted_and_in_no_step(study):
+    usual, worst = build_power_figures(study)
+    assert "gap" not in usual.caption
+    assert "Pink: 1 gap without a reading, up to 4.10 s." in worst.caption
+    assert rows_of(usual, "gap") == []
+    ((_, start_s, end_s, *_),) = rows_of(worst, "gap")
+    assert end_s - start_s == pytest.approx(4.1)
+    across = [row for row in rows_of(worst, "counter step") if row[1] < end_s and start_s < row[2]]
+    assert across
+    assert all(row[5] is None for row in across)
+
+
+def test_the_caption_says_what_one_stroke_stands_for_and_how_it_was_read(study):
+    caption = build_power_figures(study)[0].caption
+    assert "readings, each from lowest to highest of" in caption
+    assert "mean between moves of the counter" in caption
+    assert f"{COUNTER.name}, measured" in caption
+
+
+def test_the_picture_is_no_burden_the_same_twice_and_names_its_phases(study):
+    first, second = (to_svg(build_power_figures(study)[1]) for _ in range(2))
+    assert first == second
+    assert len(first) < 80_000
+    words = " ".join(ET.fromstring(first).itertext())
+    assert all(name in words for name in ("idle cold", "train", "infer b64", "as read (W)"))
+
+
+def test_only_the_polls_of_the_runs_drawn_are_read(tmp_path):
+    runs = [make_record(spec=make_spec(seed=seed), channels=GPU_CHANNELS) for seed in range(5)]
+    study = kept(tmp_path, *runs)
+    names = [figure.title.rpartition(" ")[2] for figure in build_power_figures(study)]
+    assert len(names) == 2
+    for record in runs:
+        if record.run_id not in names:  # reading these would fail now
+            (study.folder / record.run_id / "traces.parquet").write_bytes(b"torn")
+    assert [figure.title.rpartition(" ")[2] for figure in build_power_figures(study)] == names
+
+
+def test_a_single_run_is_drawn_alone_and_a_failed_one_as_the_worst(tmp_path):
+    (figure,) = build_power_figures(kept(tmp_path / "one", make_record(channels=GPU_CHANNELS)))
+    assert "The only run with comparable joules." in figure.caption
+    failed = replace(failed_record(), channels=GPU_CHANNELS)
+    (figure,) = build_power_figures(kept(tmp_path / "failed", failed))
+    assert "(failed)" in figure.caption
+
+
+def test_without_polls_nothing_is_drawn(tmp_path):
+    record = make_record()
+    assert build_power_figures(gather("runs", [record], folder=save(tmp_path, record))) == []
+    assert build_power_figures(gather("runs", [record])) == []

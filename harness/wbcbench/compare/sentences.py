@@ -114,46 +114,47 @@ def _rank(effect: Effect) -> tuple[bool, bool, float, float, str]:
 
 def _describe(effects: Sequence[Effect]) -> DifferenceSentence:
     first = effects[0]
-    is_tested = first.result is not ContrastResult.NOT_TESTED
-    clauses, strong = [], [first.contrast]
+    is_interaction = first.contrast == INTERACTION
+    name = first.against if is_interaction else first.contrast
+    clauses, strong = [], [name]
     for place, effect in enumerate(effects):
         clause, size = _describe_effect(effect, is_first=place == 0)
         clauses.append(clause)
         strong.append(size)
-    text = " and ".join(clauses)
-    if first.contrast == INTERACTION:
-        text = f"The factors do not simply add up ({first.against}): together {text}"
-    else:
-        text = f"{first.contrast} {text}"
-    if not is_tested:
+    text = f"{'Together, ' if is_interaction else ''}{name} {' and '.join(clauses)}"
+    if first.result is ContrastResult.NOT_TESTED:
         text += f", in {count_of(first.n, 'seed')} and not tested"
     return DifferenceSentence(f"{text}.", tuple(strong), tuple(effects))
 
 
 def _describe_effect(effect: Effect, *, is_first: bool) -> tuple[str, str]:
     """The clause, and the words in it that say how much."""
-    interval, name, than = effect.interval, name_metric(effect), f" than {effect.against}"
-    is_alone = effect.contrast == INTERACTION
+    interval, name, against = effect.interval, name_metric(effect), effect.against
+    uses, has, is_ = "uses", "has", "is"
+    if effect.contrast == INTERACTION:  # of two factors
+        uses, has, is_, against = "use", "have", "are", "their single effects add up to"
     unit = f" {effect.metric.unit}" if effect.metric.unit else ""
     digits = min(decimals(interval), _MOST_DIGITS)
     ci = "95 % CI " if is_first else ""
     if effect.result is ContrastResult.EQUIVALENT and interval and effect.region:
         ends = f"({ci}{interval.low:+.{digits}f} to {interval.high:+.{digits}f}{unit})"
         size = f"the same {name}"
-        to = "" if is_alone or not is_first else f" as {effect.against}"
-        return f"has {size}{to} within ±{effect.region[1]:g}{unit} {ends}", size
+        as_ = f" as {against}" if is_first else ""
+        return f"{has} {size}{as_} within ±{effect.region[1]:g}{unit} {ends}", size
     estimate = effect.estimate or 0.0
+    if not round(estimate, digits):
+        digits = decimals(interval)  # a difference is not zero
     is_less = estimate < 0
     amount = f"{abs(estimate):.{digits}f}{unit}"
     if effect.metric.part is not None:
         size = f"{amount} {'less' if is_less else 'more'} {name}"
-        verb = "uses"
+        verb = uses
     elif effect.metric.unit == "pp" and "accuracy" in name:
         size = f"{amount} {'less' if is_less else 'more'} accurate"
-        verb = "is"
+        verb = is_
     else:
-        size, verb = f"{amount} {'lower' if is_less else 'higher'} {name}", "has"
-    words = f"{verb} {size}{than if is_first and not is_alone else ''}"
+        size, verb = f"{amount} {'lower' if is_less else 'higher'} {name}", has
+    words = f"{verb} {size}{f' than {against}' if is_first else ''}"
     if interval is not None and interval.excludes(0.0):
         low, high = sorted((abs(interval.low), abs(interval.high)))
         return f"{words} ({ci}{low:.{digits}f} to {high:.{digits}f}{unit})", size

@@ -14,9 +14,8 @@ from functools import cache
 from typing import Any
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.text import printable
 from wbcbench.report import Report
-from wbcbench.report.figures.style import COLOURS
+from wbcbench.report.figures.style import COLOURS, clean_line
 from wbcbench.report.study import ReportStudy
 from wbcbench.table.view import Run
 
@@ -85,7 +84,7 @@ def _build_spec(study: ReportStudy, runs: list[Run]) -> dict[str, Any]:
     )
     variants = study.variants
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(variants))]
-    colour = alt.Color("variant:N").scale(domain=list(map(printable, variants)), range=colours)
+    colour = alt.Color("variant:N").scale(domain=list(map(clean_line, variants)), range=colours)
     x = ("energy_j", "energy in training (J)") if study.comparable else ("time_s", "time (s)")
     charts = alt.vconcat(
         _build_scatter(alt, [_build_point(run) for run in runs], x, selections, colour),
@@ -148,8 +147,8 @@ def _build_curves(alt: Any, lines: list[dict[str, Any]], selections: Any, colour
 
 def _build_point(run: Run) -> dict[str, Any]:
     return {
-        "run": printable(run.run_id),
-        "variant": printable(run.spec.variant),
+        "run": clean_line(run.run_id),
+        "variant": clean_line(run.spec.variant),
         "energy_j": run.row["primary_energy_train_j"],
         "time_s": run.row["time_train_s"],
         **{name: run.row[name] for name in ("block", "balanced_accuracy", "accuracy")},

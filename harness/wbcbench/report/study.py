@@ -46,6 +46,7 @@ _READ = {
     "rapl_dram": "RAPL counter",
     "codecarbon_tdp_load": "a model of power rating and load",
     "codecarbon_constant": "a constant power",
+    "wall_wall_meter": "wall meter",
 }
 
 OTHER = "other"

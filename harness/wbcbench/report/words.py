@@ -79,7 +79,8 @@ def _describe_energy(study: ReportStudy) -> Iterator[Notice]:
     is_metered = any(run.row["energy_wall_train_j"] is not None for run in study.comparable)
     if estimated:
         models = sorted({study.evidence[run].model for run in estimated} - {""})
-        share = "" if len(estimated) == len(study.done) else f" of {len(estimated)} runs"
+        n = len(study.done)
+        share = "" if len(estimated) == n else f" in {len(estimated)} of {count_of(n, 'run')}"
         part = {"cpu": " of the CPU", "gpu": " of the GPU"}.get(
             str(estimated[0].row["primary_domain"]), ""
         )
@@ -105,17 +106,28 @@ def _describe_missing(study: ReportStudy) -> str:
     return f"{'; '.join(parts)}." if parts else ""
 
 
-def describe_variant(row: Row, accuracy: str = "accuracy") -> str:
-    """The cost and accuracy of a configuration, with both errors of each."""
-    energy = f"used {format_both_errors(row)} in" if row[ENERGY] is not None else "trained for"
+def describe_variant(row: Row, *, is_machine: bool = False) -> str:
+    """The cost and accuracy of a configuration, with both errors of each.
+
+    Args:
+        row: Of the configuration.
+        is_machine: Whether its energy is the whole machine's already.
+    """
+    has_energy, time_s, share = row[ENERGY] is not None, row["time_train_s"], row["accuracy"]
+    cost = f"used {format_both_errors(row)}" if has_energy else "trained"
+    if time_s is not None:
+        cost += f" {'in' if has_energy else 'for'} {human_duration(time_s)}"
     photographs = format_photographs(row)
     over = f" (95 % CI over photographs {photographs})" if photographs != UNKNOWN else ""
     wall_j = row[WALL]
-    wall = f"; the whole machine used {human_energy(wall_j)}, measured" if wall_j else ""
-    return (
-        f"{row['configuration']} {energy} {human_duration(row['time_train_s'])} and reached an "
-        f"accuracy of {human_share(row[accuracy])}{over} in {count_of(row['n'], 'run')}{wall}."
+    wall = (
+        f"; the whole machine used {human_energy(wall_j)}, measured"
+        if wall_j and not is_machine
+        else ""
     )
+    if share is not None:
+        cost += f" and reached an accuracy of {human_share(share)}{over}"
+    return f"{row['configuration']} {cost} in {count_of(row['n'], 'run')}{wall}."
 
 
 def format_both_errors(row: Row) -> str:

@@ -53,16 +53,18 @@ SIZE_IN = (WIDTH_IN, 3.3)
 MOST_MARKS = 200
 """Runs that are drawn one by one; of more, how densely they lie."""
 
+_SQUARES, _SHADES = 24, 5
+_CORNERS = ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0))
+
 LABEL_LENGTH = 26
 _LABEL_TAIL = 10
-# A label is this share of a plot of the usual height high, with a little air.
-_LABEL_SHARE = 0.075
-_BINS = 16  # of a density, each way
 _LETTER_EM = 0.56  # mean width of a letter of the font
 _RINGS_PT = (8, 14, 22, 32, 44, 58, 74)  # distances at which a place for a label is looked for
 _DIRECTIONS = tuple(
     (dx, dy) for dx in (1.0, 0.5, 0.0, -0.5, -1.0) for dy in (1.0, 0.5, 0.0, -0.5, -1.0) if dx or dy
 )
+# Lines of a legend for which every figure has room, and the height of each further one.
+_LEGEND_COLUMNS, _LEGEND_LINES, _LEGEND_LINE_IN = 2, 3, 0.22
 # Axes are logarithmic where values spread over more than this.
 _LOG_FROM = 5.0
 
@@ -210,32 +212,43 @@ def draw_runs(plot: Axes, styles: Styles, points: Sequence[Point], alpha: float 
 
 
 def _draw_density(plot: Axes, points: Sequence[tuple[float, float]], colour: str) -> None:
-    """Squares of the plane, the darker the more points lie in them."""
+    """Squares of the plane, the darker the more points lie in them; those of a shade are one."""
     import numpy as np
-    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path as Outline
 
     x, y = np.asarray(points).T
-    scales = (np.log if name == "log" else np.asarray for name in (plot.get_xscale(),))
-    scale = next(scales)
-    counts, edges_x, edges_y = np.histogram2d(scale(x), y, bins=_BINS)
-    edges_x = np.exp(edges_x) if plot.get_xscale() == "log" else edges_x
-    shades = LinearSegmentedColormap.from_list("", [(0.0, f"{colour}26"), (1.0, f"{colour}d0")])
-    squares = np.ma.masked_equal(counts.T, 0)
-    plot.pcolormesh(edges_x, edges_y, squares, cmap=shades, linewidth=0, zorder=1)
+    is_log = plot.get_xscale() == "log"
+    counts, columns, rows = np.histogram2d(np.log(x) if is_log else x, y, bins=_SQUARES)
+    columns = np.exp(columns) if is_log else columns
+    shades = np.ceil(_SHADES * counts / counts.max())
+    for shade in range(1, _SHADES + 1):
+        corners = [
+            [(columns[i + right], rows[j + up]) for right, up in _CORNERS]
+            for i, j in np.argwhere(shades == shade)
+        ]
+        if corners:
+            outline = Outline.make_compound_path(*(Outline(c, closed=True) for c in corners))
+            alpha = 0.1 + 0.7 * shade / _SHADES
+            plot.add_patch(PathPatch(outline, color=colour, alpha=alpha, linewidth=0, zorder=1))
 
 
 def add_legend(canvas: Canvas, styles: Styles, names: Iterable[str]) -> None:
-    """The marks of these variants, above the whole figure."""
+    """The marks of these variants, above the whole figure, which many make taller."""
     from matplotlib.lines import Line2D
 
     labels = make_short_labels(names)
+    more = -(-len(labels) // _LEGEND_COLUMNS) - _LEGEND_LINES
+    canvas.set_figheight(canvas.get_figheight() + _LEGEND_LINE_IN * max(more, 0))
     handles = [
         Line2D(
             [], [], color=styles[n].colour, marker=styles[n].shape, linestyle="", label=labels[n]
         )
         for n in labels
     ]
-    canvas.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=10)
+    canvas.legend(
+        handles=handles, loc="outside upper left", ncols=_LEGEND_COLUMNS, frameon=False, fontsize=10
+    )
 
 
 @lru_cache(maxsize=_CACHE_SIZE)
@@ -411,25 +424,6 @@ def _overlap(box: Box, other: Box) -> bool:
     return box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
 
 
-def draw_margin_labels(
-    plot: Axes, labels: Sequence[tuple[str, float, float]], share: float = _LABEL_SHARE
-) -> None:
-    """Write labels in the right margin, joined to their points, so that none hides a point.
-
-    Args:
-        plot: With its limits already set; they do not change any more.
-        labels: Texts and their points, in the axes' own units.
-        share: Least distance of two labels, as a share of the height of the plot.
-    """
-    low, high = plot.get_ylim()
-    left, right = plot.get_xlim()
-    gap = share * (high - low)
-    places = spread_places([y for _, _, y in labels], gap)
-    places = clip_places(places, gap, low + gap / 2, high - gap / 2)
-    for (name, x, y), place in zip(labels, places, strict=True):
-        draw_label(plot, name, (x, y), (right + 0.03 * (right - left), place), va="center")
-
-
 def draw_label(
     plot: Axes, text: str, at: tuple[float, float], place: tuple[float, float], **style: Any
 ) -> None:
@@ -459,16 +453,3 @@ def spread_places(wanted: Sequence[float], gap: float) -> list[float]:
         for rank, (_, i) in enumerate(group):
             places[i] = lowest(group) + rank * gap
     return places
-
-
-def clip_places(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """The same places moved between ``low`` and ``high``, as far as there is room for all."""
-    moved = list(places)
-    order = sorted(range(len(places)), key=lambda i: (places[i], i))
-    for i in order:
-        moved[i] = max(moved[i], low)
-        low = moved[i] + gap
-    for i in reversed(order):
-        moved[i] = min(moved[i], high)
-        high = moved[i] - gap
-    return moved

@@ -44,7 +44,7 @@ def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
         before = own.get(key, 0.0)
         own[key] = None if energy_j is None or before is None else before + float(energy_j)
     machine = PARTS[Domain.SYSTEM]
-    found = {key for own in sums.values() for key in own}
+    found = dict.fromkeys(key for own in sums.values() for key in own)
     keys = sorted(found, key=lambda key: (key[1] == machine, Origin(key[0]).rank))
     columns: list[tuple[str, list[tuple[str, str]]]] = []
     for status in dict.fromkeys(status for status, part in keys if part != machine):

@@ -64,7 +64,7 @@ def _iterate_answer(study: ReportStudy, rows: Sequence[Row]) -> Iterator[Stateme
     used = [row for row in rows if row["n"]]
     if not sentences and len(used) == 1:
         label = str(used[0]["configuration"])
-        text = describe_variant(used[0])
+        text = describe_variant(used[0], is_machine=_is_whole_machine(study))
         yield Statement("answer-1", text, SUMMARY_FILE, label, used[0], (label,))
     elif not sentences and used:
         yield _describe_spread(study, used)
@@ -217,10 +217,17 @@ def _format_effects(effects: Mapping[str, Effect], rows: Sequence[Row]) -> list[
         if effect is None or effect.estimate is None:
             cells.append("baseline" if row["configuration"] == baseline else UNKNOWN)
             continue
-        text, span = f"{effect.estimate:+.{digits}f}", effect.interval
-        text += f" [{span.low:+.{digits}f}, {span.high:+.{digits}f}]" if span else ""
+        text, span = _format_signed(effect.estimate, digits), effect.interval
+        if span:
+            text += f" [{_format_signed(span.low, digits)}, {_format_signed(span.high, digits)}]"
         cells.append(f"{text} *" if effect.result is ContrastResult.DIFFERENT else text)
     return cells
+
+
+def _format_signed(value: float, digits: int) -> str:
+    """With its sign, but for what rounds to zero."""
+    text = f"{value:+.{digits}f}"
+    return text if text.strip("+-0.") else text[1:]
 
 
 def max_width(spans: Sequence[Interval]) -> float:
@@ -231,7 +238,7 @@ def max_width(spans: Sequence[Interval]) -> float:
 def _iterate_caption(
     study: ReportStudy, rows: Sequence[Row], *, has_effects: bool
 ) -> Iterator[str]:
-    """The meaning of brackets and star, the kind of energy, the error that seeds do not show."""
+    """The meaning of brackets and star, the kind of energy, and the errors that seeds hide."""
     times = [mean for row in rows if (mean := get_mean(row, "time_train_s"))]
     if any(mean.has_interval for mean in times):
         yield "Mean [95 % CI over seeds]."
