@@ -18,6 +18,7 @@ import scipy.stats
 import statsmodels.formula.api as smf
 import typer
 from typer.testing import CliRunner
+from wbcbench.report.sections.answer import build_answer
 
 from builders.folder import write_predictions
 from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
@@ -46,7 +47,6 @@ from wbcbench.core.errors import (
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.spec import SPEC_FIELDS
 from wbcbench.report.publish import read_report_study
-from wbcbench.report.sections.answer import build_answer
 from wbcbench.stats.order import draw_orders
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from wbcbench.report.sections.target import build_target
 
 from builders.machine import LAPTOP
 from builders.run import changed, save
@@ -16,7 +17,6 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.record import RunRecord
 from wbcbench.report.publish import read_report_study
-from wbcbench.report.sections.target import build_target
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis, Until
 from wbcbench.table.merge import merge_studies

@@ -10,11 +10,11 @@ import pytest
 import typst
 from pypdf import PdfReader
 
-from builders.run import make_record
-from builders.study import gather
-from wbcbench.report import Block, DataTable, Report, Statement, build
-from wbcbench.report.drawing import to_pdf
-from wbcbench.report.paper import _build_figure, find_unset_letters, to_paper
+from builders.study import Size, write_study
+from wbcbench.report import DataTable, Notice, Place, Report, Section, Statement, build
+from wbcbench.report.figures.style import to_pdf
+from wbcbench.report.paper import find_unset_letters, to_paper
+from wbcbench.report.publish import read_report_study
 
 A4_PT = (595.276, 841.89)
 HOSTILE = (
@@ -23,8 +23,12 @@ HOSTILE = (
 )
 
 
-def paper(report, pictures=None):
-    return PdfReader(io.BytesIO(to_paper(report, pictures or {})))
+def paper(report, pictures=None, template="plain"):
+    return PdfReader(io.BytesIO(to_paper(report, pictures or {}, template)))
+
+
+def draw_all(report):
+    return {f"figures/{figure.name}.pdf": to_pdf(figure) for figure in report.figures}
 
 
 def text_of(pdf):
@@ -33,12 +37,11 @@ def text_of(pdf):
 
 
 @pytest.fixture(scope="module")
-def whole():
-    runs = [make_record(v, seed) for v in ("leaky-dropout", "relu-dropout") for seed in (1, 2)]
-    study = gather("runs", runs)
-    report = build(study)
-    figures = [figure for block in report.blocks for figure in block.figures]
-    return report, paper(report, {f"figures/{f.name}.pdf": to_pdf(f) for f in figures})
+def whole(tmp_path_factory):
+    results = tmp_path_factory.mktemp("whole")
+    write_study(results, Size(blocks=8))
+    report = build(read_report_study(results, "runs"))
+    return report, paper(report, draw_all(report))
 
 
 def test_sheets_are_a4_and_numbered(whole):
@@ -49,17 +52,44 @@ def test_sheets_are_a4_and_numbered(whole):
         assert f"{number} / {len(pdf.pages)}" in page.extract_text()
 
 
-def test_tables_figures_and_sections_are_numbered_and_references_stand_at_the_end(whole):
+@pytest.mark.parametrize("template", ["plain", "ieee"])
+def test_a_paper_has_at_most_six_pages_before_its_appendix(whole, template):
+    report, _ = whole
+    pages = [page.extract_text() for page in paper(report, draw_all(report), template).pages]
+    appendix = next(i for i, text in enumerate(pages) if "Appendix" in text)
+    assert appendix <= 6
+    assert any("References" in text for text in pages[:appendix])
+
+
+def test_tables_and_figures_are_numbered_and_spoken_of(whole):
     report, pdf = whole
     words = text_of(pdf)
-    tables = sum(len(block.tables) for block in report.blocks)
-    figures = sum(len(block.figures) for block in report.blocks)
-    assert f"Table {tables}:" in words
-    assert f"Figure {figures}:" in words
-    assert f"Table {tables + 1}:" not in words
-    assert "Abstract" in words
-    assert words.index("References") > words.index(f"Table {tables}:")
-    assert "Kaplan" in words
+    shown = [data for section in report.sections for data in section.tables if not data.is_folded]
+    for kind, count in (("Table", len(shown)), ("Figure", len(report.figures))):
+        assert f"{kind} {count}:" in words
+        assert f"{kind} {count + 1}:" not in words
+    assert "(Table 1, Figure 1, Figure 2)" in words
+
+
+def test_the_abstract_begins_with_the_result_and_references_are_cited(whole):
+    report, pdf = whole
+    words = text_of(pdf)
+    assert words.index("Abstract") < words.index(report.claims[0].text[:40]) < words.index("Basis:")
+    body, _, rest = words.partition("References")
+    listed = set(re.findall(r"\[(\d+)\] [A-Z]", rest))
+    assert listed
+    assert listed <= set(re.findall(r"\[(\d+)\]", body))
+    assert "Holm" in rest
+
+
+def test_slides_show_the_result_and_the_first_five_figures(whole):
+    report, _ = whole
+    pdf = paper(report, draw_all(report), "slides")
+    pages = [page.extract_text() for page in pdf.pages]
+    assert len(pages) == 7
+    assert report.claims[0].text.split(" than ")[0] in pages[1]
+    titles = [figure.title for figure in report.figures[:5]]
+    assert all(title in page for title, page in zip(titles, pages[2:], strict=True))
 
 
 def test_the_paper_knows_its_title_and_no_date(whole):
@@ -69,10 +99,12 @@ def test_the_paper_knows_its_title_and_no_date(whole):
 
 
 def hostile_report(text, rows=1):
-    table = DataTable(text, ("run", text), tuple((f"r{i}", text) for i in range(rows)))
-    claim = Statement("c1", text, "runs.csv", "r0", {})
-    block = Block("answer", text, (text,), claims=(claim,), tables=(table,))
-    return Report(text, text, (text,), (block, replace(block, key="more")))
+    cells = tuple((f"r{i}", text) for i in range(rows))
+    table = DataTable(text, ("run", text), cells, (0, 1))
+    parts = (Statement("c1", text, "runs.csv", "r0", {}), text, table)
+    first = Section("result", text, parts, Place.FIRST)
+    notices = (Notice(text, text),)
+    return Report(text, text, notices, (first, replace(first, key="more", place=Place.OPEN)))
 
 
 def test_text_of_records_is_set_as_it_is(whole):
@@ -93,20 +125,21 @@ def test_a_long_table_goes_on_with_its_heading_on_every_sheet():
     carrying = [page.extract_text() for page in pdf.pages if "r110" in page.extract_text()]
     assert carrying
     assert len(pdf.pages) > 3
-    assert "The first 120 of 400 rows; the page has all of them." in text_of(pdf)
+    assert "The first 120 of 400 rows." in text_of(pdf)
     assert all("run" in page.splitlines()[1:4] or "run words" in page for page in carrying)
 
 
 def test_a_tall_figure_stays_on_its_sheet(whole):
-    report, _ = whole
-    figure = next(figure for block in report.blocks for figure in block.figures)
-    tall = to_pdf(figure).replace(b"/MediaBox [ 0 0 403.2 ", b"/MediaBox [ 0 0 40.32 ")
-    assert _build_figure(figure, {f"figures/{figure.name}.pdf": tall}, False)["width"] < 4.0
+    report, pdf = whole
+    pictures = draw_all(report)
+    name = f"figures/{report.figures[0].name}.pdf"
+    pictures[name] = re.sub(rb"/MediaBox \[ 0 0 [\d.]+ ", b"/MediaBox [ 0 0 38.88 ", pictures[name])
+    assert len(paper(report, pictures).pages) <= len(pdf.pages) + 1
 
 
 def test_the_same_report_gives_the_same_bytes():
     report = hostile_report("words", rows=30)
-    assert to_paper(report, {}) == to_paper(report, {})
+    assert to_paper(report, {}, "ieee") == to_paper(report, {}, "ieee")
 
 
 def test_authors_and_course_stand_under_the_title():
@@ -118,23 +151,16 @@ def test_authors_and_course_stand_under_the_title():
     assert "A. Student #1" in pdf.metadata.author
 
 
-def test_a_claim_names_the_table_it_is_from():
-    table = DataTable("c", ("run",), (("r0",),), source="runs.csv", keys=("r0",))
-    claim = Statement("c1", "A sentence.", "runs.csv", "r0", {})
-    report = Report("t", "f", (), (Block("runs", "Runs", claims=(claim,), tables=(table,)),))
-    assert "A sentence. (Table 1)" in text_of(paper(report))
-
-
 def test_letters_that_no_font_of_typst_has_are_found(tmp_path):
     """What is missing is drawn as the box that stands for any missing letter."""
     letters = "ŁựλжשعԱაकꭰ李김あกአ😀Ω½→"
 
-    def draw(letter):
+    def draw_letter(letter):
         path = tmp_path / "letter.typ"
         path.write_text(f'#set text(font: "Libertinus Serif")\n{letter}', encoding="utf-8")
         picture = typst.compile(str(path), format="svg", ignore_system_fonts=True)
         return set(re.findall(r'<path d="([^"]*)"', picture.decode()))
 
-    box = draw("\U0010fffd")
-    missing = [letter for letter in letters if draw(letter) & box]
+    box = draw_letter("\U0010fffd")
+    missing = [letter for letter in letters if draw_letter(letter) & box]
     assert list(find_unset_letters(letters)) == missing

@@ -63,6 +63,7 @@ _SCRIPTS = frozenset(  # first words of the names of characters that Typst's own
         "CHEROKEE", "MODIFIER", "SCRIPT", "OHM",
     )
 )  # fmt: skip
+_SIZE = re.compile(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]")
 _EMOJI = "\U0001f000"  # and what follows: pictures, and rare Chinese characters
 
 
@@ -78,7 +79,8 @@ def to_paper(report: Report, pictures: Mapping[str, bytes], template: Template) 
         for path, data in pictures.items():
             (folder / path).write_bytes(data)
         references = (package / "references.bib").read_bytes()
-        paper = _Paper(set(re.findall(r"^@\w+\{(\w+),", references.decode(), re.MULTILINE)))
+        keys = set(re.findall(r"^@\w+\{(\w+),", references.decode(), re.MULTILINE))
+        paper = _Paper(keys, {path: _measure_height(data) for path, data in pictures.items()})
         content = json.dumps(paper.build(report, template))
         (folder / "paper.json").write_text(content, encoding="utf-8")
         (folder / "references.bib").write_bytes(references)
@@ -108,16 +110,18 @@ class _Paper:
 
     Attributes:
         keys: Of the references that there are.
+        heights: Path of a picture → its height, as a share of its width.
         cited: Those already cited.
     """
 
     keys: set[str]
+    heights: Mapping[str, float]
     cited: set[str] = field(default_factory=set)
 
     def build(self, report: Report, template: Template) -> dict[str, Any]:
         """What the template reads from ``paper.json``."""
         word = ", ".join(notice.word for notice in report.notices).capitalize()
-        sections = {section.key: section for section in report.sections}
+        first = [section for section in report.sections if section.place == Place.FIRST]
         body = [s for s in report.sections if s.place != Place.FOLDED or s.key in _IN_BODY]
         appendix = [section for section in report.sections if section not in body]
         notices = " ".join(notice.text for notice in report.notices)
@@ -129,8 +133,8 @@ class _Paper:
             "authors": list(map(_set_line, report.authors)),
             "course": _set_line(report.course) if report.course else None,
             "notices": [f"{_set_line(word)}.", _set_line(notices)] if word else [],
-            "abstract": self._cite(_write_abstract(report)),
-            "slides": self._build_slides(sections["result"], report.figures),
+            "abstract": self._cite(_write_abstract(report, first)),
+            "slides": self._build_slides(first, report.figures),
             "body": list(map(self._build_section, body)),
             "appendix": list(map(self._build_section, appendix)),
         }
@@ -187,46 +191,50 @@ class _Paper:
         return [self._cite(cell) if i in words else [_set_line(cell)] for i, cell in enumerate(row)]
 
     def _build_figure(self, figure: Figure) -> dict[str, Any]:
+        path = f"{FIGURES}/{figure.name}.pdf"
         return {
-            "path": f"{FIGURES}/{figure.name}.pdf",
+            "path": path,
+            "height": self.heights[path],
             "alt": _set_line(f"{figure.title}. {figure.description}"),
             "title": _set_line(figure.title),
             "caption": self._cite(figure.caption),
             "label": f"figure-{figure.name}",
         }
 
-    def _build_slides(self, result: Section, figures: Sequence[Figure]) -> dict[str, Any]:
-        tables = [self._build_table(data) for data in result.tables[:1]]
+    def _build_slides(self, first: Sequence[Section], figures: Sequence[Figure]) -> dict[str, Any]:
+        tables = [self._build_table(data) for result in first for data in result.tables[:1]]
         shown = [self._build_figure(figure) for figure in figures if figure.name in _SLIDES]
-        answer = [[_set_line(statement.text)] for statement in result.statements]
+        answer = [[_set_line(said.text)] for result in first for said in result.statements]
         self.cited.clear()  # slides cite nothing
         return {"answer": answer, "table": tables[0] if tables else None, "figures": shown}
 
     def _cite(self, text: str) -> list[str | dict[str, str]]:
         """The text, with a reference behind the first word that speaks of it."""
-        line = _set_line(text)
+        line, start = _set_line(text), 0
         places = sorted(
-            (line.index(word) + len(word), key)
+            (found.end(), key)
             for word, key in _CITED.items()
-            if word in line and key in self.keys - self.cited
+            if key in self.keys - self.cited and (found := re.search(rf"{word}[\w’']*", line))
         )
         parts: list[str | dict[str, str]] = []
-        start = 0
         for end, key in places:
-            while end < len(line) and (line[end].isalnum() or line[end] in "’'"):
-                end += 1
             self.cited.add(key)
-            parts += [line[start:end] + " ", {"key": key}]
+            parts += [f"{line[start:end]} ", {"key": key}]
             start = end
         return [*parts, line[start:]]
 
 
-def _write_abstract(report: Report) -> str:
+def _write_abstract(report: Report, first: Sequence[Section]) -> str:
     """The result first, then what it rests on."""
-    result = next(section for section in report.sections if section.place == Place.FIRST)
-    answer = " ".join(statement.text for statement in result.statements)
+    answer = " ".join(said.text for section in first for said in section.statements)
     basis = report.facts.split(" · ")
     return f"{answer} Basis: {', '.join(basis[:-1])}, measured with wbcbench."
+
+
+def _measure_height(picture: bytes) -> float:
+    """The height of a PDF's page, as a share of its width."""
+    size = _SIZE.search(picture)
+    return float(size[2]) / float(size[1]) if size else 1.0
 
 
 def _measure_columns(data: DataTable) -> list[int]:
