@@ -169,11 +169,12 @@ def _flatten(text: str) -> str:
 
 def to_html(report: Report) -> bytes:
     """The page. Everything from records is escaped; only our own pictures are set as they are."""
-    return _load_template().render(report=report).encode()
+    return load_template("page.html.j2").render(report=report).encode()
 
 
 @cache
-def _load_template() -> Page:
+def load_template(name: str) -> Page:
+    """A page of ``templates/``; text from records is escaped, and freed of what steers a reader."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -211,7 +212,7 @@ def _load_template() -> Page:
         "most_rows": MOST_ROWS,
         "most_data_rows": MOST_DATA_ROWS,
     }
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def clean_text(text: str) -> str:

@@ -38,7 +38,7 @@ def to_interactive(report: Report, study: ReportStudy) -> bytes:
     Raises:
         UsageError: What draws it is not installed.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from wbcbench.report.formats import load_template
 
     script = _load_script()
     runs = [
@@ -49,12 +49,7 @@ def to_interactive(report: Report, study: ReportStudy) -> bytes:
     spec = json.dumps(_build_spec(study, runs), sort_keys=True, allow_nan=False)
     for sign in "<>&":
         spec = spec.replace(sign, f"\\u{ord(sign):04x}")
-    environment = Environment(
-        loader=PackageLoader("wbcbench.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
-    page = environment.get_template("interactive.html.j2").render(
+    page = load_template("interactive.html.j2").render(
         title=report.title,
         notices=report.notices,
         note=f"{energy} Shown are {len(runs)} of {len(study.runs)} runs.{study.stamp}",

@@ -8,21 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from wbcbench.core import window
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, DatasetFacts, Failure, Scores, SensorCard
 from wbcbench.core.study_folder import PLAN
 from wbcbench.core.trace import Channel, Domain, Origin
-from wbcbench.core.window import (
-    EVALUATE,
-    STARTUP,
-    TRAIN,
-    WARMUP,
-    WindowEnergy,
-    is_idle,
-    is_validation,
-    is_work,
-)
+from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import describe_model, target_score, timeline
@@ -55,18 +47,21 @@ PHASES = (
 )  # fmt: skip
 """What a run does, in order; the joules of its windows are added up by these words."""
 
+_PHASES = {
+    window.STARTUP: "start-up", window.WARMUP: "warm-up", TRAIN: "train", window.EVALUATE: "test",
+}  # fmt: skip
+
 _BUDGET = {"gain": 2, "quantisation": 2, "edges": 1, "sampling": 1, "baseline": 1}
 """Part of a budget → how devices add up: 1 as they are, for they are late alike; 2 in squares."""
 
 
-def name_phase(window: str) -> str:
+def name_phase(name: str) -> str:
     """The word of ``PHASES`` for a window."""
-    if is_idle(window):
+    if window.is_idle(name):
         return "idle"
-    if is_validation(window):
+    if window.is_validation(name):
         return "validate"
-    words = {STARTUP: "start-up", WARMUP: "warm-up", TRAIN: "train", EVALUATE: "test"}
-    return words.get(window) or ("inference" if is_work(window) else OTHER)
+    return _PHASES.get(name) or ("inference" if window.is_work(name) else OTHER)
 
 
 @dataclass(frozen=True, slots=True)

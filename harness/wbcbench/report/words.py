@@ -150,18 +150,3 @@ def format_both_errors(row: Row) -> str:
 def format_photographs(row: Row) -> str:
     """``0.70–0.90``: the accuracy's 95 % interval for other photographs."""
     return format_range([row[f"accuracy_photographs_{end}"] for end in ("low", "high")])
-
-
-def describe_target(row: Row) -> str:
-    """How many runs of a configuration reached the target, and at what median cost."""
-    cost_j, cost_s = (row[name] for name in ("energy_to_target_j", "time_to_target_s"))
-    count = f"{row['target_reached']} of {count_of(row['target_runs'], 'run')} reached it"
-    if cost_j is None and cost_s is None:
-        return f"{row['configuration']}: {count}; fewer than half, so the median is unknown."
-    cost = human_energy(cost_j) if cost_j is not None else human_duration(cost_s)
-    kind = (
-        ""
-        if row["energy_status"] in {None, "measured"} or cost_j is None
-        else (f", {row['energy_status']}")
-    )
-    return f"{row['configuration']}: {count}; median {cost} (Kaplan–Meier{kind})."

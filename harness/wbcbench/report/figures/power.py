@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from wbcbench.core.quality import Quality
 from wbcbench.core.text import count_of, human_duration
 from wbcbench.core.trace import Kind, Trace
-from wbcbench.core.units import s_from_ms
 from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.faults import is_pair
@@ -50,64 +49,38 @@ _FOOT = 0.02  # height of the ticks at the foot, as a share of the plot
 # A picture holds a few hundred points, a run thousands of polls. The caption names what is drawn
 # for several of them: lowest and highest of readings, the mean of steps of a counter. Nothing is
 # drawn across a gap, because the power there is unknown.
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """Readings of power.
-
-    Attributes:
-        strokes: One for each group of readings.
-        size: How many readings one stroke stands for; 1 = every reading is drawn.
-        total: How many readings there were.
-    """
-
-    strokes: list[Stroke]
-    size: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Steps:
-    """Mean power between moves of a counter.
-
-    Attributes:
-        t_s: Edges, ``[n]``.
-        power_w: Mean power from an edge to the next, ``[n]``; not a number where a gap begins and
-            at the end.
-        size: How many moves one step stands for.
-    """
-
-    t_s: list[float]
-    power_w: list[float]
-    size: int
-
-
-def collect_readings(trace: Trace, most: int = MOST) -> Readings:
-    """The strokes of a sampled channel: every reading, or lowest and highest of a few."""
+def collect_readings(trace: Trace, most: int = MOST) -> list[Stroke]:
+    """A stroke for every reading of a sampled channel, or for lowest and highest of a few."""
     times, power_w = trace.good
-    size = -(-len(times) // most) or 1
-    strokes = []
+    size, strokes = group_size(len(times), most), []
     for start, end in _split_at_gaps(times, find_gaps(times)):
         for i in range(start, end, size):
             j = min(i + size, end)
             middle_s = (times[i] + times[j - 1]) / 2
             strokes.append((middle_s, min(power_w[i:j]), max(power_w[i:j])))
-    return Readings(strokes, size, len(times))
+    return strokes
 
 
-def compute_steps(counter: ReviewedTrace, most: int = MOST) -> Steps:
-    """The steps of a counter: joules over seconds between moves, or over a few of them."""
+def compute_steps(counter: ReviewedTrace, most: int = MOST) -> list[tuple[float, float, float]]:
+    """Start, end and mean power between moves of a counter, or over a few of them."""
     curve = counter.curve
     torn = (*curve.breaks, *curve.bridges)
-    size = -(-max(len(curve.t_s) - 1, 0) // most) or 1
+    size = group_size(len(curve.t_s) - 1, most)
     breaks = [*find_gaps(counter.trace.good[0]), *((b.before_s, b.after_s) for b in torn)]
-    edges, power_w = list[float](), list[float]()
-    for start, end in _split_at_gaps(curve.t_s, breaks):
-        for i, j in pairwise([*range(start, end - 1, size), end - 1]):
-            edges.append(curve.t_s[i])
-            power_w.append((curve.energy_j[j] - curve.energy_j[i]) / (curve.t_s[j] - curve.t_s[i]))
-        edges.append(curve.t_s[end - 1])
-        power_w.append(math.nan)
-    return Steps(edges, power_w, size)
+    return [
+        (
+            curve.t_s[i],
+            curve.t_s[j],
+            (curve.energy_j[j] - curve.energy_j[i]) / (curve.t_s[j] - curve.t_s[i]),
+        )
+        for start, end in _split_at_gaps(curve.t_s, breaks)
+        for i, j in pairwise([*range(start, end - 1, size), end - 1])
+    ]
+
+
+def group_size(count: int, most: int = MOST) -> int:
+    """How many readings or moves one stroke or step stands for; 1: each is drawn."""
+    return -(-max(count, 0) // most) or 1
 
 
 def _split_at_gaps(times: Sequence[float], breaks: Sequence[Span]) -> Iterator[tuple[int, int]]:
@@ -134,7 +107,6 @@ class Timeline:
         reason: Why this one.
         source: The channel that the primary energy rests on, the first of several devices.
         sampled, counter: This channel and its cross-check, by kind; ``None`` without such a one.
-        readings, steps: What is drawn of the two.
         phases: Windows that lie in no other, in order.
         passes: Validation passes inside ``train``.
         gaps: Spans without a reading.
@@ -146,9 +118,7 @@ class Timeline:
     reason: str
     source: ReviewedTrace
     sampled: Trace | None
-    counter: Trace | None
-    readings: Readings
-    steps: Steps
+    counter: ReviewedTrace | None
     phases: tuple[Window, ...]
     passes: tuple[Window, ...]
     gaps: list[Span]
@@ -195,15 +165,11 @@ def _rank(run: Run) -> tuple[int, bool, int, float]:
 
 
 def _explain_choice(run: Run) -> str:
-    codes, gap_ms = ", ".join(run.warning_codes.split(";")), run.row["sample_gap_max_ms"]
-    if codes:
+    if codes := ", ".join(filter(None, run.warning_codes.split(";"))):
         return f"the most severe warnings of the others ({run.row['quality']}: {codes})"
     if not run.is_done:
         return f"of the others the one that went worst ({run.row['status']})"
-    if gap_ms is None:
-        return "another run; none has a warning"
-    longest = human_duration(s_from_ms(gap_ms))
-    return f"no run has a warning; this one has the longest time without a reading, {longest}"
+    return "another run; none has a warning, and this one the longest time without a reading"
 
 
 def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
@@ -220,16 +186,14 @@ def _read_timeline(name: str, run: Run, reason: str) -> Timeline | None:
         return None
     own = source.trace.channel
     used = {t.trace.channel.kind: t for t in traces if t is source or is_pair(t.trace.channel, own)}
-    sampled, counter = used.get(Kind.SAMPLED), used.get(Kind.COUNTER)
+    sampled = used.get(Kind.SAMPLED)
     return Timeline(
         name,
         run,
         reason,
         source,
         sampled=sampled.trace if sampled else None,
-        counter=counter.trace if counter else None,
-        readings=collect_readings(sampled.trace) if sampled else Readings([], 1, 0),
-        steps=compute_steps(counter) if counter else Steps([], [], 1),
+        counter=used.get(Kind.COUNTER),
         phases=tuple(w for w in run.phases if not is_validation(w.name)),
         passes=tuple(w for w in run.phases if is_validation(w.name)),
         gaps=find_gaps(source.trace.good[0]),
@@ -277,22 +241,25 @@ def _iterate_marks(line: Timeline) -> Iterator[Cells]:
         )
     for start_s, end_s in line.gaps:
         yield (GAP, "", start_s - zero_s, end_s - zero_s, *(None,) * 4)
-    for t_s, low_w, high_w in line.readings.strokes:
-        yield (READING, "", t_s - zero_s, t_s - zero_s, low_w, high_w, None, line.readings.size)
-    edges = zip(line.steps.t_s, line.steps.power_w, strict=True)
-    for (start_s, power_w), (end_s, _) in pairwise(edges):
-        known_w = None if math.isnan(power_w) else power_w
-        yield (STEP, "", start_s - zero_s, end_s - zero_s, *(None,) * 2, known_w, line.steps.size)
+    if line.sampled:
+        size = group_size(len(line.sampled.good[0]))
+        for t_s, low_w, high_w in collect_readings(line.sampled):
+            yield (READING, "", t_s - zero_s, t_s - zero_s, low_w, high_w, None, size)
+    if line.counter:
+        size = group_size(len(line.counter.curve.t_s) - 1)
+        for start_s, end_s, power_w in compute_steps(line.counter):
+            yield (STEP, "", start_s - zero_s, end_s - zero_s, None, None, power_w, size)
 
 
 def _iterate_legend(line: Timeline) -> Iterator[str]:
     """The meaning of every mark, and what was left out to draw them."""
     if line.sampled:
-        size, total = line.readings.size, line.readings.total
+        total = len(line.sampled.good[0])
+        size = group_size(total)
         spans = "" if size == 1 else f", each from lowest to highest of {size}"
         yield f"Dots: {total:,} readings{spans}."
     if line.counter:
-        size = line.steps.size
+        size = group_size(len(line.counter.curve.t_s) - 1)
         yield f"Steps: mean between moves of the counter{'' if size == 1 else f', {size} each'}."
     yield "Bands: phases; ticks: validation." if line.passes else "Bands: phases."
     if line.gaps:
@@ -319,11 +286,14 @@ def draw_power(data: DataTable) -> Canvas:
         plots[0].vlines(x, lows, highs, style.COLOURS[0], linewidth=_STROKE, capstyle="round")
         plots[0].set_ylabel("as read (W)")
     if steps:
-        x = [start / unit_s for _, start, *_ in steps] + [steps[-1][2] / unit_s]
-        power_w = [math.nan if row[5] is None else row[5] for row in steps]
-        plots[-1].step(
-            x, [*power_w, power_w[-1]], where="post", color=style.COLOURS[1], linewidth=1.3
-        )
+        edges, power_w = list[float](), list[float]()
+        for _, start, end, _, _, mean_w in steps:  # of each its ends; nothing across a gap
+            if edges and edges[-1] != start / unit_s:
+                edges.append(math.nan)
+                power_w.append(math.nan)
+            edges += [start / unit_s, end / unit_s]
+            power_w += [mean_w, mean_w]
+        plots[-1].plot(edges, power_w, color=style.COLOURS[1], linewidth=1.3)
         plots[-1].set_ylabel("counter (W)")
     highest_w = max([*(row[4] for row in readings), *(row[5] or 0.0 for row in steps)], default=1.0)
     phases = [(name, a / unit_s, b / unit_s) for name, a, b, *_ in kinds.get(PHASE, [])]

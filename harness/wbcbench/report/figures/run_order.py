@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from wbcbench.compare.design import TREATMENTS
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
 from wbcbench.report import Cells, DataTable, Figure, Statement
@@ -80,19 +79,13 @@ class Series:
         """Whether the interval of the drift excludes zero."""
         return bool(self.drift and self.drift.interval and self.drift.interval.excludes(0.0))
 
-    @property
-    def values(self) -> list[float]:
-        """The values of the points."""
-        return [value for _, _, value in self.points]
-
 
 def collect_series(study: ReportStudy) -> list[Series]:
     """Energy, temperature and clock over the places of the runs; empty where no order is known."""
     places = _find_places(study.runs) if len(study.comparable) > 1 else None
     if places is None:
         return []
-    runs = sorted(study.comparable, key=lambda run: places[run])
-    return [item for quantity in QUANTITIES if (item := _build_series(quantity, runs, places))]
+    return [item for quantity in QUANTITIES if (item := _build_series(study, quantity, places))]
 
 
 def _find_places(runs: tuple[Run, ...]) -> dict[Run, int] | None:
@@ -100,22 +93,21 @@ def _find_places(runs: tuple[Run, ...]) -> dict[Run, int] | None:
     planned = [run.spec.order_global for run in runs]
     if len(set(planned)) == len(runs):
         return dict(zip(runs, planned, strict=True))
-    starts = sorted({str(run.row["started_utc"]) for run in runs})
+    starts = {str(run.row["started_utc"]): run for run in runs}
     if len(starts) < len(runs):
         return None
-    return {run: starts.index(str(run.row["started_utc"])) + 1 for run in runs}
+    return {starts[start]: place for place, start in enumerate(sorted(starts), start=1)}
 
 
-def _build_series(quantity: Quantity, runs: list[Run], places: dict[Run, int]) -> Series | None:
+def _build_series(study: ReportStudy, quantity: Quantity, places: dict[Run, int]) -> Series | None:
     """One quantity of the runs that know it; ``None`` if none does or it says nothing."""
-    known = [(run, value) for run in runs if (value := _read_value(run, quantity)) is not None]
+    ordered = sorted(study.comparable, key=lambda run: places[run])
+    cells = ((run, run.number(quantity.column)) for run in ordered)
+    known = [(run, v) for run, v in cells if v is not None and (v > 0 or not quantity.is_relative)]
     if not known:
         return None
     values = [value for _, value in known]
-    # The variant with its settings: runs of one group should be equal.
-    groups: list[Hashable] = [
-        (run.spec.variant, *(getattr(run.spec, name) for name in TREATMENTS)) for run, _ in known
-    ]
+    groups = [study.label_of(run) for run, _ in known]
     if quantity.is_relative:
         values = _compare_with_mean(values, groups)
     drift = fit_drift([float(places[run]) for run, _ in known], values, groups)
@@ -126,16 +118,9 @@ def _build_series(quantity: Quantity, runs: list[Run], places: dict[Run, int]) -
     return Series(quantity, points, drift)
 
 
-def _read_value(run: Run, quantity: Quantity) -> float | None:
-    value = run.row[quantity.column]
-    if value is None or (quantity.is_relative and value <= 0):
-        return None
-    return float(value)
-
-
-def _compare_with_mean(values: list[float], groups: list[Hashable]) -> list[float]:
+def _compare_with_mean(values: list[float], groups: list[str]) -> list[float]:
     """How far each value lies above the mean of its group, in per cent."""
-    by_group: dict[Hashable, list[float]] = {}
+    by_group: dict[str, list[float]] = {}
     for value, group in zip(values, groups, strict=True):
         by_group.setdefault(group, []).append(value)
     means = {group: math.fsum(own) / len(own) for group, own in by_group.items()}

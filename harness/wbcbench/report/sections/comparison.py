@@ -102,15 +102,8 @@ def _build_table(
         (0, 1, 6),
         CONTRASTS,
         tuple(map(format_contrast_key, effects)),
-        tuple(
-            (
-                name_contrast(e), name_metric(e), e.estimate, e.p, e.p_holm, e.p_equivalence_holm,
-                e.result.value,
-            )
-            for e in effects
-        ),
         is_folded=is_folded,
-    )  # fmt: skip
+    )
 
 
 def _name_contrasts(contrasts: Sequence[Effect | Split]) -> tuple[str, list[str]]:
@@ -139,7 +132,7 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
         for e in comparison.effects
         if e.metric.name == comparison.energy.metric
     }
-    rows, values = [], []
+    rows = []
     heading, names = _name_contrasts(comparison.splits)
     for name, split in zip(names, comparison.splits, strict=True):
         parts = (
@@ -152,7 +145,6 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
             for value, interval in parts
         )
         rows.append((name, *cells))
-        values.append((name_contrast(split), split.energy, split.time, split.power))
     caption = "Energy = time × mean power, exactly. [ ] 95 % CI."
     headings = (heading, "Energy", "Time", "Mean power")
-    return DataTable(f"{caption}{study.stamp}", headings, tuple(rows), values=tuple(values))
+    return DataTable(f"{caption}{study.stamp}", headings, tuple(rows))

@@ -15,20 +15,15 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.report import Cells, DataTable, Part, Place, Section
+from wbcbench.report.figures import run_order
 from wbcbench.report.figures.agreement import (
-    ReadingPair,
+    Pairs,
     build_agreement,
     build_agreement_statements,
     format_percent,
     pair_readings,
 )
 from wbcbench.report.figures.power import build_power_figures
-from wbcbench.report.figures.run_order import (
-    build_drift_statements,
-    build_run_order,
-    collect_series,
-    describe_order,
-)
 from wbcbench.report.study import ReportStudy, describe_status, known_values, mean_of_known
 from wbcbench.report.summaries import ENERGY, NONE, build_summary_rows, format_value
 from wbcbench.table.view import Run
@@ -38,14 +33,9 @@ _OWN_TABLE = "meter-absent"  # stands among the meters that did not work
 
 _PARTS = {"gpu": "GPU", "cpu": "CPU", "dram": "DRAM", "wall": "whole machine"}
 
-_SAMPLING = (
-    ("primary_method", "read by"),
-    ("primary_status", "status"),
-    ("samples_train", "samples in training"),
-    ("sample_gap_max_ms", "longest gap (ms)"),
-    ("counter_vs_integral_pct", "counter vs integral (%)"),
-    ("recorder_cpu_s", "recorder's CPU (s)"),
-)
+_INCIDENTS = {
+    "GPU throttled": "gpu_throttle_s", "other processes on the GPU": "gpu_foreign_processes",
+}  # fmt: skip
 _CARD_HEADINGS = (
     "channel", "reading", "status", "updated every (s)", "counter step (J)", "resolution",
     "averaged over (s)", "gain error (±%)", "kind of sensor", "what could not be probed",
@@ -63,7 +53,7 @@ _BUDGET = (
 
 def build_measurement(study: ReportStudy) -> Section:
     """Parts with their status, warnings, readings against each other, drift, power, sampling."""
-    pairs, series = pair_readings(study), collect_series(study)
+    pairs, series = pair_readings(study), run_order.collect_series(study)
     parts: list[Part] = [
         _build_circumstances(study),
         *(table for table in (_build_warnings(study), _build_absent(study)) if table.rows),
@@ -71,12 +61,11 @@ def build_measurement(study: ReportStudy) -> Section:
         *_describe_depths(study, pairs),
         *describe_limits(_list_channels(study).values()),
         *filter(None, [build_agreement(study, pairs)]),
-        *build_drift_statements(series),
-        *describe_order(study, series),
-        *filter(None, [build_run_order(study, series)]),
+        *run_order.build_drift_statements(series),
+        *run_order.describe_order(study, series),
+        *filter(None, [run_order.build_run_order(study, series)]),
         *build_power_figures(study),
         *([_build_cards(study)] if _list_channels(study) else []),
-        _build_sampling(study),
     ]
     return Section("measurement", "Measurement", tuple(parts), Place.FOLDED, _summarise(study))
 
@@ -126,15 +115,11 @@ def _iterate_circumstances(study: ReportStudy) -> Iterator[tuple[str, str, bool]
             f"{human_power(before)} before, {human_power(after)} after",
             bool(drifts),
         )
-    throttled_s = known_values(study.done, "gpu_throttle_s")
-    if throttled_s:
-        hit = sum(time_s > 0 for time_s in throttled_s)
-        longest = f", at most {max(throttled_s):.1f} s" if hit else ""
-        yield "GPU throttled", f"in {hit} of {len(throttled_s)} runs{longest}", bool(hit)
-    foreign = known_values(study.done, "gpu_foreign_processes")
-    if foreign:
-        hit = sum(count > 0 for count in foreign)
-        yield "other processes on the GPU", f"in {hit} of {len(foreign)} runs", bool(hit)
+    for about, column in _INCIDENTS.items():
+        counts = known_values(study.done, column)
+        if counts:
+            hit = sum(count > 0 for count in counts)
+            yield about, f"in {hit} of {count_of(len(counts), 'run')}", bool(hit)
     clocks_mhz = known_values(study.done, "gpu_clock_mean_mhz")
     if clocks_mhz:
         yield "GPU clock", f"{_format_span(clocks_mhz)} MHz on average", False
@@ -191,7 +176,7 @@ def _build_absent(study: ReportStudy) -> DataTable:
     return DataTable("Meters that did not work.", ("Meter", "absent in", "why"), rows, (0, 1, 2))
 
 
-def _describe_depths(study: ReportStudy, pairs: Sequence[ReadingPair]) -> Iterator[str]:
+def _describe_depths(study: ReportStudy, pairs: Pairs) -> Iterator[str]:
     """How deep each counter was checked in training, over the runs."""
     if study.comparable and not pairs:
         yield (
@@ -258,17 +243,6 @@ def _build_card(channel: Channel, cards: list[SensorCard]) -> Cells:
 def _find_median(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if known else None
-
-
-def _build_sampling(study: ReportStudy) -> DataTable:
-    values = tuple((run.run_id, *(run.row[name] for name, _ in _SAMPLING)) for run in study.runs)
-    rows = tuple(
-        tuple(f"{cell:.3g}" if isinstance(cell, float) else format_value(cell) for cell in row)
-        for row in values
-    )
-    headings = ("Run", *(heading for _, heading in _SAMPLING))
-    caption = f"Sampling of the primary energy of every run.{study.stamp}"
-    return DataTable(caption, headings, rows, (0, 1, 2), values=values, is_folded=True)
 
 
 def _format_span(values: list[float], form: str = ".0f") -> str:

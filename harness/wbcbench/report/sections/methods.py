@@ -14,7 +14,6 @@ from wbcbench.compare.result import Comparison, count_tests
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_duration, human_energy, human_share
-from wbcbench.core.units import kwh_from_j
 from wbcbench.registry import VARIANTS
 from wbcbench.report import DataTable, Listing, Part, Place, Section, Statement, results_sha256
 from wbcbench.report.study import ReportStudy
@@ -49,46 +48,15 @@ _SPLITS = {
 }
 
 COLUMNS = (
-    "dataset_id",
-    "dataset_sha256",
-    "n_train",
-    "n_val",
-    "n_test",
-    "n_test_photographs",
-    "epochs_planned",
-    "batch_size",
-    "learning_rate",
-    "optimizer",
-    "params_total",
-    "flops_per_image",
-    "precision",
-    "xla",
-    "deterministic_ops",
-    "steps_per_execution",
-    "target_metric",
-    "target_value",
-    "host_id",
-    "gpu_name",
-    "gpu_count",
-    "gpu_power_limit_w",
-    "driver_version",
-    "cpu_model",
-    "cpu_count",
-    "ram_bytes",
-    "in_container",
-    "virtualised",
-    "os",
-    "python_version",
-    "tensorflow_version",
-    "cuda_version",
-    "cudnn_version",
-    "codecarbon_version",
-    "codecarbon_cpu_mode",
-    "wbcbench_version",
-    "git_commit",
-    "git_dirty",
+    "dataset_id", "dataset_sha256", "n_train", "n_val", "n_test", "n_test_photographs",
+    "epochs_planned", "batch_size", "learning_rate", "optimizer", "params_total",
+    "flops_per_image", "precision", "xla", "deterministic_ops", "steps_per_execution",
+    "target_metric", "target_value", "host_id", "gpu_name", "gpu_count", "gpu_power_limit_w",
+    "driver_version", "cpu_model", "cpu_count", "ram_bytes", "in_container", "virtualised",
+    "os", "python_version", "tensorflow_version", "cuda_version", "cudnn_version",
+    "codecarbon_version", "codecarbon_cpu_mode", "wbcbench_version", "git_commit", "git_dirty",
     "lock_sha256",
-)
+)  # fmt: skip
 
 _PARTS = {
     "gpu": "the GPU boards alone: not the processor, the memory, the cooling or the building",
@@ -366,18 +334,12 @@ def _needs_data(study: ReportStudy) -> bool:
 
 
 def _build_effort(study: ReportStudy) -> tuple[Statement, ...]:
-    costs = [study.evidence[run].cost for run in study.done]
-    times_s = [cost.time_s for cost in costs if cost.time_s is not None]
-    known = [(cost.energy_j, cost.status) for cost in costs if cost.energy_j is not None]
-    statuses = {status for _, status in known}
+    times_s = [cost_s for run in study.done if (cost_s := study.evidence[run].cost.time_s)]
     if not times_s:
         return ()
-    time_s, energy_j = sum(times_s), sum(energy_j for energy_j, _ in known)
-    text = f"The {count_of(len(costs), 'finished run')} took {human_duration(time_s)}"
-    if len(statuses) == 1:
-        text += f" and {kwh_from_j(energy_j):.2g} kWh ({statuses.pop()})"
-    values = {"done": len(costs), "time_s": time_s, "energy_j": energy_j if known else None}
-    return (Statement("effort", f"{text}.", RUNS_TABLE, "", values),)
+    text = f"The {count_of(len(times_s), 'finished run')} took {human_duration(sum(times_s))}."
+    values = {"done": len(times_s), "time_s": sum(times_s)}
+    return (Statement("effort", text, RUNS_TABLE, "", values),)
 
 
 def _iterate_commands(study: ReportStudy) -> Iterator[str]:

@@ -32,7 +32,6 @@ from wbcbench.report.summaries import (
     get_mean,
 )
 from wbcbench.report.words import describe_variant, format_photographs
-from wbcbench.stats.intervals import Interval
 
 _MOST = 3
 _FEWEST_BLOCKS = 3
@@ -209,7 +208,8 @@ def _find_energy_effects(study: ReportStudy) -> dict[str, Effect]:
 def _format_effects(effects: Mapping[str, Effect], rows: Sequence[Row]) -> list[str]:
     """``-6.2 [-7.8, -4.6] *``: the star where it is different."""
     spans = [effect.interval for effect in effects.values() if effect.interval]
-    digits = min(max(map(decimals, spans), default=1), 1 if max_width(spans) > _FINE_PCT else 2)
+    widest = max((span.high - span.low for span in spans), default=1.0)
+    digits = min(max(map(decimals, spans), default=1), 1 if widest > _FINE_PCT else 2)
     baseline = next(iter(effects.values())).against
     cells = []
     for row in rows:
@@ -228,11 +228,6 @@ def _format_signed(value: float, digits: int) -> str:
     """With its sign, but for what rounds to zero."""
     text = f"{value:+.{digits}f}"
     return text if text.strip("+-0.") else text[1:]
-
-
-def max_width(spans: Sequence[Interval]) -> float:
-    """The width of the widest interval."""
-    return max((span.high - span.low for span in spans), default=0.0)
 
 
 def _iterate_caption(
