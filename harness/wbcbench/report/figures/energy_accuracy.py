@@ -119,18 +119,18 @@ def draw_tradeoff(styles: Styles, kind: str, data: DataTable) -> Canvas:
     plot.set_ylim(style.pad_limits(accuracies, _MARGIN, _LEAST_SPAN[has_intervals]))
     style.draw_runs(plot, styles, runs)
     _draw_front(plot, [row for row in means if row[8] == "yes"], divisor)
+    obstacles = [(x, y) for _, x, y in runs[: style.MOST_MARKS]]
     for label, _, energy_j, accuracy, low_j, high_j, low, high, *_ in means:
         look, at = styles[label], (energy_j / divisor, 100 * accuracy)
         own = [(x, y) for name, x, y in runs if name == label]
         if LEAST_FOR_ELLIPSE <= len(own) <= style.MOST_MARKS:
-            _draw_ellipse(plot, own, look.colour)
+            obstacles += _draw_ellipse(plot, own, look.colour)
         if low_j is not None and low is not None:
             ends = ((low_j / divisor, high_j / divisor), (100 * low, 100 * high))
             style.draw_cross(plot, at, ends, look.colour)
         plot.plot(*at, look.shape, color=look.colour, markersize=8, markeredgecolor=style.INK)
-    points = [(x, y) for _, x, y in runs[: style.MOST_MARKS]]
     if len(means) <= len(style.COLOURS):
-        obstacles = [*points, *_trace_crosses(means, divisor)]
+        obstacles += _trace_crosses(means, divisor)
         style.draw_labels(plot, [_label_mean(row, divisor, len(means)) for row in means], obstacles)
     else:
         style.add_legend(canvas, styles, (row[0] for row in means))
@@ -163,7 +163,12 @@ def _draw_front(plot: Axes, front: list[tuple[Value, ...]], divisor: float) -> N
         )  # fmt: skip
 
 
-def _draw_ellipse(plot: Axes, points: list[tuple[float, float]], colour: str) -> None:
+def _draw_ellipse(
+    plot: Axes, points: list[tuple[float, float]], colour: str
+) -> list[tuple[float, float]]:
+    """Returns the points of its outline."""
     outline = ellipse(points)
-    if outline is not None:
-        plot.plot(outline[:, 0], outline[:, 1], color=colour, linewidth=0.9)
+    if outline is None:
+        return []
+    plot.plot(outline[:, 0], outline[:, 1], color=colour, linewidth=0.9)
+    return [(x, y) for x, y in outline.tolist()]

@@ -1,4 +1,4 @@
-"""How far the joules can be trusted: parts, warnings, two readings, drift, sampling, uncertainty."""
+"""How far the joules can be trusted: parts, warnings, readings, drift, sampling, uncertainty."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _build_circumstances(study: ReportStudy) -> DataTable:
         for about, words, is_flagged in _iterate_circumstances(study)
     )
     caption = "Measured: a sensor of that part was read. Estimated: a model. Absent: not known."
-    return DataTable(f"{caption}{study.stamp}", ("What", "State", ""), rows, (0, 1, 2))
+    return DataTable(f"{caption}{study.stamp}", ("What", "State", "Check"), rows, (0, 1, 2))
 
 
 def _iterate_circumstances(study: ReportStudy) -> Iterator[tuple[str, str, bool]]:
