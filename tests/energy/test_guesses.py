@@ -15,10 +15,9 @@ from wbcbench.bundle.crate import format_boamps
 from wbcbench.core.record import from_json, to_json
 from wbcbench.core.spec import RunSpec
 from wbcbench.power.meter import MeterRequest
-from wbcbench.report import iterate_banners
 from wbcbench.report.sections.carbon import build_carbon
 from wbcbench.report.summaries import build_summary_rows
-from wbcbench.report.words import format_both_errors
+from wbcbench.report.words import format_both_errors, list_notices
 from wbcbench.table.view import Run
 
 UNKNOWN_CPU = METERS["codecarbon"] | {"cpu_tdp_known": False}
@@ -47,14 +46,13 @@ def test_a_record_without_a_country_is_read_back_and_one_that_names_it_keeps_it(
 
 
 def test_without_a_country_the_report_has_a_range_and_names_no_place_as_its_own():
-    block = build_carbon(gather("study", [unplaced()]))
-    text = block.claims[0].text
-    low, high = (f"{block.figures[0].data.rows[end][0].partition(' (')[0]}" for end in (0, -1))
-    assert f"in {low} and " in text
-    assert f"in {high} of CO2e" in text
-    assert "no country of the table was set" in text
+    section = build_carbon(gather("study", [unplaced()]))
+    text, (figure,) = section.statements[0].text, section.figures
+    low, high = (figure.data.rows[end][0].partition(" (")[0] for end in (0, -1))
+    assert f" in {low}, " in text
+    assert f" in {high}; no country of the table was set" in text
     assert "Germany" not in text
-    assert "named in" not in text + block.figures[0].caption + block.figures[0].description
+    assert "named in" not in text + figure.caption + figure.description
 
 
 def test_without_a_country_the_exchange_format_has_no_place():
@@ -74,9 +72,10 @@ def test_what_an_estimate_rests_on_is_said_in_warning_and_report(facts, words):
     warning = find_warnings(evidence(estimated_cpu(), meters=meters))["energy-estimated"]
     assert words in warning.detail
     study = gather("study", [make_record(channels=LAPTOP, meters=meters)])
-    [banner] = [text for text in iterate_banners(study) if text.startswith("ESTIMATED")]
-    assert words in banner
-    assert "processor power rating ×" not in banner
+    [notice] = list_notices(study)
+    assert notice.word == "estimated"
+    assert words in notice.text
+    assert "processor power rating ×" not in notice.text
 
 
 def test_the_report_has_no_error_of_an_estimate():
@@ -88,5 +87,6 @@ def test_the_report_has_no_error_of_an_estimate():
 
 def test_where_nothing_is_known_of_the_model_nothing_is_claimed():
     record = make_record(channels=LAPTOP, meters={})
-    [banner] = [t for t in iterate_banners(gather("s", [record])) if t.startswith("ESTIMATED")]
-    assert "rating" not in banner
+    [notice] = list_notices(gather("s", [record]))
+    assert notice.word == "estimated"
+    assert "rating" not in notice.text

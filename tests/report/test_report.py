@@ -54,7 +54,7 @@ def test_the_page_is_valid_html_with_unique_ids_and_anchors_that_lead_somewhere(
 
 def test_every_figure_has_words_and_its_data_behind_it(usual):
     html = usual["report.html"]
-    figures = html.count("<figure ")
+    figures = html.count("<figure>")
     assert figures >= 6
     for part in ("<title id=", "<desc id=", "<summary>Data of this figure<", 'role="img"'):
         assert html.count(part) == figures

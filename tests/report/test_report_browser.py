@@ -17,6 +17,7 @@ from reading_reports import published
 from wbcbench.report import build
 from wbcbench.report.publish import read_report_study
 
+SCREEN = (1280, 800)
 DESKTOP = (1280, 1024)
 PHONE = (380, 800)
 ZOOMED = (320, 256)  # 1280 × 1024 at 400 %
@@ -40,7 +41,7 @@ def page(request, browser, tmp_path_factory):
         hostile_study(results)
     published(results)
     with opened(browser, results / "reports" / "runs" / "report.html") as page:
-        page.results = results
+        page.results, page.name = results, request.param
         yield page
 
 
@@ -50,21 +51,51 @@ def axe_violations(page, **options):
     return result.generate_report() if result.violations_count else ""
 
 
-def test_the_page_is_as_many_parts_from_top_to_bottom_as_the_report_has(page):
+def test_sections_stand_from_top_to_bottom_as_the_report_has_them(page):
     report = build(read_report_study(page.results, "runs"))
-    wanted = [block.key for block in report.blocks]
     for size in (DESKTOP, PHONE):
         page.seen(*size)
         tops = page.ask(
-            "() => [...document.querySelectorAll('section > h2')]"
-            ".map(h => [h.id, h.getBoundingClientRect().top])"
+            "() => [...document.querySelectorAll('main section, main details.behind')].map(e => "
+            "[e.id || e.getAttribute('aria-labelledby'), e.getBoundingClientRect().top])"
         )
-        assert [key for key, _ in sorted(tops, key=lambda each: each[1])] == wanted
-    figures = page.ask(
-        "() => [...document.querySelectorAll('section')]"
-        ".map(s => s.querySelectorAll('figure > svg').length)"
+        assert [key for key, _ in sorted(tops, key=lambda each: each[1])] == [
+            section.key for section in report.sections
+        ]
+    figures = page.ask("() => document.querySelectorAll('figure > svg').length")
+    assert figures == len(report.figures)
+
+
+def test_the_first_screen_holds_the_answer_the_table_and_both_figures(page):
+    if page.name != "whole":
+        pytest.skip("names of 10,000 letters take their room")
+    page.seen(*SCREEN)
+    boxes = page.ask(
+        "() => ['h1', '.status', '.answer', 'table', '.pair > :first-child svg',"
+        " '.pair > :last-child svg'].map(q => document.querySelector(q).getBoundingClientRect())"
     )
-    assert figures == [len(block.figures) for block in report.blocks]
+    assert all(0 <= box["top"] < box["bottom"] <= SCREEN[1] for box in boxes)
+
+
+def test_four_variants_take_at_most_eight_screens_and_1500_words(page):
+    if page.name != "whole":
+        pytest.skip("names of 10,000 letters take their room")
+    page.seen(*SCREEN)
+    height, words = page.ask(
+        "() => [document.documentElement.scrollHeight, document.querySelector('main').innerText]"
+    )
+    assert height <= 8 * SCREEN[1]
+    assert len(words.split()) <= 1_500
+
+
+def test_links_to_sections_are_beside_the_text_where_there_is_room_and_above_it_where_not(page):
+    where = "() => ['nav', 'main'].map(q => document.querySelector(q).getBoundingClientRect())"
+    page.seen(*SCREEN)
+    nav, main = page.ask(where)
+    assert nav["right"] <= main["left"]
+    page.seen(*PHONE)
+    nav, main = page.ask(where)
+    assert nav["bottom"] <= main["top"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -185,6 +216,17 @@ def test_a_wide_table_scrolls_by_arrow_keys(page):
     )
     page.page.keyboard.press("ArrowRight")
     page.page.wait_for_function("() => document.activeElement.scrollLeft > 0", timeout=5000)
+
+
+def test_links_lead_to_every_folded_section(page):
+    page.seen(*SCREEN)
+    for key in page.ask("() => [...document.querySelectorAll('details.behind')].map(d => d.id)"):
+        page.ask("key => document.querySelector(`nav a[href='#${key}']`).click()", key)
+        assert page.ask(
+            "key => { const b = document.getElementById(key).getBoundingClientRect();"
+            " return b.top >= -1 && b.top < innerHeight }",
+            key,
+        )
 
 
 def test_print_cuts_no_figure_and_no_table(page):

@@ -195,9 +195,9 @@ def test_a_failed_run_without_a_host_is_no_second_machine(tmp_path):
     save(tmp_path, make_record(spec=make_spec(study="study")))
     save(tmp_path, failed_record(spec=make_spec(study="study", seed=2), provenance={}))
     study = read_report_study(tmp_path, "study")
-    from wbcbench.report.sections.about import build_limits
+    from wbcbench.report.sections.methods import build_limits
 
-    assert build_limits(study).paragraphs[0].startswith("1 machine, ")
+    assert build_limits(study).parts[0].startswith("1 machine, ")
     assert run_dir(tmp_path, make_record(spec=make_spec(study="study"))).is_finished
 
 

@@ -93,7 +93,7 @@ class PairedReading:
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class RunEvidence:
     """What the sections need of one record; a record itself is too large to hold thousands.
 
     Attributes:
@@ -128,7 +128,7 @@ class Evidence:
     cost: Spent
 
 
-def _read_evidence(run: Run) -> Evidence:
+def _read_evidence(run: Run) -> RunEvidence:
     record = run.record
     train = [energy for energy in record.energies if energy.window == TRAIN]
     phase_j: dict[tuple[str, Domain], float | None] = {}
@@ -139,7 +139,7 @@ def _read_evidence(run: Run) -> Evidence:
                 by_phase.setdefault(name_phase(name), []).append(run.energy_j(domain, name))
             phase_j |= {(name, domain): sum_if_all_known(js) for name, js in by_phase.items()}
     lengths = (run.duration_s(each.window) for each in record.inference)
-    return Evidence(
+    return RunEvidence(
         curve=_read_curve(run),
         phase_j=phase_j,
         readings=tuple(_pair_readings(run, train)),
@@ -282,7 +282,7 @@ class ReportStudy(Study):
         return len(self.comparison.blocks.runs) if self.comparison else 0
 
     @cached_property
-    def evidence(self) -> Mapping[Run, Evidence]:
+    def evidence(self) -> Mapping[Run, RunEvidence]:
         """What the sections need of each record, which is read once."""
         return {run: _read_evidence(run) for run in self.runs}
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -118,19 +119,19 @@ def draw_tradeoff(styles: Styles, kind: str, data: DataTable) -> Canvas:
         plot.set_xlim(style.pad_limits(energies, _MARGIN, least))
     plot.set_ylim(style.pad_limits(accuracies, _MARGIN, _LEAST_SPAN[has_intervals]))
     style.draw_runs(plot, styles, runs)
-    _draw_front(plot, [row for row in means if row[8] == "yes"], divisor)
+    obstacles = [(x, y) for _, x, y in runs[: style.MOST_MARKS]]
+    obstacles += _draw_front(plot, [row for row in means if row[8] == "yes"], divisor)
     for label, _, energy_j, accuracy, low_j, high_j, low, high, *_ in means:
         look, at = styles[label], (energy_j / divisor, 100 * accuracy)
         own = [(x, y) for name, x, y in runs if name == label]
         if LEAST_FOR_ELLIPSE <= len(own) <= style.MOST_MARKS:
-            _draw_ellipse(plot, own, look.colour)
+            obstacles += _draw_ellipse(plot, own, look.colour)
         if low_j is not None and low is not None:
             ends = ((low_j / divisor, high_j / divisor), (100 * low, 100 * high))
             style.draw_cross(plot, at, ends, look.colour)
         plot.plot(*at, look.shape, color=look.colour, markersize=8, markeredgecolor=style.INK)
-    points = [(x, y) for _, x, y in runs[: style.MOST_MARKS]]
     if len(means) <= len(style.COLOURS):
-        obstacles = [*points, *_trace_crosses(means, divisor)]
+        obstacles += _trace_crosses(means, divisor)
         style.draw_labels(
             canvas, plot, [_label_mean(row, divisor, len(means)) for row in means], obstacles
         )
@@ -156,16 +157,28 @@ def _trace_crosses(means: list[Cells], divisor: float) -> Iterator[tuple[float, 
             yield energy_j / divisor, 100 * (low + at * (high - low))
 
 
-def _draw_front(plot: Axes, front: list[Cells], divisor: float) -> None:
-    points = sorted((row[2] / divisor, 100 * row[3]) for row in front)
-    if len(points) > 1:
-        plot.step(
-            *zip(*points, strict=True), where="post",
-            color=style.INK, linestyle="--", linewidth=1.0, alpha=0.7,
-        )  # fmt: skip
+def _draw_front(plot: Axes, front: list[Cells], divisor: float) -> list[tuple[float, float]]:
+    """Returns points along its steps."""
+    corners = sorted((row[2] / divisor, 100 * row[3]) for row in front)
+    if len(corners) < 2:
+        return []
+    look: dict[str, Any] = {"color": style.INK, "linestyle": "--", "linewidth": 1.0, "alpha": 0.7}
+    plot.step(*zip(*corners, strict=True), where="post", **look)
+    shares = [share / _ARM_POINTS for share in range(_ARM_POINTS + 1)]
+    steps = [
+        [(x + share * (right - x), y), (right, y + share * (top - y))]
+        for (x, y), (right, top) in pairwise(corners)
+        for share in shares
+    ]
+    return [point for step in steps for point in step]
 
 
-def _draw_ellipse(plot: Axes, points: list[tuple[float, float]], colour: str) -> None:
+def _draw_ellipse(
+    plot: Axes, points: list[tuple[float, float]], colour: str
+) -> list[tuple[float, float]]:
+    """Returns the points of its outline."""
     outline = ellipse(points)
-    if outline is not None:
-        plot.plot(outline[:, 0], outline[:, 1], color=colour, linewidth=0.9)
+    if outline is None:
+        return []
+    plot.plot(outline[:, 0], outline[:, 1], color=colour, linewidth=0.9)
+    return [(x, y) for x, y in outline.tolist()]
