@@ -213,6 +213,9 @@ Again = Annotated[bool, typer.Option("--again", help="Repeat a run that is alrea
 Share = Annotated[
     bool, typer.Option("--share", help="Run beside another wbcbench; both are marked contaminated.")
 ]
+Wide = Annotated[
+    bool, typer.Option("--wide", help="Show every column, however long the lines become.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
 Verbose = Annotated[
@@ -376,40 +379,40 @@ def print_result(
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[str] = (),
+    *,
+    leaves: Sequence[str] = (),
+    folds: str = "",
+    wide: bool | None = None,
 ) -> None:
-    """Print a table; the columns in ``right`` are set flush right."""
-    from rich.cells import cell_len
+    """Print a table of texts that fits the terminal.
 
-    from wbcbench.core.text import console, one_line
+    Args:
+        headings: Of its columns.
+        rows: Their cells.
+        right: Columns of numbers.
+        leaves: Columns that leave a narrow terminal, the first first.
+        folds: The column whose text may go on in further lines; else the widest that is no number.
+        wide: See ``format_table``.
+    """
+    from wbcbench.core.terminal import TableColumn, format_table, text_column
 
-    lines = [headings, *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    if sum(widths) + 3 * len(widths) > console().width:
-        _print_folded(lines, right)
-        return
-    lines.insert(1, ["─" * width for width in widths])
-    for line in lines:
-        spaces = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
-        cells = [
-            gap + cell if heading in right else cell + gap
-            for heading, cell, gap in zip(headings, line, spaces, strict=True)
-        ]
-        typer.echo(f" {'   '.join(cells)}".rstrip())
-
-
-def _print_folded(lines: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    """A table wider than the terminal; ``rich`` takes half a millisecond a line."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    from wbcbench.core.text import console
-
-    table = Table(box=SIMPLE, pad_edge=False)
-    for heading in lines[0]:
-        justify = "right" if heading in right else "left"
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for line in lines[1:]:
-        table.add_row(*map(Text, line))
-    console().print(table)
+    cells = zip(*rows, strict=True)
+    columns = [text_column(heading, own) for heading, own in zip(headings, cells, strict=True)]
+    texts = [column for column in columns if column.heading not in right]
+    if not folds and not leaves and texts:
+        folds = max(texts, key=lambda column: column.width).heading
+    rank = {heading: len(leaves) - place for place, heading in enumerate(leaves)}
+    laid_out = [
+        TableColumn(
+            column.heading,
+            column.cells,
+            "point" if column.heading in right else "left",
+            rank.get(column.heading, 0),
+            folds=column.heading == folds,
+        )
+        for column in columns
+    ]
+    typer.echo("\n".join(format_table(laid_out, wide=wide)))

@@ -10,23 +10,19 @@ from __future__ import annotations
 import math
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from wbcbench.core.units import TIME_S
 
 UNKNOWN = "unknown"
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
+_TIMES = (("h", 3), ("min", 10))
+
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 
 _FORMULA_START = re.compile(r"'*[=+\-@\t\r\n]")
-
-# Wide enough that no table is ever folded in a file.
-_PIPED_WIDTH = 500
 
 Rows = Sequence[Sequence[str]]
 
@@ -69,7 +65,7 @@ def human_duration(time_s: float | None) -> str:
     if time_s is None or not math.isfinite(time_s):
         return UNKNOWN
     if abs(time_s) < 59.95:
-        return f"{_format_digits(time_s)} s"
+        return f"{format_digits(time_s)} s"
     minutes, seconds = divmod(round(abs(time_s)), 60)
     hours, minutes_left = divmod(minutes, 60)
     sign = "-" if time_s < 0 else ""
@@ -140,6 +136,13 @@ def energy_scale(largest_j: float) -> tuple[float, str]:
     return _choose_scale(largest_j, "J")
 
 
+def time_scale(longest_s: float) -> tuple[float, str]:
+    """The same for seconds: minutes from ten on, hours from three on."""
+    fitting = (unit for unit, least in _TIMES if longest_s >= least * TIME_S[unit])
+    unit = next(fitting, "s")
+    return TIME_S[unit], unit
+
+
 def mass_scale(largest_g: float) -> tuple[float, str]:
     """The same for grams."""
     return _choose_scale(largest_g, "g")
@@ -178,7 +181,7 @@ def _format_scaled(value: float | None, unit: str) -> str:
     if value is None or not math.isfinite(value):
         return UNKNOWN
     divisor, name = _choose_scale(value, unit)
-    return f"{_format_digits(value / divisor)} {name}"
+    return f"{format_digits(value / divisor)} {name}"
 
 
 def _choose_scale(value: float, unit: str) -> tuple[float, str]:
@@ -188,11 +191,21 @@ def _choose_scale(value: float, unit: str) -> tuple[float, str]:
     return size, prefix + unit
 
 
-def _format_digits(value: float) -> str:
-    if value == 0:
+def format_digits(value: float) -> str:
+    """Three significant digits."""
+    return f"{value:.{_count_decimals(value, 3)}f}" if value else "0"
+
+
+def format_among(value: float, largest: float) -> str:
+    """As many decimals as give the largest of a column three digits, and this value two."""
+    if not value:
         return "0"
+    return f"{value:.{max(_count_decimals(largest, 3), _count_decimals(value, 2))}f}"
+
+
+def _count_decimals(value: float, digits: int) -> int:
     before_point = math.floor(math.log10(abs(value) * 1.0005)) + 1
-    return f"{value:.{min(max(3 - before_point, 0), 6)}f}"
+    return min(max(digits - before_point, 0), 6)
 
 
 # A spreadsheet carries out a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line
@@ -201,15 +214,6 @@ def _format_digits(value: float) -> str:
 def safe_text(text: str) -> str:
     """Text that no spreadsheet carries out."""
     return f"'{text}" if _FORMULA_START.match(text) else text
-
-
-def console() -> Console:
-    """A rich console on standard output; without colour and never folded when piped."""
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        return Console(file=sys.__stdout__, highlight=False)
-    return Console(highlight=False, color_system=None, force_terminal=False, width=_PIPED_WIDTH)
 
 
 def aligned_table(headings: Sequence[str], rows: Rows) -> str:

@@ -158,6 +158,23 @@ def _name_method(channel: Channel) -> str:
     return "integral_average" if channel.averaging_s else "integral_unnamed"
 
 
+_PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
+_WAYS = {
+    "counter": " counter",
+    "integral": " power readings",
+    "rapl": " RAPL",
+    "wall": ", wall meter",
+    CODECARBON: " model (CodeCarbon)",
+}
+
+
+def name_reading(domain: str, method: str | None) -> str:
+    """``GPU counter``, ``CPU model (CodeCarbon)``: what the joules of a part were read by."""
+    ways = dict.fromkeys(each.partition("_")[0] for each in (method or "").split("+"))
+    words = " and".join(_WAYS.get(way, f" {way}".rstrip()) for way in ways)
+    return f"{_PARTS[Domain(domain)]}{words}"
+
+
 def _join_readings(
     domain: Domain, readings: Sequence[Channel], unread: Iterable[str]
 ) -> EnergySource | None:
