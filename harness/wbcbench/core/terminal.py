@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from wbcbench.core.text import energy_scale, format_among, one_line, time_scale
+from wbcbench.core.text import energy_scale, format_digits, one_line, power_scale, time_scale
 from wbcbench.core.units import pct_from_share
 
 NARROWEST = 50
@@ -142,7 +142,9 @@ def _share_width(columns: Sequence[TableColumn], width: int, gap: int) -> list[i
     return widths
 
 
-def _lay_out(columns: Sequence[TableColumn], widths: Sequence[int], indent: str, gap: int) -> list[str]:
+def _lay_out(
+    columns: Sequence[TableColumn], widths: Sequence[int], indent: str, gap: int
+) -> list[str]:
     lines = [_join([c.heading for c in columns], columns, widths, indent, gap)]
     for cells in zip(*(column.padded for column in columns), strict=True):
         folded = [
@@ -156,7 +158,11 @@ def _lay_out(columns: Sequence[TableColumn], widths: Sequence[int], indent: str,
 
 
 def _join(
-    cells: Sequence[str], columns: Sequence[TableColumn], widths: Sequence[int], indent: str, gap: int
+    cells: Sequence[str],
+    columns: Sequence[TableColumn],
+    widths: Sequence[int],
+    indent: str,
+    gap: int,
 ) -> str:
     padded = []
     for cell, column, width in zip(cells, columns, widths, strict=True):
@@ -173,9 +179,16 @@ def text_column(
     return TableColumn(heading, words, leaves=leaves, folds=folds)
 
 
-def energy_column(heading: str, values_j: Sequence[float | None], *, leaves: int = 0) -> TableColumn:
+def energy_column(
+    heading: str, values_j: Sequence[float | None], *, leaves: int = 0
+) -> TableColumn:
     """Joules in one unit, chosen from the values."""
     return _scaled_column(heading, values_j, energy_scale, leaves)
+
+
+def power_column(heading: str, values_w: Sequence[float | None], *, leaves: int = 0) -> TableColumn:
+    """Watts in one unit, chosen from the values."""
+    return _scaled_column(heading, values_w, power_scale, leaves)
 
 
 def time_column(heading: str, values_s: Sequence[float | None], *, leaves: int = 0) -> TableColumn:
@@ -183,9 +196,7 @@ def time_column(heading: str, values_s: Sequence[float | None], *, leaves: int =
     return _scaled_column(heading, values_s, time_scale, leaves)
 
 
-def share_column(
-    heading: str, shares: Sequence[float | None], *, leaves: int = 0
-) -> TableColumn:
+def share_column(heading: str, shares: Sequence[float | None], *, leaves: int = 0) -> TableColumn:
     """Shares in per cent."""
     percents = map(pct_from_share, _replace_unknown(shares))
     cells = [ABSENT if math.isnan(percent) else f"{percent:.1f}" for percent in percents]
@@ -193,15 +204,14 @@ def share_column(
 
 
 def _scaled_column(
-    heading: str, values: Sequence[float | None], scale: Callable[[float], tuple[float, str]], leaves: int
+    heading: str,
+    values: Sequence[float | None],
+    scale: Callable[[float], tuple[float, str]],
+    leaves: int,
 ) -> TableColumn:
     known = _replace_unknown(values)
-    largest = max((abs(value) for value in known if not math.isnan(value)), default=0.0)
-    divisor, unit = scale(largest)
-    cells = [
-        ABSENT if math.isnan(value) else format_among(value / divisor, largest / divisor)
-        for value in known
-    ]
+    divisor, unit = scale(max((abs(v) for v in known if not math.isnan(v)), default=0.0))
+    cells = [ABSENT if math.isnan(v) else format_digits(v / divisor) for v in known]
     return TableColumn(f"{heading} {unit}", cells, "point", leaves)
 
 

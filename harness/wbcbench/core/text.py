@@ -136,6 +136,11 @@ def energy_scale(largest_j: float) -> tuple[float, str]:
     return _choose_scale(largest_j, "J")
 
 
+def power_scale(highest_w: float) -> tuple[float, str]:
+    """The same for watts."""
+    return _choose_scale(highest_w, "W")
+
+
 def time_scale(longest_s: float) -> tuple[float, str]:
     """The same for seconds: minutes from ten on, hours from three on."""
     fitting = (unit for unit, least in _TIMES if longest_s >= least * TIME_S[unit])
@@ -193,19 +198,10 @@ def _choose_scale(value: float, unit: str) -> tuple[float, str]:
 
 def format_digits(value: float) -> str:
     """Three significant digits."""
-    return f"{value:.{_count_decimals(value, 3)}f}" if value else "0"
-
-
-def format_among(value: float, largest: float) -> str:
-    """As many decimals as give the largest of a column three digits, and this value two."""
-    if not value:
+    if value == 0:
         return "0"
-    return f"{value:.{max(_count_decimals(largest, 3), _count_decimals(value, 2))}f}"
-
-
-def _count_decimals(value: float, digits: int) -> int:
     before_point = math.floor(math.log10(abs(value) * 1.0005)) + 1
-    return min(max(digits - before_point, 0), 6)
+    return f"{value:.{min(max(3 - before_point, 0), 6)}f}"
 
 
 # A spreadsheet carries out a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line

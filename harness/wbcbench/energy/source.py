@@ -168,6 +168,11 @@ _WAYS = {
 }
 
 
+def name_part(domain: str) -> str:
+    """``GPU``, ``whole machine``."""
+    return _PARTS[Domain(domain)]
+
+
 def name_reading(domain: str, method: str | None) -> str:
     """``GPU counter``, ``CPU model (CodeCarbon)``: what the joules of a part were read by."""
     ways = dict.fromkeys(each.partition("_")[0] for each in (method or "").split("+"))
