@@ -135,7 +135,7 @@ def _verify_one(bundle: Path, asked: dict[str, Any], again: TrainAgain | None, f
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
     if report.result is inspect.Result.IN_PART:
         raise PartlyVerifiedError(
-            f"{bundle} is verified in part: see the checks marked [ ] for what is left, and why."
+            f"{bundle} is verified in part: see the checks marked skip for what is left, and why."
         )
 
 

@@ -129,6 +129,23 @@ def format_table(
     return lines
 
 
+def format_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table of which nothing may leave: where it is too wide, each row becomes a paragraph."""
+    cells = list(zip(*rows, strict=True))
+    columns = [text_column(name, own) for name, own in zip(headings, cells, strict=True)]
+    if _needed(columns, _GAPS[-1]) <= terminal_width():
+        return format_table(columns)
+    label = max(map(cell_width, headings[1:]), default=0)
+    lines = []
+    for name, *rest in rows:
+        lines.append(fill(f"{headings[0]}: {one_line(name)}", rest="  "))
+        for heading, cell in zip(headings[1:], rest, strict=True):
+            first = f"  {heading:<{label}}  "
+            hang = " " * min(len(first), NARROWEST // 2)
+            lines.append(fill(one_line(cell) or ABSENT, first, hang))
+    return lines
+
+
 def _needed(columns: Sequence[TableColumn], gap: int) -> int:
     return sum(column.least_width for column in columns) + gap * (len(columns) - 1)
 
