@@ -180,6 +180,11 @@ def name_reading(domain: str, method: str | None) -> str:
     return f"{_PARTS[Domain(domain)]}{words}"
 
 
+def name_channel(channel: Channel) -> str:
+    """``GPU counter``: what a single channel reads, and how."""
+    return name_reading(channel.domain, _name_method(channel))
+
+
 def _join_readings(
     domain: Domain, readings: Sequence[Channel], unread: Iterable[str]
 ) -> EnergySource | None:
