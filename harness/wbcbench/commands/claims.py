@@ -34,13 +34,13 @@ def claims(
     from wbcbench.compare.render import describe_claim
     from wbcbench.compare.result import build_claim_document
     from wbcbench.core.study_folder import require_study
-    from wbcbench.core.text import aligned_table, printable
+    from wbcbench.core.text import printable
     from wbcbench.report.study import ReportStudy
     from wbcbench.table.view import read_study
 
     if measures:
         rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
-        typer.echo(aligned_table(("measure", "meaning"), rows))
+        options.print_table(("measure", "meaning"), rows, folds="meaning")
         return
     defined = published.read_claims(published.find_file(file))
     folder = require_study(results, study)

@@ -77,10 +77,21 @@ RegionPp = Annotated[
 Intervals = Annotated[
     Literal["t", "bootstrap"], typer.Option(help="bootstrap needs 15 blocks (seeds) or more.")
 ]
-All = Annotated[bool, typer.Option("--all", help="Print every table and note.")]
-Form = Annotated[Format, typer.Option("--format", help="Format of the output.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
-AsLatex = Annotated[bool, typer.Option("--latex", help="The same as --format latex.")]
+All = Annotated[
+    bool,
+    typer.Option("--all", help="Print every table and note.", rich_help_panel=options.OUTPUT),
+]
+Form = Annotated[
+    Format,
+    typer.Option("--format", help="Format of the output.", rich_help_panel=options.OUTPUT),
+]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", help="The same as --format csv.", rich_help_panel=options.OUTPUT)
+]
+AsLatex = Annotated[
+    bool,
+    typer.Option("--latex", help="The same as --format latex.", rich_help_panel=options.OUTPUT),
+]
 
 
 def compare(

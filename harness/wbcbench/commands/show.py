@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from wbcbench.core.run_folder import RunDir
     from wbcbench.core.terminal import TableColumn
 
-All = Annotated[bool, typer.Option("--all", help="Show every score, warning, window and channel.")]
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Show every score, warning, window and channel.",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
 
 
 def show(
