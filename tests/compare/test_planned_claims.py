@@ -228,7 +228,8 @@ def test_blocks_that_all_differ_by_the_same_amount_decide_from_six_on(tmp_path):
 # -- the same words everywhere --------------------------------------------------------------------
 
 
-def test_every_way_to_show_a_claim_says_the_same(tmp_path):
+def test_every_way_to_show_a_claim_says_the_same(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "999")  # so that no sentence is broken
     results = planned(tmp_path / "results", {"less": LESS}, draw(8))
     here = ("study", "--results", str(results))
     shown = wbcbench("claims", *here).out

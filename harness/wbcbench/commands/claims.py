@@ -54,4 +54,12 @@ def claims(
     }
     own = [printable(describe_claim(result)) for result in planned]
     text = "\n\n".join([*own, published.format_claims(judged)])
-    options.print_result(document, text, as_json=as_json)
+    options.print_result(document, "\n".join(map(_fit, text.split("\n"))), as_json=as_json)
+
+
+def _fit(line: str) -> str:
+    """A line as wide as the terminal, the rest of it below its own beginning."""
+    from wbcbench.core.terminal import fill
+
+    indent = " " * (len(line) - len(line.lstrip()))
+    return fill(line.strip(), indent, f"{indent}  ")

@@ -62,7 +62,7 @@ def run(
 
 def _print_result(run: RunDir, *, quiet: bool) -> None:
     """The result in at most ten lines, the last of which says what to do next."""
-    from wbcbench.core.terminal import fill
+    from wbcbench.core.terminal import terminal_width
     from wbcbench.core.text import shell_word
     from wbcbench.table import run_text
     from wbcbench.table.view import Run
@@ -79,5 +79,7 @@ def _print_result(run: RunDir, *, quiet: bool) -> None:
     words = ["wbcbench report"] + [study] * (study != DEFAULT_STUDY)
     if results != Path(DEFAULT_RESULTS):
         words += ["--results", shell_word(results)]
-    hint = "(one run is no comparison: wbcbench plan)"
-    typer.echo(fill(f"Next: {' '.join(words)}      {hint}", rest="  "))
+    following = f"Next: {' '.join(words)}"
+    hint = "      (one run is no comparison: wbcbench plan)"
+    fits = len(following + hint) <= terminal_width()
+    typer.echo(f"{following}{hint * fits}")

@@ -59,7 +59,7 @@ def print_document(run: RunDir, command: str, *, whole: bool = False) -> None:
 
 def print_run(run: RunDir, *, everything: bool = False) -> None:
     """Print a finished run on one screen of 80 × 24, or all that is known of it."""
-    from wbcbench.core.terminal import format_table
+    from wbcbench.core.terminal import fill, format_table
     from wbcbench.table import run_text
     from wbcbench.table.view import Run
 
@@ -71,7 +71,8 @@ def print_run(run: RunDir, *, everything: bool = False) -> None:
         lines += run_text.format_warnings(own.record, run_text.LINES - 2 - len(lines))
     typer.echo("\n".join(lines))
     if everything and own.record.energies:
-        typer.echo("\nEnergy by window and channel, idle included, ± of the reading at about 95 %")
+        typer.echo()
+        typer.echo(fill("Energy by window and channel, idle included, ± of the reading (95 %)"))
         typer.echo("\n".join(format_table(_build_columns(own.record))))
     typer.echo(f"Saved {run.path}")
 

@@ -25,7 +25,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
         "wbcbench explain leaky-dropout-s1001 primary_energy_train_j",
         "wbcbench explain leaky-dropout-s1001 accuracy --json",
     ),
-    "report": ("wbcbench report", "wbcbench report published --pdf"),
+    "report": ("wbcbench report", "wbcbench report published --format html,pdf"),
     "tensorboard": ("wbcbench tensorboard", "wbcbench tensorboard published --port 6007"),
     "plan": (
         "wbcbench plan experiments/quick.toml",

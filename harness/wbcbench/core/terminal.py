@@ -122,7 +122,10 @@ def format_table(
         indent = ""
     while _needed(kept, gap) > width and any(column.leaves for column in kept):
         kept.remove(max(reversed(kept), key=lambda column: column.leaves))
-    lines = _lay_out(kept, _share_width(kept, width - len(indent), gap), indent, gap)
+    if _needed(kept, gap) > width and len(kept) > 1:
+        lines = _lay_apart(kept, gap)
+    else:
+        lines = _lay_out(kept, _share_width(kept, width - len(indent), gap), indent, gap)
     if left_out := [column.heading for column in columns if column not in kept]:
         way = "a wider terminal or --json shows" if wide is None else "--wide shows"
         lines += fill(f"Left out: {', '.join(left_out)} ({way} all)", indent).splitlines()
@@ -135,14 +138,17 @@ def format_rows(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[
     columns = [text_column(name, own) for name, own in zip(headings, cells, strict=True)]
     if _needed(columns, _GAPS[-1]) <= terminal_width():
         return format_table(columns)
-    label = max(map(cell_width, headings[1:]), default=0)
-    lines = []
+    most = terminal_width() // 2
+    short = [heading for heading in headings[1:] if cell_width(heading) <= most]
+    label, lines = max(map(cell_width, short), default=0), list[str]()
     for name, *rest in rows:
         lines.append(fill(f"{headings[0]}: {one_line(name)}", rest="  "))
         for heading, cell in zip(headings[1:], rest, strict=True):
             first = f"  {heading:<{label}}  "
-            hang = " " * min(len(first), NARROWEST // 2)
-            lines.append(fill(one_line(cell) or ABSENT, first, hang))
+            if heading not in short:
+                lines.append(fill(heading, "  "))
+                first = "    "
+            lines += fill(one_line(cell) or ABSENT, first, " " * len(first)).splitlines()
     return lines
 
 
@@ -171,6 +177,27 @@ def _lay_out(
         for place in range(max(map(len, folded))):
             row = [parts[place] if place < len(parts) else "" for parts in folded]
             lines.append(_join(row, columns, widths, indent, gap))
+    return lines
+
+
+def _lay_apart(columns: Sequence[TableColumn], gap: int) -> list[str]:
+    """Where no more may leave: a wide first column above its row, and wide others below it."""
+    width, above = terminal_width(), list[TableColumn]()
+    below = [column for column in columns if column.folds]
+    rest = [column for column in columns if not column.folds]
+    while len(rest) > 1 and _needed(rest, gap) > width:
+        is_first = not above and rest[0].width > width // 2
+        widest = rest[0] if is_first else max(rest[1:], key=lambda column: column.width)
+        rest.remove(widest)
+        (above if is_first else below).append(widest)
+    indent = "  " * bool(above)
+    heading, *rows = _lay_out(rest, [column.width for column in rest], indent, gap)
+    lines = [*(column.heading for column in above), heading]
+    for place, row in enumerate(rows):
+        lines += [column.cells[place] for column in above]
+        lines.append(row)
+        for column in below:
+            lines += fill(column.cells[place], "    ").splitlines()
     return lines
 
 
