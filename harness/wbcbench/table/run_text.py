@@ -198,7 +198,8 @@ def _describe_energy(energy: EnergyResult, window: str) -> str:
     for name, half_j in (("", energy.uncertainty_j), ("board ", energy.board_uncertainty_j)):
         if half_j and energy.energy_j:
             share = pct_from_share(half_j / energy.energy_j)
-            words += f"{', ' if name else ' '}{name}± {share:.1g} %"
+            width = f"{share:.1g}" if share < 10 else f"{share:.0f}"
+            words += f"{', ' if name else ' '}{name}± {width} %"
     if energy.unrated:
         words += f", board ± unknown of {', '.join(energy.unrated)}"
     return words
