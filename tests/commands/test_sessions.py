@@ -126,8 +126,8 @@ def test_decimal_points_of_a_list_stand_below_each_other(results: Path) -> None:
 def test_runs_that_are_read_differently_say_so_in_each_line(results: Path) -> None:
     text = see(120, "list", "mixed", "--results", results)
     assert "read by" in text
-    assert "training, CPU model (CodeCarbon), estimated" in text
-    assert "training, GPU counter, measured" in text
+    assert "  CPU model (CodeCarbon), estimated  " in text
+    assert "  GPU counter, measured  " in text
     assert "2 devices" in text
 
 

@@ -196,8 +196,9 @@ def _build_columns(
     if any(entry["row"] for entry in entries):
         yield share_column("accuracy", [cells.get("accuracy") for cells in runs], leaves=2)
     yield energy_column("energy", [cells.get("energy_j") for cells in runs])
-    if len({_name_energy(cells) for cells in runs} - {""}) > 1:
-        yield text_column("read by", map(_name_energy, runs), leaves=4)
+    readings = [_name_reading(cells) for cells in runs]
+    if len({*readings} - {""}) > 1:
+        yield text_column("read by", readings, leaves=4)
     yield time_column("time", [cells.get("duration_s") for cells in runs], leaves=6)
 
 
@@ -208,14 +209,17 @@ def _name_state(entry: dict[str, Any], cells: dict[str, Any]) -> str:
 
 def _name_energy(cells: dict[str, Any]) -> str:
     """``training, GPU counter, measured``; empty where nothing was read."""
+    reading = _name_reading(cells)
+    return reading and f"{cells.get('window', 'training')}, {reading}"
+
+
+def _name_reading(cells: dict[str, Any]) -> str:
     from wbcbench.energy.source import name_reading
 
     domain = cells.get("primary_domain")
     if cells.get("energy_j") is None or domain is None:
         return ""
-    window = cells.get("window", "training")
-    method = cells.get("primary_method")
-    return f"{window}, {name_reading(domain, method)}, {cells['primary_status']}"
+    return f"{name_reading(domain, cells.get('primary_method'))}, {cells['primary_status']}"
 
 
 def _list_parts(*, as_json: bool) -> None:

@@ -31,7 +31,6 @@ from wbcbench.run.live_state import LiveState
 
 REDRAW_S = 0.5  # drawing more often would cost joules
 LOOK_S = 1.0  # where nothing is drawn between two lines
-PHASE_S = 0.1  # so that no phase goes unseen
 
 LINE_EVERY_S = 30.0
 
@@ -107,7 +106,7 @@ class View:
 class LinesView(View):
     """One line an epoch, a phase and a note, and one every half minute between them."""
 
-    redraw_s = PHASE_S
+    redraw_s = 0.0  # so that no phase goes unseen
 
     def __init__(self, stream: TextIO, heartbeat_s: float = LINE_EVERY_S) -> None:
         """Write to ``stream``, at least every ``heartbeat_s`` seconds."""
