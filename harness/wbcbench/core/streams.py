@@ -15,7 +15,6 @@ import re
 import select
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
@@ -67,6 +66,8 @@ def startup_noise_removed() -> Iterator[None]:
 
     For imports of TensorFlow, whose C++ code writes past ``sys.stderr``.
     """
+    import tempfile  # late: it imports modules whose names users give their files
+
     try:
         shown = os.dup(2)
     except OSError:  # closed, so that nobody sees anything
