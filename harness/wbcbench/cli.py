@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "run": ("run:run", "Train one variant and measure what it costs."),
     "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
-    "show": ("show:show", "Show one run: energy by channel and window, warnings."),
+    "show": ("show:show", "Show one run on one screen: scores, energy, warnings."),
     "explain": ("explain:explain", "Trace one number of a run to its readings."),
     "report": ("report:report", "Write a study's page, paper, tables and figures."),
     "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs."),
     "plan": ("plan:plan", "Show a study's runs, their cost and what they can show."),
     "sweep": ("sweep:sweep", "Carry out a study, or resume an interrupted one."),
     "finalise": ("finalise:finalise", "Write the record of a run that stopped without one."),
-    "compare": ("compare:compare", "Compare variants, with intervals and thresholds."),
+    "compare": ("compare:compare", "Compare variants with intervals, or two single runs."),
     "claims": ("claims:claims", "Test the original report's claims against a study."),
     "export": ("export:export", "Write a study's table: CSV, Parquet, JSON, LaTeX, MD."),
     "submit": ("submit:submit", "Write a study as a bundle that others can check."),
@@ -52,6 +52,23 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "cite": ("cite:cite", "Print the references to cite, as BibTeX."),
     "models": ("models:models", "List the networks, or show one layer by layer."),
     "data": ("data:app", "Draw synthetic images; check or fetch a data set."),
+}
+# What `--help` lists under a heading; what stands under none is listed under the last.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Run and measure": ("run", "monitor", "doctor", "attach"),
+    "Compare and report": (
+        "list",
+        "show",
+        "compare",
+        "claims",
+        "explain",
+        "report",
+        "export",
+        "tensorboard",
+    ),
+    "Plan and sweep": ("plan", "sweep", "merge"),
+    "Submit and verify": ("submit", "verify", "seal", "reproduce"),
+    "Look after": (),
 }
 HIDDEN: Mapping[str, tuple[str, str]] = {
     "work": ("work:work", "Carry out one run; started by launchers."),
@@ -141,14 +158,29 @@ def _print_error(error: WbcbenchError) -> int:
     if str(error):  # without words, the command has already printed everything
         # A name from outside may hold line breaks: nothing but our own word begins a line.
         lines = "\n  ".join(map(str.strip, str(error).splitlines()))
-        print(f"error: {lines}", file=sys.stderr)
+        print(_fit(f"error: {lines}"), file=sys.stderr)
     return error.exit_code
+
+
+def _fit(text: str) -> str:
+    """On a terminal, lines that end between words; elsewhere the text as it is, to be searched."""
+    if not sys.stderr.isatty():
+        return text
+    from wbcbench.core.terminal import fill
+
+    return "\n".join(
+        fill(line.strip(), " " * 2 * bool(place), "  ")
+        for place, line in enumerate(text.splitlines())
+    )
 
 
 def help_page() -> str:
     """What ``wbcbench --help`` prints."""
-    lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", *textwrap.wrap(ABOUT, 79), "", "Commands:"]
-    lines += [f"  {name:<11} {about}" for name, (_, about) in COMMANDS.items()]
+    lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", *textwrap.wrap(ABOUT, 79)]
+    grouped = {name for names in GROUPS.values() for name in names}
+    for heading, names in GROUPS.items():
+        own = names or [name for name in COMMANDS if name not in grouped]
+        lines += ["", f"{heading}:", *(f"  {name:<11} {COMMANDS[name][1]}" for name in own)]
     lines += ["", "`wbcbench COMMAND --help` shows a command's options; `--version` the version."]
     return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, 79)])
 
@@ -156,6 +188,8 @@ def help_page() -> str:
 def build_app(names: Iterable[str]) -> typer.Typer:
     """The Typer application of these commands."""
     import typer
+
+    from wbcbench.commands.usage import CommandUsage, GroupUsage
 
     app = typer.Typer(
         name="wbcbench",
@@ -171,10 +205,13 @@ def build_app(names: Iterable[str]) -> typer.Typer:
         module = import_module(f"wbcbench.commands.{module_name}")
         command = getattr(module, attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name, cls=GroupUsage)
         else:
             context = getattr(module, "CONTEXT", None)
-            app.command(name, hidden=name in HIDDEN, context_settings=context)(command)
+            add = app.command(
+                name, cls=CommandUsage, hidden=name in HIDDEN, context_settings=context
+            )
+            add(command)
     return app
 
 

@@ -26,7 +26,6 @@ from program import SHORT, Ended, command, only_run, wbcbench
 from wbcbench.cli import COMMANDS, build_app, main
 from wbcbench.commands import options
 from wbcbench.core.streams import guard_streams
-from wbcbench.core.text import console
 
 build_app(COMMANDS)  # imported once, before the forks
 
@@ -189,9 +188,10 @@ def test_no_state_of_the_streams_ends_a_command(
 
 def print_hostile() -> None:
     print("a\tb\x1b[2J\x9b2Jc \u2264 \udcff\u202e")
+    from rich.console import Console
     from rich.text import Text
 
-    console().print(Text("d \u2264"))
+    Console(highlight=False, color_system=None, width=80).print(Text("d \u2264"))
 
 
 @pytest.mark.parametrize(

@@ -296,7 +296,7 @@ def test_the_program_prints_claim_evidence_and_result_and_exits_0(tmp_path):
     )
     assert ended.code == 0
     assert "C3  SUPPORTED" in ended.out
-    assert "over 6 seeds; claimed within 0 … 0.02: supported" in ended.out
+    assert "over 6 seeds; claimed within 0 … 0.02: supported" in " ".join(ended.out.split())
 
 
 def test_the_measures_are_listed(tmp_path):

@@ -133,7 +133,8 @@ def test_each_kind_is_one_sentence_however_many_contrasts_it_concerns():
 
 
 @pytest.mark.parametrize("render", [as_text, as_markdown, lambda c: as_latex(c).replace("\\", "")])
-def test_every_form_has_the_sentences(render):
+def test_every_form_has_the_sentences(render, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "999")  # so that none is broken
     comparison = compared(SMALL)
     assert sentences(comparison)[0] in render(comparison)
     assert sentences(comparison)[0] in build_comparison_document(comparison)["notes"]

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from wbcbench.report.sections.target import build_target
 
 from builders.machine import LAPTOP
 from builders.run import changed, save

@@ -97,14 +97,12 @@ def test_a_requirement_that_is_not_met_is_a_fail_line_and_what_is_wrong_comes_wi
     unmet = parse_requirement("gpu=measured", [channel(Origin.ESTIMATED)])
     print_report(Facts(tmp_path), {"meters": [warning]}, (unmet,), None)
     assert capsys.readouterr().out.splitlines() == [
-        "Meters",
-        "  warn  gpu            found",
-        "        why:  because",
-        "        fix:  do this",
-        "        undo: undo that",
+        "GPU energy   warn  found",
+        "                   fix: do this",
+        "                   undo: undo that",
         "",
-        "Primary energy will be: absent (no meter works on this machine).     "
-        "1 warnings, 0 failures",
+        "Primary energy metric: absent (no meter works on this machine).     1 warning, 0",
+        "  failures",
         "FAIL  gpu is 'estimated', required 'measured' (fix above)",
     ]
 
@@ -150,11 +148,11 @@ def test_a_gpu_is_told_with_its_sensor_its_idle_power_and_other_processes(
     meters = lines(facts, "meters")
     gpu_line = line(meters, "gpu")
     assert gpu_line.state is State.OK
-    assert gpu_line.text.startswith("measured   counter, updated every 1")
+    assert gpu_line.text.startswith("measured: counter, updated every 1")
     assert "counter vs integral" in gpu_line.text
     assert line(meters, "cpu").text == "absent"
     assert line(lines(facts, "quiet machine"), "idle").text.startswith("idle gpu ")
-    assert outlook(facts) == "Primary energy will be: GPU board, measured."
+    assert outlook(facts) == "Primary energy metric: GPU board, measured."
     told = build_document(facts, examine(facts, ("meters",)), (), None)
     assert {card["channel"] for card in told["sensor_cards"]} == {
         "nvml/gpu0/counter",
@@ -251,7 +249,7 @@ def test_the_primary_energy_is_predicted(
     channels: tuple[Channel, ...], text: str, tmp_path: Path
 ) -> None:
     facts = Facts(tmp_path, channels=channels)
-    assert outlook(facts) == f"Primary energy will be: {text}."
+    assert outlook(facts) == f"Primary energy metric: {text}."
 
 
 @pytest.mark.parametrize(
@@ -283,9 +281,9 @@ def test_a_part_of_which_one_device_cannot_be_read_meets_no_requirement(tmp_path
     assert (requirement.status, requirement.is_met) == ("absent", False)
     facts = Facts(tmp_path, channels=(good,), absent=(absent,))
     found = line([*check_meters(facts)], "gpu")
-    assert (found.state, found.text) == (State.WARN, "unknown   no reading of nvml/gpu1")
+    assert (found.state, found.text) == (State.WARN, "unknown: no reading of nvml/gpu1")
     assert found.fix == absent.reason
-    assert outlook(facts) == "Primary energy will be: unknown (no reading of nvml/gpu1)."
+    assert outlook(facts) == "Primary energy metric: unknown (no reading of nvml/gpu1)."
 
 
 def governors(root: Path, names: Sequence[str]) -> Path:

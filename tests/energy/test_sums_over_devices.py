@@ -36,7 +36,7 @@ from wbcbench.energy.source import (
     source_uncertainty_j,
 )
 from wbcbench.measure.window_result import describe_energy
-from wbcbench.table import text
+from wbcbench.table import run_text
 from wbcbench.table.view import Run
 
 TRAIN_S = 40.0
@@ -110,7 +110,7 @@ def test_a_device_without_joules_makes_the_sum_unknown_and_is_named():
         assert source_energy_j(record, source, "train") is None
         assert source_uncertainty_j(record, source, "train") is None
         assert [*explain_unknown(record, source, "train")] == ["nvml/gpu1"]
-        assert any("no joules of nvml/gpu1" in line for line in text.format_run(record))
+        assert any("no joules of nvml/gpu1" in line for line in run_text.format_result(Run(record)))
 
 
 def test_a_column_of_one_kind_of_reading_is_unknown_where_a_board_lacks_it():
@@ -171,16 +171,14 @@ def test_a_board_whose_gain_nobody_knows_makes_that_of_the_sum_unknown():
 
 
 def test_a_run_states_both_errors_by_name():
-    [line] = [
-        x for x in text.format_run(make_record(channels=GPU_CHANNELS)) if "energy, train" in x
-    ]
+    measured, estimated = (
+        Run(make_record(channels=channels)) for channels in (GPU_CHANNELS, CODECARBON_CHANNELS)
+    )
+    [line] = [x for x in run_text.format_details(measured) if "GPU energy" in x]
     assert "11.2 kJ ± 617 J (reading) ± 560 J (board)" in line
-    [line] = [
-        x
-        for x in text.format_run(make_record(channels=CODECARBON_CHANNELS))
-        if "energy, train" in x
-    ]
-    assert "±" not in line
+    [line] = [x for x in run_text.format_result(measured) if "energy" in x]
+    assert "measured ± 6 %, board ± 5 %" in line
+    assert "±" not in " ".join(run_text.format_result(estimated))
 
 
 def test_every_window_of_a_program_states_its_own_errors():
@@ -191,9 +189,9 @@ def test_every_window_of_a_program_states_its_own_errors():
     )
     spec = RunSpec(variant="program", study=MEASURED)
     record = make_record(spec=spec, channels=(COUNTER,), windows=windows, energies=energies)
-    lines = [line for line in text.format_run(record) if "energy, " in line]
-    assert "1.00 kJ ± 7.00 J (reading) ± 50.0 J (board)" in lines[0]
-    assert "10.0 kJ ± 50.0 J (reading) ± 500 J (board)" in lines[1]
+    lines = [line for line in run_text.format_result(Run(record)) if "counter" in line]
+    assert lines[0].startswith("  energy       1.00 kJ   train, GPU counter, measured ± 0.7 %")
+    assert lines[1].startswith("               10.0 kJ   whole, GPU counter, measured ± 0.5 %")
     result = find_window_energy(record, primary_source(record, "whole"), "whole")
     assert (result.uncertainty_j, result.board_uncertainty_j) == (50.0, pytest.approx(500.0))
     assert result.unrated == ()
@@ -205,7 +203,11 @@ def test_where_one_board_has_no_figure_the_error_of_both_is_called_unknown():
     result = find_window_energy(record, primary_source(record), "train")
     assert (result.board_uncertainty_j, result.unrated) == (None, ("amd/gpu0",))
     assert "(reading) ± unknown (board amd/gpu0), mean" in describe_energy(result)
-    assert any("± unknown (board amd/gpu0)" in line for line in text.format_run(record))
+    assert any(
+        "± unknown (board amd/gpu0)" in line for line in run_text.format_details(Run(record))
+    )
+    words = " ".join(run_text.format_result(Run(record))).split()
+    assert "board ± unknown of amd/gpu0" in " ".join(words)
     alone = make_record(channels=(other,))
     result = find_window_energy(alone, primary_source(alone), "train")
     assert (result.board_uncertainty_j, result.unrated) == (None, ())

@@ -73,10 +73,12 @@ def test_list_and_show_know_what_was_measured(kept: Path) -> None:
     assert {entry["program"]["window"] for entry in listed} == {"train", "command"}
     assert all(entry["program"]["board_uncertainty_j"] == 0.0 for entry in listed)  # simulated
     assert all(entry["program"]["energy_j"] > 0 and entry["row"] is None for entry in listed)
-    in_words = wbcbench("list", "--results", str(kept))
-    assert in_words.out.count("gpu simulated") == 3
+    in_words = " ".join(wbcbench("list", "--results", str(kept)).out.split())
+    assert "run state window energy J time s" in in_words.replace("quality ", "")
+    assert "train, GPU counter, simulated" in in_words
+    assert "2 done, 1 failed" in in_words
     shown = wbcbench("show", "sh-", "--results", str(kept))
-    assert "energy, command" in shown.out
+    assert "command, GPU counter, simulated" in shown.out
     assert "The command ended with status 3." in shown.out
     assert "epochs" not in shown.out
     assert wbcbench("show", "sh-", "--results", str(kept), "--json").json["row"] is None

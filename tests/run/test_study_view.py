@@ -48,8 +48,8 @@ def test_a_long_phase_says_that_it_goes_on() -> None:
     view.show(NOW)
     view.show(NOW)
     first, second = out.getvalue().splitlines()
-    assert first.endswith("train")
-    assert "train epoch 2/4 step 3/9 power=210W energy=1.00kJ left=20.0s" in second
+    assert first.endswith("training")
+    assert "training epoch 2/4 step 3/9 power=210W energy=1.00kJ left=20.0s" in second
 
 
 def test_between_heartbeats_a_phase_is_silent() -> None:

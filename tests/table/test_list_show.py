@@ -42,12 +42,15 @@ def results(tmp_path):
 
 def test_list_names_every_run_of_every_study_with_status_accuracy_and_joules(results):
     text = run_command("list", "--results", results)
-    lines = {line.split()[1]: line for line in text.splitlines() if "-s" in line}
+    pilot, runs = text.split("\n\n")
+    lines = {line.split()[0]: line.split() for line in text.splitlines() if "-s" in line}
     assert len(lines) == 3
-    done = lines[make_spec().run_id]
-    assert all(word in done for word in ("runs", "done", "0.800", "1.60 kJ", "cpu estimated"))
-    assert "failed" in lines[make_spec(seed=2).run_id]
-    assert "gpu measured" in lines[make_spec("relu-dropout", study="pilot").run_id]
+    assert lines[make_spec().run_id][1:] == ["done", "80.0", "1.60", "40.0"]
+    assert lines[make_spec(seed=2).run_id][1:3] == ["failed", "–"]
+    assert "run                         state    accuracy %   energy kJ   time s" in runs
+    assert runs.startswith("Study runs   1 variant × 2 seeds   Example CPU")
+    assert "training, CPU model (CodeCarbon), estimated;  1 done, 1 failed" in runs
+    assert "training, GPU counter, measured;  1 done" in pilot
     assert "\x1b" not in text
 
 
@@ -102,16 +105,23 @@ def test_an_unknown_study_names_the_nearest(results):
 def test_show_says_status_accuracy_interval_joules_and_their_status(results):
     text = run_command("show", make_spec().run_id, "--results", results)
     for words in (
-        "done, quality valid",
-        "0.800   95 % CI 0.70 to 0.90 (71 photographs, cluster bootstrap)",
-        "0.785   on 2,285 of 2,487 test images",
-        "1.60 kJ, 1.20 kJ above idle   estimated without a sensor",
+        "done, measurement valid",
+        "80.0 %    TEST; over photographs 70–90 (95 % CI)",
+        "1.60 kJ   training, CPU model (CodeCarbon), estimated",
+        "training above idle: CPU 1.20 kJ",
+    ):
+        assert words in text
+    everything = run_command("show", "--all", make_spec().run_id, "--results", results)
+    for words in (
+        "0.800, 95 % CI 0.700 to 0.900 (71 photographs, cluster\n",
+        "0.785 on 2,285 of 2,487 test images",
+        "1.60 kJ, 1.20 kJ above idle, estimated (codecarbon_tdp_load)",
         "no NVIDIA driver",
         "epoch-3",
         "codecarbon/cpu",
     ):
-        assert words in text
-    assert "measured" not in text
+        assert " ".join(words.split()) in " ".join(everything.split())
+    assert "measured" not in everything
 
 
 def test_show_takes_the_beginning_of_an_id_if_only_one_run_has_it(results):
@@ -148,15 +158,21 @@ def test_show_gives_every_warning_with_its_advice(tmp_path):
         QualityWarning("absent-meter", Severity.INFO, "rapl", ""),
     )
     save(tmp_path, make_record(warnings=warnings, quality=Quality.SUSPECT))
-    text = run_command("show", "leaky", "--results", tmp_path)
+    short = run_command("show", "leaky", "--results", tmp_path)
+    assert "suspect short-window: infer-b1 lasted 3 s\n    raise --inference-s\n" in short
+    assert short.index("suspect short-window") < short.index("info absent-meter: rapl")
+    text = run_command("show", "--all", "leaky", "--results", tmp_path)
     assert "suspect: short-window" in text
     assert "advice: raise --inference-s" in text
-    assert text.index("Notes (they do not change the quality)") < text.index("info: absent-meter")
 
 
 def test_show_stamps_what_is_synthetic(tmp_path):
     save(tmp_path, make_record(channels=SYNTHETIC_CHANNELS))
-    assert "SYNTHETIC" in run_command("show", "leaky", "--results", tmp_path)
+    shown = run_command("show", "leaky", "--results", tmp_path)
+    assert "simulated sensor: not a result to quote" in shown
+    assert "training, GPU counter, simulated" in shown
+    assert "not a result to quote" in run_command("list", "--results", tmp_path)
+    save(tmp_path, make_record("relu-dropout"))
     assert "done synthetic" in run_command("list", "--results", tmp_path)
 
 
@@ -176,7 +192,9 @@ def test_a_warning_about_many_windows_is_shown_once(tmp_path):
     alone = QualityWarning("few-samples", Severity.INFO, "Few.", "Repeat.", "window 7")
     (run,) = (RunDir(tmp_path / "runs" / make_spec().run_id),)
     save(tmp_path, make_record(warnings=(*warnings, alone)))
-    shown = run_command("show", run.run_id, "--results", tmp_path)
+    short = run_command("show", run.run_id, "--results", tmp_path)
+    assert short.count("short-window") == 1
+    shown = run_command("show", "--all", run.run_id, "--results", tmp_path)
     assert shown.count("short-window") == 1
     assert "(window 0, window 1, window 2, window 3 and 96 more)" in shown
     assert "`0` is short. (and 99 more like it)" in shown

@@ -34,13 +34,13 @@ def claims(
     from wbcbench.compare.render import describe_claim
     from wbcbench.compare.result import build_claim_document
     from wbcbench.core.study_folder import require_study
-    from wbcbench.core.text import aligned_table, printable
+    from wbcbench.core.text import printable
     from wbcbench.report.study import ReportStudy
     from wbcbench.table.view import read_study
 
     if measures:
         rows = [(name, measure.meaning) for name, measure in MEASURES.items()]
-        typer.echo(aligned_table(("measure", "meaning"), rows))
+        options.print_table(("measure", "meaning"), rows, folds="meaning")
         return
     defined = published.read_claims(published.find_file(file))
     folder = require_study(results, study)
@@ -54,4 +54,12 @@ def claims(
     }
     own = [printable(describe_claim(result)) for result in planned]
     text = "\n\n".join([*own, published.format_claims(judged)])
-    options.print_result(document, text, as_json=as_json)
+    options.print_result(document, "\n".join(map(_fit, text.split("\n"))), as_json=as_json)
+
+
+def _fit(line: str) -> str:
+    """A line as wide as the terminal, the rest of it below its own beginning."""
+    from wbcbench.core.terminal import fill
+
+    indent = " " * (len(line) - len(line.lstrip()))
+    return fill(line.strip(), indent, f"{indent}  ")

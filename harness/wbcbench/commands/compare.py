@@ -1,4 +1,7 @@
-"""``wbcbench compare [STUDY …]``: differences between variants, their intervals, thresholds."""
+"""``wbcbench compare [STUDY …]``: differences between variants, their intervals, thresholds.
+
+``wbcbench compare RUN RUN`` sets two single runs side by side.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import InconclusiveError, ThresholdExceededError
+from wbcbench.core.errors import InconclusiveError, ThresholdExceededError, UsageError
 from wbcbench.core.trace import Origin
 
 if TYPE_CHECKING:
     from wbcbench.compare.result import Comparison
+    from wbcbench.core.run_folder import RunDir
 
 
 Format = Literal["text", "json", "csv", "latex", "github"]
@@ -22,7 +26,8 @@ Studies = Annotated[
     typer.Argument(
         metavar="STUDY",
         envvar="WBCBENCH_STUDY",
-        help="One study: compare its variants. Several: compare each with the first.",
+        help="One study: compare its variants. Several: compare each with the first. Two runs: "
+        "side by side.",
         autocompletion=options.complete_study,
         show_default=False,
     ),
@@ -72,9 +77,21 @@ RegionPp = Annotated[
 Intervals = Annotated[
     Literal["t", "bootstrap"], typer.Option(help="bootstrap needs 15 blocks (seeds) or more.")
 ]
-Form = Annotated[Format, typer.Option("--format", help="Format of the output.")]
-AsCsv = Annotated[bool, typer.Option("--csv", help="The same as --format csv.")]
-AsLatex = Annotated[bool, typer.Option("--latex", help="The same as --format latex.")]
+All = Annotated[
+    bool,
+    typer.Option("--all", help="Print every table and note.", rich_help_panel=options.OUTPUT),
+]
+Form = Annotated[
+    Format,
+    typer.Option("--format", help="Format of the output.", rich_help_panel=options.OUTPUT),
+]
+AsCsv = Annotated[
+    bool, typer.Option("--csv", help="The same as --format csv.", rich_help_panel=options.OUTPUT)
+]
+AsLatex = Annotated[
+    bool,
+    typer.Option("--latex", help="The same as --format latex.", rich_help_panel=options.OUTPUT),
+]
 
 
 def compare(
@@ -90,6 +107,7 @@ def compare(
     equivalent_pct: RegionPct = None,
     equivalent_pp: RegionPp = None,
     interval: Intervals = "t",
+    everything: All = False,
     form: Form = "text",
     as_json: options.AsJson = False,
     as_csv: AsCsv = False,
@@ -109,11 +127,50 @@ def compare(
         "region_pp": equivalent_pp,
         "method": interval,
     }
-    comparison = _compare_studies(results, list(dict.fromkeys(studies or ["runs"])), changes)
     flags: dict[Format, bool] = {"json": as_json, "csv": as_csv, "latex": as_latex}
     form = next((flagged for flagged, is_set in flags.items() if is_set), form)
-    _print_comparison(comparison, form)
+    if pair := _find_pair(results, studies or []):
+        _compare_pair(pair, changes, form)
+        return
+    comparison = _compare_studies(results, list(dict.fromkeys(studies or ["runs"])), changes)
+    _print_comparison(comparison, form, everything=everything)
     _check_thresholds(comparison, strict=strict)
+
+
+def _find_pair(results: Path, names: list[str]) -> tuple[RunDir, RunDir] | None:
+    """The two runs that are named; ``None`` where a name is a study's, or the first no run's."""
+    from wbcbench.core import study_folder
+
+    known = study_folder.studies(results)
+    if len(names) != 2 or any(name in known for name in names):
+        return None
+    try:
+        study_folder.find_run(results, names[0])
+    except UsageError as error:
+        if "fits" not in str(error):
+            return None
+    first, second = (options.open_finished_run(results, name) for name in names)
+    return first, second
+
+
+def _compare_pair(pair: tuple[RunDir, RunDir], changes: dict[str, Any], form: Format) -> None:
+    """Print two runs side by side; raises like ``compare_pair``."""
+    from wbcbench.compare.pair import build_pair_document, compare_pair, format_pair
+    from wbcbench.table.view import StoredRun
+
+    if changes["thresholds"] or changes["metrics"] or changes["baseline"] or changes["family"]:
+        raise UsageError(
+            "Two single runs are shown as they are: --fail-if, --metric, --baseline and --family "
+            "need studies of several seeds."
+        )
+    if form not in {"text", "json"}:
+        raise UsageError(f"Two single runs are printed as text or --json, not as {form}.")
+    first, second = (StoredRun(run, run.path.resolve().parent.name) for run in pair)
+    compared = compare_pair(first, second, changes["allow_different"])
+    if form == "json":
+        options.print_json(build_pair_document(compared), "compare-runs")
+    else:
+        typer.echo(format_pair(compared))
 
 
 def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any]) -> Comparison:
@@ -129,16 +186,17 @@ def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any])
     return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
 
 
-def _print_comparison(comparison: Comparison, form: Format) -> None:
-    from wbcbench.compare import render, result
+def _print_comparison(comparison: Comparison, form: Format, *, everything: bool) -> None:
+    from wbcbench.compare import answer, render, result
 
     if form == "json":
         options.print_json(result.build_comparison_document(comparison))
     elif form == "csv":
         typer.echo(result.format_contrasts_csv(comparison), nl=False)
     else:
+        as_words = render.as_text if everything else answer.format_answer
         renderers = {"github": render.as_markdown, "latex": render.as_latex}
-        typer.echo(renderers.get(form, render.as_text)(comparison))
+        typer.echo(renderers.get(form, as_words)(comparison))
 
 
 def _check_thresholds(comparison: Comparison, *, strict: bool) -> None:

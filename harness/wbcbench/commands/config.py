@@ -24,11 +24,12 @@ def config() -> None:
 def show(origin: Origin = False, as_json: options.AsJson = False) -> None:
     """Show every setting's value: from the environment, a file, or the default."""
     from wbcbench.core import settings
-    from wbcbench.core.text import aligned_table
 
     values = settings.resolve(os.environ, Path())
     document = {v.setting.name: {"value": v.value, "origin": v.origin} for v in values}
     headings = ("setting", "value", *["origin"] * origin, "meaning")
     rows = [(v.setting.name, v.value, *[v.origin] * origin, v.setting.meaning) for v in values]
-    text = aligned_table(headings, rows)
-    options.print_result({"settings": document}, text, "config", as_json=as_json)
+    if as_json:
+        options.print_json({"settings": document}, "config")
+    else:
+        options.print_table(headings, rows, folds="meaning")

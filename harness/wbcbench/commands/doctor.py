@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +15,29 @@ if TYPE_CHECKING:
     from wbcbench.doctor import Facts, Groups, Line, Requirement
     from wbcbench.doctor.machine import MeanDifference, Overhead
 
-_WIDTH = 110
+_NAME, _STATE = 13, 6
+# What a check is called for people: by its group and name, or by its group.
+_LABELS = {
+    "device/gpu": "Device",
+    "meters/gpu": "GPU energy",
+    "meters/cpu": "CPU energy",
+    "meters/dram": "DRAM",
+    "meters/system": "Machine",
+    "quiet machine/idle": "Idle",
+    "storage and time/results": "Disk",
+    "storage and time/temporary": "Disk",
+    "storage and time/clock": "Clock",
+    "device": "Device",
+    "meters": "Meters",
+    "quiet machine": "Machine",
+    "packages": "Packages",
+    "data": "Data",
+}
+# Checks whose text says by itself what they are about.
+_LABELLED = (
+    "gpu", "cpu", "dram", "system", "idle", "results", "temporary", "clock", "python", "packages",
+    "load", "virtual", "governor", "data", "processes", "persistence",
+)  # fmt: skip
 
 Require = Annotated[
     list[str] | None,
@@ -45,6 +66,7 @@ def doctor(
     interval: options.Interval = 0.1,
     data: options.Data = None,
     results: options.Results = Path("results"),
+    verbose: options.Verbose = 0,
     as_json: options.AsJson = False,
 ) -> None:
     """Show what can be measured here, why not, and the exact fix; changes nothing.
@@ -74,7 +96,7 @@ def doctor(
     if as_json:
         options.print_json(build_document(facts, groups, required, cost), "doctor")
     else:
-        print_report(facts, groups, required, cost)
+        print_report(facts, groups, required, cost, verbose=bool(verbose))
     if count_lines(groups, State.FAIL) or not all(item.is_met for item in required):
         raise CannotMeasureError
 
@@ -109,40 +131,53 @@ def build_document(
 
 
 def print_report(
-    facts: Facts, groups: Groups, requirements: tuple[Requirement, ...], cost: Overhead | None
+    facts: Facts,
+    groups: Groups,
+    requirements: tuple[Requirement, ...],
+    cost: Overhead | None,
+    *,
+    verbose: bool = False,
 ) -> None:
-    """Print every line by group, the outlook and every requirement that is not met."""
+    """Print every check with its fix, the primary energy and every requirement that is not met."""
+    from wbcbench.core.terminal import fill
+    from wbcbench.core.text import count_of
     from wbcbench.doctor import State, count_lines
     from wbcbench.doctor.device import outlook
 
+    known_fixes: set[str] = set()
     for name, lines in groups.items():
-        typer.echo(name.capitalize())
         for line in lines:
-            typer.echo("\n".join(_format_line(line)))
+            own = replace(line, fix="as above") if line.fix in known_fixes else line
+            typer.echo("\n".join(_format_line(name, own, verbose=verbose)))
+            known_fixes |= {line.fix} - {""}
     if cost is not None:
         typer.echo("\n".join(_format_cost(cost)))
     warnings, failures = count_lines(groups, State.WARN), count_lines(groups, State.FAIL)
-    typer.echo(f"\n{outlook(facts)}     {warnings} warnings, {failures} failures")
-    for item in requirements:
-        if not item.is_met:
-            typer.echo(
-                f"FAIL  {item.domain} is '{item.status}', required '{item.required}' (fix above)"
-            )
+    counts = f"{count_of(warnings, 'warning')}, {count_of(failures, 'failure')}"
+    typer.echo("\n" + fill(f"{outlook(facts)}     {counts}", rest="  "))
+    unmet = [item for item in requirements if not item.is_met]
+    for item in unmet:
+        text = f"{item.domain} is '{item.status}', required '{item.required}' (fix above)"
+        typer.echo(fill(text, "FAIL  ", " " * 6))
+    if not failures and not unmet:
+        typer.echo("Next: wbcbench plan")
 
 
-def _format_line(line: Line) -> Iterator[str]:
+def _format_line(group: str, line: Line, *, verbose: bool) -> Iterator[str]:
+    """``GPU energy  ok    measured: …``, and below it the fix."""
+    from wbcbench.core.terminal import fill
     from wbcbench.core.text import printable
 
-    yield printable(f"  {line.state.value:<5} {line.name:<14} {line.text}")
-    for word, text in (("why", line.why), ("fix", line.fix), ("undo", line.undo)):
-        yield from textwrap.wrap(
-            printable(text),
-            _WIDTH,
-            initial_indent=f"        {word + ':':<6}",
-            subsequent_indent=" " * 14,
-            break_on_hyphens=False,
-            break_long_words=False,
-        )
+    name = _LABELS.get(f"{group}/{line.name}") or _LABELS.get(group) or line.name
+    is_named = name == line.name or line.name in _LABELLED
+    text = line.text if is_named else f"{line.name}: {line.text}"
+    head = f"{name:<{_NAME}}{line.state:<{_STATE}}"
+    yield from fill(printable(text), printable(head), " " * (_NAME + _STATE)).splitlines()
+    reasons = [("why", line.why)] * verbose + [("fix", line.fix), ("undo", line.undo)]
+    for word, text in reasons:
+        if text:
+            first = f"{'':<{_NAME + _STATE}}{word}: "
+            yield from fill(printable(text), first, " " * len(first)).splitlines()
 
 
 def _format_cost(cost: Overhead) -> Iterator[str]:

@@ -43,4 +43,7 @@ def finalise(
         derive.derive(folder)
         tensorboard.add_result(folder)
         table.write_table(study_folder)
-    show.print_run(folder, "finalise", as_json=as_json)
+    if as_json:
+        show.print_document(folder, "finalise")
+    else:
+        show.print_run(folder)

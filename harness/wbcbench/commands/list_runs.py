@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +12,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
-from wbcbench.core.text import human_duration, human_energy, human_share
+from wbcbench.core.text import count_of, printable
 from wbcbench.core.window import TRAIN
 from wbcbench.registry import KINDS, load_part, summary
 from wbcbench.train.variants import Variant
@@ -17,11 +20,13 @@ from wbcbench.train.variants import Variant
 if TYPE_CHECKING:
     from wbcbench.core.record import RunRecord
     from wbcbench.core.run_folder import RunDir
+    from wbcbench.core.terminal import TableColumn
     from wbcbench.table.summary import Summaries
 
 PARTS = "parts"
 UNFINISHED, UNREADABLE = "unfinished", "unreadable"
-_HEADINGS = ("study", "run", "status", "quality", "accuracy", "window", "energy", "", "time")
+_VALID = "valid"
+_INDENT = "  "
 
 StudyOrParts = Annotated[
     str | None,
@@ -35,6 +40,7 @@ StudyOrParts = Annotated[
 def list_runs(
     study: StudyOrParts = None,
     results: options.Results = Path("results"),
+    wide: options.Wide = False,
     as_json: options.AsJson = False,
 ) -> None:
     """List runs with their accuracy and energy, or the parts that can be chosen by name."""
@@ -54,16 +60,12 @@ def list_runs(
     if as_json:
         options.print_json({"runs": entries}, "list")
         return
-    right = ("accuracy", "energy", "time")
-    options.print_table(_HEADINGS, [_format_row(entry) for entry in entries], right)
-    for entry in entries:
-        if entry["about"]:
-            typer.echo(f"{entry['run_id']}: {entry['about']}")
+    studies = groupby(entries, key=lambda entry: entry["study"])
+    blocks = ("\n".join(_format_study(name, list(own), wide=wide)) for name, own in studies)
+    typer.echo("\n\n".join(blocks))
 
 
 def _describe_runs(runs: list[RunDir]) -> list[dict[str, Any]]:
-    from itertools import groupby
-
     from wbcbench.table.summary import Summaries
 
     entries: list[dict[str, Any]] = []
@@ -118,32 +120,106 @@ def _describe_program(record: RunRecord) -> dict[str, Any]:
         **options.pick(energy, "energy_j", "uncertainty_j", "board_uncertainty_j"),
         "primary_domain": energy.domain,
         "primary_status": energy.status,
+        "primary_method": energy.method,
         "duration_s": window and window.duration_s,
     }
 
 
-def _format_row(entry: dict[str, Any]) -> tuple[str, ...]:
-    row, program = entry["row"], entry["program"]
-    if row is None and program is None:
-        words = ", ".join(filter(None, (entry["status"], entry["stage"])))
-        return (entry["study"], entry["run_id"], words, *[""] * 6)
-    cells = program or {
+def _format_study(name: str, entries: Sequence[dict[str, Any]], *, wide: bool) -> Iterator[str]:
+    """A heading, a line a run, what its energy is, and what is known of unfinished runs."""
+    from wbcbench.core.terminal import ABSENT, fill, format_table
+
+    runs = [_find_cells(entry) for entry in entries]
+    parts = [f"Study {name}", _count_design(runs), _name_device(runs)]
+    heading = "   ".join(filter(None, parts))
+    yield from fill(printable(heading), rest=_INDENT).splitlines()
+    yield from format_table([*_build_columns(entries, runs)], indent=_INDENT, wide=wide)
+    states = Counter(_name_state(entry, {}) for entry in entries)
+    counts = ", ".join(f"{count} {state}" for state, count in states.items())
+    energies = list(dict.fromkeys(filter(None, map(_name_energy, runs))))
+    energy = " or ".join(energies) or ABSENT
+    yield from fill(f"energy: {energy};  {counts}", _INDENT, 2 * _INDENT).splitlines()
+    if any(cells.get("synthetic") for cells in runs):
+        text = "synthetic: synthetic images or a simulated sensor, not a result to quote"
+        yield from fill(text, _INDENT, 2 * _INDENT).splitlines()
+    for entry in entries:
+        if entry["about"]:
+            text = f"{entry['run_id']}: {entry['about']}"
+            yield from fill(printable(text), _INDENT, 2 * _INDENT).splitlines()
+
+
+def _find_cells(entry: dict[str, Any]) -> dict[str, Any]:
+    """The cells of a run, a training's by the names of a program's; none of an unfinished one."""
+    if entry["program"]:
+        return dict(entry["program"])
+    row = entry["row"]
+    if row is None:
+        return {}
+    return {
         **row,
-        "window": TRAIN,
         "energy_j": row["primary_energy_train_j"],
         "duration_s": row["time_train_s"],
     }
-    return (
-        entry["study"],
-        entry["run_id"],
-        entry["status"] + (" synthetic" if cells["synthetic"] else ""),
-        str(cells["quality"]),
-        "" if program else human_share(cells["accuracy"]),
-        cells["window"],
-        human_energy(cells["energy_j"]),
-        " ".join(str(cells[name] or "") for name in ("primary_domain", "primary_status")).strip(),
-        human_duration(cells["duration_s"]),
-    )
+
+
+def _count_design(runs: Sequence[dict[str, Any]]) -> str:
+    """``4 variants × 8 seeds``; with a comma where not every variant has every seed."""
+    trained = {(cells["variant"], cells["seed"]) for cells in runs if "variant" in cells}
+    if not trained:
+        return ""
+    variants, seeds = ({pair[place] for pair in trained} for place in (0, 1))
+    sign = " ×" if len(trained) == len(variants) * len(seeds) else ","
+    return f"{count_of(len(variants), 'variant')}{sign} {count_of(len(seeds), 'seed')}"
+
+
+def _name_device(runs: Sequence[dict[str, Any]]) -> str:
+    names = {cells.get("gpu_name") or cells.get("cpu_model") for cells in runs} - {None}
+    return f"{len(names)} devices" if len(names) > 1 else str(*names)
+
+
+def _build_columns(
+    entries: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]
+) -> Iterator[TableColumn]:
+    """Those in which the runs differ are shown, or of which one has a value."""
+    from wbcbench.core.terminal import energy_column, share_column, text_column, time_column
+
+    yield text_column("run", [entry["run_id"] for entry in entries])
+    are_alike = len({bool(cells["synthetic"]) for cells in runs if cells}) < 2
+    pairs = zip(entries, runs, strict=True)
+    states = [_name_state(entry, {} if are_alike else own) for entry, own in pairs]
+    yield text_column("state", states, leaves=1)
+    if any(cells.get("quality", _VALID) != _VALID for cells in runs):
+        yield text_column("quality", [cells.get("quality") for cells in runs], leaves=3)
+    if any(entry["program"] for entry in entries):
+        windows = [cells.get("window", TRAIN if cells else None) for cells in runs]
+        yield text_column("window", windows, leaves=5)
+    if any(entry["row"] for entry in entries):
+        yield share_column("accuracy", [cells.get("accuracy") for cells in runs], leaves=2)
+    yield energy_column("energy", [cells.get("energy_j") for cells in runs])
+    readings = [_name_reading(cells) for cells in runs]
+    if len({*readings} - {""}) > 1:
+        yield text_column("read by", readings, leaves=4)
+    yield time_column("time", [cells.get("duration_s") for cells in runs], leaves=6)
+
+
+def _name_state(entry: dict[str, Any], cells: dict[str, Any]) -> str:
+    words = ", ".join(filter(None, (entry["status"], entry["stage"])))
+    return f"{words} synthetic" if cells.get("synthetic") else words
+
+
+def _name_energy(cells: dict[str, Any]) -> str:
+    """``training, GPU counter, measured``; empty where nothing was read."""
+    reading = _name_reading(cells)
+    return reading and f"{cells.get('window', 'training')}, {reading}"
+
+
+def _name_reading(cells: dict[str, Any]) -> str:
+    from wbcbench.energy.source import name_reading
+
+    domain = cells.get("primary_domain")
+    if cells.get("energy_j") is None or domain is None:
+        return ""
+    return f"{name_reading(domain, cells.get('primary_method'))}, {cells['primary_status']}"
 
 
 def _list_parts(*, as_json: bool) -> None:
@@ -155,7 +231,7 @@ def _list_parts(*, as_json: bool) -> None:
         document = {"parts": [dict(zip(headings, part, strict=True)) for part in parts]}
         options.print_json(document, "list")
     else:
-        options.print_table(headings, parts)
+        options.print_table(headings, parts, folds="about")
 
 
 def describe_part(kind: str, name: str) -> str:

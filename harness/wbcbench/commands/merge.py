@@ -23,6 +23,7 @@ def merge(
     as_json: options.AsJson = False,
 ) -> None:
     """Copy the runs of several studies into one; runs with the same name must be identical."""
+    from wbcbench.core.terminal import fill
     from wbcbench.study.limits import check_field
     from wbcbench.table import write_table
     from wbcbench.table.merge import merge_studies
@@ -39,9 +40,10 @@ def merge(
     if merged.differing:
         text += (
             f"\nWarning: its runs differ in {', '.join(merged.differing)}. `wbcbench compare` "
-            "refuses\nthem together, and a report has means of the most that are alike."
+            "refuses them together, and a report has means of the most that are alike."
         )
-    options.print_result(document, text, "merge", as_json=as_json)
+    lines = (fill(line, rest="  ") for line in text.splitlines())
+    options.print_result(document, "\n".join(lines), "merge", as_json=as_json)
 
 
 def _find_folder(results: Path, name: str) -> Path:

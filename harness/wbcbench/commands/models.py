@@ -11,6 +11,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.environment import OWN_KERAS
+from wbcbench.core.streams import startup_noise_removed
 from wbcbench.core.units import millions
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.train.variants import ModelSettings, Variant
@@ -43,8 +44,6 @@ def _list_factors(variant: Variant) -> dict[str, str]:
 
 
 def _print_layers(variant: Variant, *, as_json: bool) -> None:
-    # Silence TensorFlow's remarks about the processor on standard error.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     os.environ.update(OWN_KERAS)
     from wbcbench.report.figures.style import import_matplotlib
@@ -52,7 +51,8 @@ def _print_layers(variant: Variant, *, as_json: bool) -> None:
 
     import_matplotlib()  # Keras would, with a user's settings
     settings = ModelSettings()
-    layers = layer_table(variant.build(settings))
+    with startup_noise_removed():
+        layers = layer_table(variant.build(settings))
     parameters = sum(layer.parameters for layer in layers)
     trainable = sum(layer.trainable for layer in layers)
     flops = sum(layer.flops for layer in layers)

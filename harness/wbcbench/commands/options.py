@@ -10,7 +10,15 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 
@@ -27,6 +35,7 @@ if TYPE_CHECKING:
 VERSION = 2  # of the JSON documents that commands print
 
 TRAINING, DATA, EXECUTION, MEASURING = "Training", "Data", "Execution", "Measuring"
+FILES, OUTPUT = "Files", "Output"
 
 # The options of a run: field of RunSpec → its heading in --help, and its help. Types and defaults
 # are those of the field.
@@ -39,13 +48,13 @@ HELP: dict[str, tuple[str, str]] = {
     "dropout_conv": (TRAINING, "Dropout rate after the third pooling."),
     "dropout_dense": (TRAINING, "Dropout rate after the dense layer."),
     "batchnorm_momentum": (TRAINING, "Of batch normalisation; 0.9 suits short runs."),
-    "target_metric": (TRAINING, "val_balanced_accuracy or val_accuracy."),
+    "target_metric": (TRAINING, "Score of the validation that is to be reached."),
     "target_value": (TRAINING, "Score whose energy and time are reported."),
     "image_size": (DATA, "Side of the square input in pixels."),
-    "validation": (DATA, "by-photograph: hold out photographs; published: use TEST."),
+    "validation": (DATA, "Hold out photographs, or use TEST as published."),
     "validation_fraction": (DATA, "Fraction of TRAIN that is held out."),
     "split_seed": (DATA, "Seed of the choice of held-out photographs."),
-    "precision": (EXECUTION, "float32, mixed_float16 or mixed_bfloat16."),
+    "precision": (EXECUTION, "Number format of the arithmetic."),
     "xla": (EXECUTION, "Compile the training step with XLA."),
     "deterministic": (EXECUTION, "Use deterministic operations only."),
     "steps_per_execution": (EXECUTION, "Training steps per call from Python."),
@@ -67,6 +76,7 @@ HELP: dict[str, tuple[str, str]] = {
 _HINTS = get_type_hints(RunSpec)
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunSpec)}
 _LISTS = ("gpus", "meters")
+_VALUES = {"target_metric": ("val_balanced_accuracy", "val_accuracy")}
 _SETTINGS = ("country", "gpus", "meters")
 
 
@@ -100,7 +110,9 @@ def _create_parameter(name: str) -> inspect.Parameter:
     variable = f"WBCBENCH_{name.upper()}" if name in _SETTINGS else None
     # On the command line, choices and lists are words; ``limits`` checks them.
     is_plain = hint in (int, float, bool, int | None, float | None)
-    info = typer.Option(option, help=text, rich_help_panel=panel, envvar=variable)
+    values = _VALUES.get(name) or (get_args(hint) if get_origin(hint) is Literal else ())
+    metavar = f"<{'|'.join(values)}>" if values else None
+    info = typer.Option(option, help=text, rich_help_panel=panel, envvar=variable, metavar=metavar)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
@@ -167,12 +179,18 @@ def _results_folder(context: typer.Context) -> Path:
 
 
 Results = Annotated[
-    Path, typer.Option(envvar="WBCBENCH_RESULTS", help="Folder that holds the runs.")
+    Path,
+    typer.Option(
+        envvar="WBCBENCH_RESULTS", help="Folder that holds the runs.", rich_help_panel=FILES
+    ),
 ]
 Study = Annotated[
     str,
     typer.Option(
-        envvar="WBCBENCH_STUDY", help="Folder under results.", autocompletion=complete_study
+        envvar="WBCBENCH_STUDY",
+        help="Folder under results.",
+        autocompletion=complete_study,
+        rich_help_panel=FILES,
     ),
 ]
 StudyArgument = Annotated[
@@ -197,34 +215,77 @@ Run = Annotated[
         help="Run id, the unique beginning of one, or a run's folder.", autocompletion=complete_run
     ),
 ]
-Variant = Annotated[str, typer.Option(help="Network to train.", autocompletion=complete_variant)]
+Variant = Annotated[
+    str,
+    typer.Option(
+        help="Network to train.", autocompletion=complete_variant, rich_help_panel=TRAINING
+    ),
+]
 Data = Annotated[
     Path | None,
     typer.Option(
         envvar="WBCBENCH_DATA",
         help="Folder of the images; the embedded synthetic images if left out.",
+        rich_help_panel=FILES,
     ),
 ]
 SkipUnreadable = Annotated[
-    bool, typer.Option("--skip-unreadable", help="Skip and record unreadable images.")
+    bool,
+    typer.Option(
+        "--skip-unreadable", help="Skip and record unreadable images.", rich_help_panel=FILES
+    ),
 ]
 Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder or zip of a bundle.")]
 Again = Annotated[bool, typer.Option("--again", help="Repeat a run that is already done.")]
 Share = Annotated[
     bool, typer.Option("--share", help="Run beside another wbcbench; both are marked contaminated.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")]
+Wide = Annotated[
+    bool,
+    typer.Option(
+        "--wide", help="Show every column, however long the lines become.", rich_help_panel=OUTPUT
+    ),
+]
+AsJson = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document and nothing else.", rich_help_panel=OUTPUT
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print only the result and errors.", rich_help_panel=OUTPUT),
+]
 Verbose = Annotated[
-    int, typer.Option("--verbose", "-v", count=True, help="Print details.", show_default=False)
+    int,
+    typer.Option(
+        "--verbose",
+        "-v",
+        count=True,
+        help="Print details; twice: all of them.",
+        show_default=False,
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Live = Annotated[
-    bool, typer.Option("--live/--no-live", help="On a terminal: a live panel, or plain lines.")
+    bool,
+    typer.Option(
+        "--live/--no-live",
+        help="On a terminal: a live panel, or plain lines.",
+        rich_help_panel=OUTPUT,
+    ),
 ]
 Meters = Annotated[
-    str, typer.Option(envvar="WBCBENCH_METERS", help="auto, or names separated by commas.")
+    str,
+    typer.Option(
+        envvar="WBCBENCH_METERS",
+        help="auto, or names separated by commas.",
+        rich_help_panel=MEASURING,
+    ),
 ]
-Interval = Annotated[float, typer.Option(help="Sampling period in seconds.")]
+Interval = Annotated[
+    float, typer.Option(help="Sampling period in seconds.", rich_help_panel=MEASURING)
+]
 Gpus = Annotated[
     str,
     typer.Option(
@@ -233,6 +294,7 @@ Gpus = Annotated[
         envvar="WBCBENCH_GPUS",
         help="GPU index, UUID or UUID prefix, separated by commas; all visible if left out.",
         show_default=False,
+        rich_help_panel=MEASURING,
     ),
 ]
 Port = Annotated[
@@ -376,40 +438,40 @@ def print_result(
 
 
 def print_table(
-    headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[str] = (),
+    *,
+    leaves: Sequence[str] = (),
+    folds: str = "",
+    wide: bool | None = None,
 ) -> None:
-    """Print a table; the columns in ``right`` are set flush right."""
-    from rich.cells import cell_len
+    """Print a table of texts that fits the terminal.
 
-    from wbcbench.core.text import console, one_line
+    Args:
+        headings: Of its columns.
+        rows: Their cells.
+        right: Columns of numbers.
+        leaves: Columns that leave a narrow terminal, the first first.
+        folds: The column whose text may go on in further lines; else the widest that is no number.
+        wide: See ``format_table``.
+    """
+    from wbcbench.core.terminal import TableColumn, format_table, text_column
 
-    lines = [headings, *([one_line(cell) for cell in row] for row in rows)]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    if sum(widths) + 3 * len(widths) > console().width:
-        _print_folded(lines, right)
-        return
-    lines.insert(1, ["─" * width for width in widths])
-    for line in lines:
-        spaces = [" " * (width - cell_len(cell)) for cell, width in zip(line, widths, strict=True)]
-        cells = [
-            gap + cell if heading in right else cell + gap
-            for heading, cell, gap in zip(headings, line, spaces, strict=True)
-        ]
-        typer.echo(f" {'   '.join(cells)}".rstrip())
-
-
-def _print_folded(lines: Sequence[Sequence[str]], right: Sequence[str]) -> None:
-    """A table wider than the terminal; ``rich`` takes half a millisecond a line."""
-    from rich.box import SIMPLE
-    from rich.table import Table
-    from rich.text import Text
-
-    from wbcbench.core.text import console
-
-    table = Table(box=SIMPLE, pad_edge=False)
-    for heading in lines[0]:
-        justify = "right" if heading in right else "left"
-        table.add_column(heading, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for line in lines[1:]:
-        table.add_row(*map(Text, line))
-    console().print(table)
+    cells = zip(*rows, strict=True)
+    columns = [text_column(heading, own) for heading, own in zip(headings, cells, strict=True)]
+    texts = [column for column in columns if column.heading not in right]
+    if not folds and not leaves and texts:
+        folds = max(texts, key=lambda column: column.width).heading
+    rank = {heading: len(leaves) - place for place, heading in enumerate(leaves)}
+    laid_out = [
+        TableColumn(
+            column.heading,
+            column.cells,
+            "point" if column.heading in right else "left",
+            rank.get(column.heading, 0),
+            folds=column.heading == folds,
+        )
+        for column in columns
+    ]
+    typer.echo("\n".join(format_table(laid_out, wide=wide)))

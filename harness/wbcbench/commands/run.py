@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import typer
 
 from wbcbench.commands import options, show
 from wbcbench.core.extras import require_training
 from wbcbench.core.spec import RunSpec
+
+if TYPE_CHECKING:
+    from wbcbench.core.run_folder import RunDir
+
+DEFAULT_STUDY, DEFAULT_RESULTS = "runs", "results"
 
 
 @options.with_spec_options
@@ -16,8 +23,8 @@ def run(
     variant: options.Variant,
     data: options.Data = None,
     skip_unreadable: options.SkipUnreadable = False,
-    study: options.Study = "runs",
-    results: options.Results = Path("results"),
+    study: options.Study = DEFAULT_STUDY,
+    results: options.Results = Path(DEFAULT_RESULTS),
     again: options.Again = False,
     share: options.Share = False,
     as_json: options.AsJson = False,
@@ -44,5 +51,35 @@ def run(
         folder = running.carry_out(results, spec, local, words)
     else:
         say(f"{folder.run_id} is already done; --again repeats it.")
-    show.print_run(folder, "run", as_json=as_json, verbose=bool(verbose))
+    if as_json:
+        show.print_document(folder, "run")
+    elif verbose and not quiet:
+        show.print_run(folder, everything=verbose > 1)
+    else:
+        _print_result(folder, quiet=quiet)
     running.raise_if_bad(folder)
+
+
+def _print_result(run: RunDir, *, quiet: bool) -> None:
+    """The result in at most ten lines, the last of which says what to do next."""
+    from wbcbench.core.terminal import terminal_width
+    from wbcbench.core.text import shell_word
+    from wbcbench.table import run_text
+    from wbcbench.table.view import Run
+
+    own = Run(run.read_record(), run)
+    if quiet:
+        typer.echo(run_text.format_result_line(own))
+        return
+    typer.echo(
+        "\n".join([*run_text.format_result(own), *run_text.format_warning_codes(own.record)])
+    )
+    typer.echo(f"Saved {run.path}")
+    study, results = run.path.parent.name, run.path.parent.parent
+    words = ["wbcbench report"] + [study] * (study != DEFAULT_STUDY)
+    if results != Path(DEFAULT_RESULTS):
+        words += ["--results", shell_word(results)]
+    following = f"Next: {' '.join(words)}"
+    hint = "      (one run is no comparison: wbcbench plan)"
+    fits = len(following + hint) <= terminal_width()
+    typer.echo(f"{following}{hint * fits}")

@@ -1,12 +1,10 @@
-"""``wbcbench show RUN``: one run in words, or all of it as JSON."""
+"""``wbcbench show RUN``: one run on one screen, or all of it."""
 
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,56 +13,81 @@ from wbcbench.commands import options
 if TYPE_CHECKING:
     from wbcbench.core.record import RunRecord
     from wbcbench.core.run_folder import RunDir
+    from wbcbench.core.terminal import TableColumn
 
-LINE = 100
-_HEADINGS = ("window", "channel", "energy", "± reading", "mean power", "status")
+All = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="Show every score, warning, window and channel.",
+        rich_help_panel=options.OUTPUT,
+    ),
+]
 
 
 def show(
-    run: options.Run, results: options.Results = Path("results"), as_json: options.AsJson = False
+    run: options.Run,
+    results: options.Results = Path("results"),
+    everything: All = False,
+    as_json: options.AsJson = False,
 ) -> None:
-    """Show one run: its scores, the energy of each channel and window, and its warnings."""
-    print_run(options.open_finished_run(results, run), "show", as_json=as_json, verbose=True)
+    """Show one run: its scores, its energy by window and part of the machine, its warnings."""
+    folder = options.open_finished_run(results, run)
+    if as_json:
+        print_document(folder, "show", whole=True)
+    else:
+        print_run(folder, everything=everything)
 
 
-def print_run(run: RunDir, command: str, *, as_json: bool, verbose: bool = False) -> None:
-    """Print a finished run, in words or as one document.
+def print_document(run: RunDir, command: str, *, whole: bool = False) -> None:
+    """Print a finished run as one document.
 
     Args:
         run: Its folder.
         command: Which prints it; names the document's schema.
-        as_json: Whether to print a document; with the whole record if ``verbose``.
-        verbose: Whether to print minor warnings and the energy of every window, too.
+        whole: Whether with its record.
     """
     from wbcbench import table
     from wbcbench.core.record import to_json
-    from wbcbench.energy.uncertainty import describe_limits
-    from wbcbench.table.text import format_notes, format_run
 
     record = run.read_record()
-    if as_json:
-        document: dict[str, Any] = json.loads(to_json(record))
-        row = None if record.spec.is_program else table.row(record)
-        more = {"record": document} if verbose else {"warnings": document["warnings"]}
-        options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
-        return
-    typer.echo("\n".join(format_run(record)))
-    for limit in describe_limits(record.channels):
-        typer.echo(textwrap.fill(f"limit: {limit}", LINE))
-    if verbose and (minor := format_notes(record)):
-        typer.echo("\nNotes (they do not change the quality):\n" + "\n".join(minor))
-    if verbose and record.energies:
-        typer.echo(
-            "\nEnergy by window and channel (idle included), ± of the reading at about 95 %:"
-        )
-        options.print_table(_HEADINGS, _list_energies(record), _HEADINGS[2:5])
-    typer.echo(f"\nSaved in {run.path}")
+    document: dict[str, Any] = json.loads(to_json(record))
+    row = None if record.spec.is_program else table.row(record)
+    more = {"record": document} if whole else {"warnings": document["warnings"]}
+    options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
 
 
-def _list_energies(record: RunRecord) -> Iterator[tuple[str, ...]]:
-    from wbcbench.measure.window_result import format_reading
+def print_run(run: RunDir, *, everything: bool = False) -> None:
+    """Print a finished run on one screen of 80 × 24, or all that is known of it."""
+    from wbcbench.core.terminal import fill, format_table
+    from wbcbench.table import run_text
+    from wbcbench.table.view import Run
 
+    own = Run(run.read_record(), run)
+    lines = [*run_text.format_result(own), *run_text.format_energies(own)]
+    if everything:
+        lines += ["", *run_text.format_details(own)]
+    else:
+        lines += run_text.format_warnings(own.record, run_text.LINES - 2 - len(lines))
+    typer.echo("\n".join(lines))
+    if everything and own.record.energies:
+        typer.echo()
+        typer.echo(fill("Energy by window and channel, idle included, ± of the reading (95 %)"))
+        typer.echo("\n".join(format_table(_build_columns(own.record))))
+    typer.echo(f"Saved {run.path}")
+
+
+def _build_columns(record: RunRecord) -> list[TableColumn]:
+    from wbcbench.core.terminal import energy_column, power_column, text_column
+
+    energies = record.energies
     status = {channel.name: channel.origin.value for channel in record.channels}
-    for energy in record.energies:
-        reason = energy.reason or status.get(energy.channel, "")
-        yield energy.window, energy.channel, *format_reading(energy), reason
+    reasons = [energy.reason or status.get(energy.channel, "") for energy in energies]
+    return [
+        text_column("window", [energy.window for energy in energies]),
+        text_column("channel", [energy.channel for energy in energies]),
+        energy_column("energy", [energy.energy_j for energy in energies]),
+        energy_column("±", [energy.uncertainty_j for energy in energies], leaves=3),
+        power_column("power", [energy.mean_power_w for energy in energies], leaves=2),
+        text_column("status", reasons, leaves=1),
+    ]

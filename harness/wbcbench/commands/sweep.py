@@ -141,6 +141,7 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
 
 def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
+    from wbcbench.core.terminal import fill
     from wbcbench.study.progress import Progress, account_study
     from wbcbench.study.text import build_sweep_document, describe_sweep
 
@@ -150,7 +151,8 @@ def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json:
         document = {"dry_run": False, **build_sweep_document(plan, outcome, account)}
         options.print_json(document, "sweep")
         return
-    typer.echo(describe_sweep(plan, outcome, account))
+    lines = describe_sweep(plan, outcome, account).splitlines()
+    typer.echo("\n".join(fill(line, rest=" " * 9) for line in lines))
     typer.echo(f"Table: {results / plan.study / RUNS_TABLE}")
     if account.counted.runs:
         typer.echo(f"Next: wbcbench compare {plan.study}; wbcbench report {plan.study}")

@@ -14,6 +14,7 @@ import typer
 from wbcbench.commands import options
 from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
 from wbcbench.core.extras import require_training
+from wbcbench.core.terminal import fill
 from wbcbench.core.text import one_line
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def verify(
     block: Block = None,
     run: RunId = None,
     data: options.Data = None,
+    wide: options.Wide = False,
     form: Form = "text",
     as_json: options.AsJson = False,
 ) -> None:
@@ -95,7 +97,7 @@ def verify(
     elif rerun:
         raise UsageError(f"--rerun trains one bundle again, not {len(submissions)}. Name one.")
     else:
-        _verify_several(submissions, asked, form)
+        _verify_several(submissions, asked, form, wide=wide)
 
 
 def _list_submissions(bundles: list[Path]) -> list[Path]:
@@ -135,11 +137,11 @@ def _verify_one(bundle: Path, asked: dict[str, Any], again: TrainAgain | None, f
         raise VerificationError(f"Trained again, these runs differ: {', '.join(different)}.")
     if report.result is inspect.Result.IN_PART:
         raise PartlyVerifiedError(
-            f"{bundle} is verified in part: see the checks marked [ ] for what is left, and why."
+            f"{bundle} is verified in part: see the checks marked skip for what is left, and why."
         )
 
 
-def _verify_several(bundles: list[Path], asked: dict[str, Any], form: str) -> None:
+def _verify_several(bundles: list[Path], asked: dict[str, Any], form: str, *, wide: bool) -> None:
     """Check one after the other; what is refused does not stop the others."""
     from wbcbench.bundle.verify import fingerprint, sheet
     from wbcbench.bundle.verify.budget import verify_within_budget
@@ -164,9 +166,11 @@ def _verify_several(bundles: list[Path], asked: dict[str, Any], form: str) -> No
     elif form == "markdown":
         typer.echo(sheet.format_markdown_table(submissions, alike))
     else:
-        options.print_table(sheet.HEADINGS, sheet.build_rows(submissions))
+        rows = sheet.build_rows(submissions)
+        options.print_table(sheet.HEADINGS, rows, leaves=sheet.LEAVES, wide=wide)
         lines = [*sheet.describe_problems(submissions), *sheet.describe_alike(submissions, alike)]
-        typer.echo("\n".join([*map(one_line, lines), sheet.count_results(submissions, alike)]))
+        shown = [*map(one_line, lines), sheet.count_results(submissions, alike)]
+        typer.echo("\n".join(fill(line, rest="  ") for line in shown))
     _raise_worst(submissions)
 
 

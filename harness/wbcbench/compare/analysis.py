@@ -19,7 +19,7 @@ from wbcbench.compare.effects import (
     summarise_configurations,
 )
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, Metric, Settings, find_metric
-from wbcbench.compare.notes import iterate_notes
+from wbcbench.compare.notes import iterate_limits, iterate_notes
 from wbcbench.compare.order import find_order
 from wbcbench.compare.planned import (
     design_as_planned,
@@ -81,7 +81,7 @@ def compare(
     metrics = tuple(find_metric(name) for name in dict.fromkeys(names))
     needed = [*metrics, *(threshold.metric for threshold in settings.thresholds)]
     compared = [*needed, *(find_metric(claim.metric) for claim in settings.claims.values())]
-    differing = _require_comparable(
+    differing = require_comparable(
         done,
         settings.allow_different,
         energy=any(metric.part is not None for metric in compared),
@@ -113,8 +113,11 @@ def compare(
         order=find_order(design, blocks),
         notes=(),
     )
+    left_out = others + excluded
     return replace(
-        comparison, notes=tuple(iterate_notes(comparison, answers, differing, others + excluded))
+        comparison,
+        notes=tuple(iterate_notes(comparison, answers, differing, left_out)),
+        limits=tuple(iterate_limits(comparison, differing, left_out)),
     )
 
 
@@ -130,7 +133,7 @@ def _require_distinct(runs: Sequence[Run]) -> None:
             )
 
 
-def _require_comparable(
+def require_comparable(
     runs: Sequence[Run], allowed: Collection[str], *, energy: bool, speed: bool
 ) -> tuple[str, ...]:
     """Check the finished runs field by field.
@@ -191,7 +194,7 @@ def _read_comparable(run: Run, field: str) -> Cell:
 def _choose_energy(runs: Sequence[Run], lowest_status: Origin) -> Energy:
     """The primary energy of these finished runs, or why none is compared.
 
-    Where statuses differ the joules are named, for ``_require_comparable`` to refuse them.
+    Where statuses differ the joules are named, for ``require_comparable`` to refuse them.
     """
     if not runs:
         return Energy(None, "no run is done", "")

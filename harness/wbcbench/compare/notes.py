@@ -58,6 +58,20 @@ def iterate_notes(
     yield from _notes_on_photographs(answers, metrics)
 
 
+def iterate_limits(
+    comparison: Comparison, differing: Iterable[str], excluded: Iterable[str]
+) -> Iterator[str]:
+    """Those of the sentences without which the result would seem to show more than it does."""
+    settings = comparison.settings
+    yield from (f"{field} differs between the runs, as allowed." for field in differing)
+    yield from excluded
+    yield from _notes_on_energy(comparison)
+    n = len(comparison.blocks.runs)
+    yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
+    yield from _notes_on_spreads(comparison)
+    yield from _notes_on_order(comparison)
+
+
 def _notes_on_order(comparison: Comparison) -> Iterator[str]:
     """An order that lets drift or warm-up pass for a difference, and the drift that is seen."""
     order = comparison.order
@@ -100,7 +114,7 @@ def _name_place(balance: Balance, blocks: int) -> str:
 
 
 def _notes_on_plan(comparison: Comparison) -> Iterator[str]:
-    settings, energy = comparison.settings, comparison.energy
+    settings = comparison.settings
     if settings.plan_sha256:
         planned = f"Compared as in plan {settings.plan_sha256[:12]}"
         if any(effect.p is not None for effect in comparison.effects):
@@ -108,15 +122,26 @@ def _notes_on_plan(comparison: Comparison) -> Iterator[str]:
         # Limits and permissions are no part of a plan: naming them is no departure from it.
         departed = [_OPTIONS[name] for name in settings.departures if name in _OPTIONS]
         yield f"{planned}, but for {', '.join(departed)}." if departed else f"{planned}."
+    yield from notes_on_untested(settings)
+    if not settings.untested and not settings.plan_sha256:
+        yield "No plan: what is compared was not fixed before the runs."
+    if settings.two_stages:
+        yield describe_stages(settings.two_stages, comparison.design, comparison.blocks)
+    yield from _notes_on_energy(comparison)
+
+
+def notes_on_untested(settings: Settings) -> Iterator[str]:
+    """Why nothing is tested, where that is so."""
     if settings.untested:
         yield (
             f"{settings.untested}: here are estimates and intervals, and nothing is called "
             "different or equivalent."
         )
-    elif not settings.plan_sha256:
-        yield "No plan: what is compared was not fixed before the runs."
-    if settings.two_stages:
-        yield describe_stages(settings.two_stages, comparison.design, comparison.blocks)
+
+
+def _notes_on_energy(comparison: Comparison) -> Iterator[str]:
+    """Why no joules are compared, or that they are not measured."""
+    energy = comparison.energy
     if energy.metric is None and all(metric.part is None for metric in comparison.metrics):
         yield f"Energy: {energy.words}."
     elif energy.status not in {"", "measured"}:

@@ -20,10 +20,10 @@ from wbcbench.compare.result import (
     ThresholdResult,
     count_tests,
 )
+from wbcbench.core.terminal import fill, format_rows
 from wbcbench.core.text import (
     UNKNOWN,
     Error,
-    aligned_table,
     count_of,
     format_with_errors,
     human_duration,
@@ -193,7 +193,7 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
         levels = []
         for metric in comparison.metrics:
             level = summary.levels[metric.name]
-            levels.append(_format_level(level, metric, status.get(metric.name, "")))
+            levels.append(format_level(level, metric, status.get(metric.name, "")))
         front = UNKNOWN
         if summary.on_front is not None:
             front = "yes" if summary.on_front else "no"
@@ -227,7 +227,7 @@ def _build_configurations(comparison: Comparison) -> ComparisonTable:
     return ComparisonTable("Configurations", headings, tuple(rows), below)
 
 
-def _format_level(level: Level, metric: Metric, status: str) -> str:
+def format_level(level: Level, metric: Metric, status: str) -> str:
     """``41.2 kJ ± 600 J (runs) ± 9 J (reading)``, and the joules' status."""
     errors: dict[str, Error | None] = {}
     if (
@@ -280,7 +280,7 @@ def _build_images(comparison: Comparison) -> ComparisonTable:
 
 def _build_thresholds(comparison: Comparison) -> ComparisonTable:
     rows = tuple(
-        (result.variant, result.threshold.text, result.outcome.value, _format_threshold(result))
+        (result.variant, result.threshold.text, result.outcome.value, format_threshold(result))
         for result in comparison.thresholds
     )
     headings = ("Configuration", "fails if", "result", "95 % interval")
@@ -322,13 +322,14 @@ def describe_claim(result: PlannedClaimResult) -> str:
 
 
 def as_text(comparison: Comparison) -> str:
-    """Tables padded for a terminal."""
-    parts = [render_summary(comparison)]
+    """Everything that was computed, each table as wide as the terminal."""
+    parts = [fill(render_summary(comparison), rest="  ")]
     for table in build_comparison_tables(comparison):
-        below = "".join(f"\n  {line}" for line in table.below)
-        parts.append(f"{aligned_table(table.headings, table.rows)}{below}")
+        lines = format_rows(table.headings, table.rows)
+        lines += [fill(line, "  ", "    ") for line in table.below]
+        parts.append("\n".join(lines))
     notes = [f"Note: {note}" for note in comparison.notes]
-    parts.append("\n".join([*count_lines(comparison), *notes]))
+    parts.append("\n".join(fill(line, rest="  ") for line in [*count_lines(comparison), *notes]))
     return printable("\n\n".join(parts))
 
 
@@ -357,14 +358,14 @@ def format_difference(value: float | None, interval: Interval | None, metric: Me
     if value is None:
         return UNKNOWN
     unit = f" {metric.unit}" if metric.unit else ""
-    text = f"{_format_signed(value, decimals(interval))}{unit}"
-    return f"{text} {_format_interval(interval)}" if interval else text
+    text = f"{format_signed(value, decimals(interval))}{unit}"
+    return f"{text} {format_interval(interval)}" if interval else text
 
 
-def _format_interval(interval: Interval) -> str:
+def format_interval(interval: Interval) -> str:
     """``[-7.31, -6.51]``."""
     digits = decimals(interval)
-    return f"[{_format_signed(interval.low, digits)}, {_format_signed(interval.high, digits)}]"
+    return f"[{format_signed(interval.low, digits)}, {format_signed(interval.high, digits)}]"
 
 
 def format_status(status: str) -> str:
@@ -388,11 +389,11 @@ def format_p(p: float | None) -> str:
     return UNKNOWN if p is None else f"{p:.2g}"
 
 
-def _format_threshold(result: ThresholdResult) -> str:
+def format_threshold(result: ThresholdResult) -> str:
     """The interval, and how many blocks would settle a threshold that is inconclusive."""
     if result.interval is None:
         return f"no interval: too few complete seeds{format_status(result.status)}"
-    text = _format_interval(result.interval)
+    text = format_interval(result.interval)
     if result.more_blocks is not None:
         text += f"; about {count_of(result.more_blocks, 'more seed')} would settle it"
     elif result.outcome == "inconclusive":
@@ -400,7 +401,7 @@ def _format_threshold(result: ThresholdResult) -> str:
     return text + format_status(result.status)
 
 
-def _format_signed(value: float, digits: int) -> str:
+def format_signed(value: float, digits: int) -> str:
     """With its sign, but for what rounds to zero."""
     text = f"{value:+.{digits}f}"
     return text if text.strip("+-0.") else text[1:]

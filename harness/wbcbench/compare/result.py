@@ -241,6 +241,7 @@ class Comparison:
         claims: Of the plan, by name.
         order: In which the runs were carried out; ``None`` if unknown.
         notes: Sentences: what cannot be shown, and what the reader must know.
+        limits: Those of them without which the result would seem to show more than it does.
     """
 
     studies: tuple[str, ...]
@@ -259,6 +260,7 @@ class Comparison:
     claims: tuple[PlannedClaimResult, ...]
     order: RunOrder | None
     notes: tuple[str, ...]
+    limits: tuple[str, ...] = ()
 
 
 def count_tests(effects: Sequence[Effect], settings: Settings) -> int:

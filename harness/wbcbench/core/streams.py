@@ -11,14 +11,23 @@ import codecs
 import errno
 import io
 import os
+import re
 import select
 import stat
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
 from wbcbench.core.text import printable
 
 _STREAMS = {1: "stdout", 2: "stderr"}
+# What TensorFlow and its libraries print as they start, whatever log level is set: lines of absl
+# (``I0000 00:00:…``) and of TensorFlow (``2026-03-01 09:00:00.1: I tensorflow/…``).
+_NOISE = re.compile(
+    rb"[IWE]\d{4} \d\d:\d\d:|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+: [IWE] "
+    rb"|WARNING: All log messages before absl|To enable the following instructions"
+)
 
 
 def guard_streams() -> None:
@@ -49,6 +58,37 @@ def open_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:  # then it is the lowest free one, which is the one that is opened
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+@contextmanager
+def startup_noise_removed() -> Iterator[None]:
+    """Hold back what is written on standard error meanwhile, and then write all but the noise.
+
+    For imports of TensorFlow, whose C++ code writes past ``sys.stderr``.
+    """
+    import tempfile  # late: it imports modules whose names users give their files
+
+    try:
+        shown = os.dup(2)
+    except OSError:  # closed, so that nobody sees anything
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        try:
+            if sys.stderr:
+                sys.stderr.flush()
+            os.dup2(held.fileno(), 2)
+            yield
+        finally:
+            if sys.stderr:
+                sys.stderr.flush()
+            os.dup2(shown, 2)
+            os.close(shown)
+            held.seek(0)
+            with suppress(OSError):
+                for line in held:
+                    if not _NOISE.match(line):
+                        os.write(2, line)
 
 
 def output_problem() -> str | None:

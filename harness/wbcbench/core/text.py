@@ -10,23 +10,19 @@ from __future__ import annotations
 import math
 import re
 import shlex
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from wbcbench.core.units import TIME_S
 
 UNKNOWN = "unknown"
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"))
 
+_TIMES = (("h", 3), ("min", 10))
+
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 
 _FORMULA_START = re.compile(r"'*[=+\-@\t\r\n]")
-
-# Wide enough that no table is ever folded in a file.
-_PIPED_WIDTH = 500
 
 Rows = Sequence[Sequence[str]]
 
@@ -140,6 +136,18 @@ def energy_scale(largest_j: float) -> tuple[float, str]:
     return _choose_scale(largest_j, "J")
 
 
+def power_scale(highest_w: float) -> tuple[float, str]:
+    """The same for watts."""
+    return _choose_scale(highest_w, "W")
+
+
+def time_scale(longest_s: float) -> tuple[float, str]:
+    """The same for seconds: minutes from ten on, hours from three on."""
+    fitting = (unit for unit, least in _TIMES if longest_s >= least * TIME_S[unit])
+    unit = next(fitting, "s")
+    return TIME_S[unit], unit
+
+
 def mass_scale(largest_g: float) -> tuple[float, str]:
     """The same for grams."""
     return _choose_scale(largest_g, "g")
@@ -202,15 +210,6 @@ def format_digits(value: float) -> str:
 def safe_text(text: str) -> str:
     """Text that no spreadsheet carries out."""
     return f"'{text}" if _FORMULA_START.match(text) else text
-
-
-def console() -> Console:
-    """A rich console on standard output; without colour and never folded when piped."""
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        return Console(file=sys.__stdout__, highlight=False)
-    return Console(highlight=False, color_system=None, force_terminal=False, width=_PIPED_WIDTH)
 
 
 def aligned_table(headings: Sequence[str], rows: Rows) -> str:

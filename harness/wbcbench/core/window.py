@@ -47,6 +47,8 @@ _MAIN = (TRAIN, FIT, WHOLE, COMMAND, MACHINE)
 VALIDATION_PHASE = "validate"
 INFERENCE_PHASE = "inference"
 
+INFERENCE_BATCHES = (1, 64)  # sizes, each a window
+
 _EPOCH = "epoch-"
 _VALIDATE = "validate-"
 _INFER = "infer-"

@@ -135,16 +135,16 @@ def check_meters(facts: Facts) -> Iterator[Line]:
         source = expected_source(facts.channels, domain, facts.absent)
         if source is not None and source.status is Origin.MEASURED and not source.unread:
             pace, agreement = _describe_pace(facts, source), _describe_agreement(facts, domain)
-            yield ok(domain, f"measured   {source.method}{pace}{agreement}")
+            yield ok(domain, f"measured: {source.method}{pace}{agreement}")
             continue
-        status = f"{source.status}   {source.method}" if source and source.status else ABSENT
+        status = f"{source.status}: {source.method}" if source and source.status else ABSENT
         if source and source.unread:
-            status = f"unknown   no reading of {', '.join(source.unread)}"
+            status = f"unknown: no reading of {', '.join(source.unread)}"
         unexplained = {name for name in unexplained if meter_of(name) not in meters}
         yield warn(domain, status, why=_WHY[domain], fix=explain_absence(facts.absent, meters))
     system = expected_source(facts.channels, Domain.SYSTEM)
     if system is not None:
-        yield ok("system", f"{system.status}   {system.method}")
+        yield ok("system", f"{system.status}: {system.method}")
     crossing = [f"{c.domain} {c.reading}" for c in facts.channels if is_codecarbon(c.name)]
     if crossing:
         yield info(CODECARBON, f"cross-check: {', '.join(crossing)}")
@@ -205,11 +205,11 @@ def likely_primary_source(facts: Facts) -> EnergySource | None:
 
 
 def outlook(facts: Facts) -> str:
-    """``Primary energy will be: GPU board, measured.``"""  # noqa: D415
+    """``Primary energy metric: GPU board, measured.``"""  # noqa: D415
     source = likely_primary_source(facts)
     if source is None:
-        return "Primary energy will be: absent (no meter works on this machine)."
+        return "Primary energy metric: absent (no meter works on this machine)."
     if source.status is None or source.unread:
-        return f"Primary energy will be: unknown (no reading of {', '.join(source.unread)})."
+        return f"Primary energy metric: unknown (no reading of {', '.join(source.unread)})."
     part = "" if source.status is Origin.ESTIMATED else f"{_PARTS[source.domain]}, "
-    return f"Primary energy will be: {part}{_STATUS[source.status]}."
+    return f"Primary energy metric: {part}{_STATUS[source.status]}."

@@ -158,6 +158,33 @@ def _name_method(channel: Channel) -> str:
     return "integral_average" if channel.averaging_s else "integral_unnamed"
 
 
+_PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
+_WAYS = {
+    "counter": " counter",
+    "integral": " power readings",
+    "rapl": " RAPL",
+    "wall": ", wall meter",
+    CODECARBON: " model (CodeCarbon)",
+}
+
+
+def name_part(domain: str) -> str:
+    """``GPU``, ``whole machine``."""
+    return _PARTS[Domain(domain)]
+
+
+def name_reading(domain: str, method: str | None) -> str:
+    """``GPU counter``, ``CPU model (CodeCarbon)``: what the joules of a part were read by."""
+    ways = dict.fromkeys(each.partition("_")[0] for each in (method or "").split("+"))
+    words = " and".join(_WAYS.get(way, f" {way}".rstrip()) for way in ways)
+    return f"{_PARTS[Domain(domain)]}{words}"
+
+
+def name_channel(channel: Channel) -> str:
+    """``GPU counter``: what a single channel reads, and how."""
+    return name_reading(channel.domain, _name_method(channel))
+
+
 def _join_readings(
     domain: Domain, readings: Sequence[Channel], unread: Iterable[str]
 ) -> EnergySource | None:

@@ -231,7 +231,7 @@ def monitor_machine(request: MeteringRequest, view: View, program: ProgramRun) -
             start_s = clock.now_s()
             marks.write("open", MACHINE, start_s, sync=True)
             channel = live_channel(session.channels)
-            progress = LiveProgress(MACHINE, 0, channel, session.sampler, clock)
+            progress = LiveProgress(MACHINE, channel, session.sampler, clock)
             while not should_stop.wait(REDRAW_S) and session.error is None:
                 view.show(progress.now(RunEvents(), MACHINE))
             return Window(MACHINE, start_s, clock.now_s()), None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from wbcbench.core import window
 from wbcbench.core.errors import UsageError
+from wbcbench.core.streams import startup_noise_removed
 from wbcbench.measure.meter import Meter
+
+with startup_noise_removed():  # of a process that has not imported TensorFlow before
+    import keras
 
 
 class EpochEnergy(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types

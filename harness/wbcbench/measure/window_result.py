@@ -6,7 +6,6 @@ chosen alike.
 
 from __future__ import annotations
 
-import textwrap
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,16 @@ from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.quality import Quality, QualityWarning, worst_quality
 from wbcbench.core.record import Circumstances
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.text import aligned_table, human_duration, human_energy, human_power, printable
+from wbcbench.core.terminal import (
+    TableColumn,
+    energy_column,
+    fill,
+    format_table,
+    power_column,
+    text_column,
+    time_column,
+)
+from wbcbench.core.text import human_duration, human_power, printable
 from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import account
@@ -28,9 +36,6 @@ from wbcbench.energy.uncertainty import describe_limits
 from wbcbench.energy.warnings import make_warning
 
 PEAK_OVER_S = 1.0  # the steps of a counter are too coarse to show power over less
-
-_WIDTH = 100
-_HEADINGS = ("channel", "energy", "± reading", "mean", "peak", "status", "readings", "longest gap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,20 +159,19 @@ def peak_power_w(reviewed: ReviewedTrace, window: Window) -> float | None:
 def describe_window(result: WindowResult) -> list[str]:
     """Title, primary energy, one line a channel, every warning with its advice."""
     window = result.window
-    table = aligned_table(_HEADINGS, [_format_channel(reading) for reading in result.readings])
+    table = format_table(_build_columns(result.readings), indent="  ")
     lines = [
         f"{window.name}: {human_duration(window.duration_s)}, quality {result.quality}",
         describe_energy(result.energy),
         "",
-        *textwrap.indent(table, "  ").splitlines(),
-        *(f"  check: {check}" for check in result.checks),
+        *table,
     ]
-    for limit in result.limits:
-        lines += textwrap.indent(textwrap.fill(f"limit: {limit}", _WIDTH - 2), "  ").splitlines()
+    for text in (*(f"check: {c}" for c in result.checks), *(f"limit: {x}" for x in result.limits)):
+        lines += fill(text, "  ", "    ").splitlines()
     for warning in result.warnings:
         lines.append(f"  {warning.severity.value}: {warning.code}")
         for text in (warning.detail, f"advice: {warning.advice}"):
-            lines += textwrap.indent(textwrap.fill(text, _WIDTH - 6), " " * 6).splitlines()
+            lines += fill(text, " " * 6).splitlines()
     return [printable(line) for line in lines]
 
 
@@ -182,19 +186,16 @@ def describe_energy(energy: EnergyResult) -> str:
     )
 
 
-def format_reading(energy: WindowEnergy) -> tuple[str, str, str]:
-    """Joules, their ± where it is known, and mean power, as cells of a table."""
-    width = human_energy(energy.uncertainty_j) if energy.uncertainty_j else ""
-    return human_energy(energy.energy_j), width, human_power(energy.mean_power_w)
-
-
-def _format_channel(reading: ChannelEnergy) -> tuple[str, ...]:
-    energy, channel = reading.energy, reading.channel
-    return (
-        channel.name,
-        *format_reading(energy),
-        human_power(reading.peak_power_w),
-        energy.reason or channel.origin.value,
-        str(energy.samples),
-        human_duration(energy.max_gap_s),
-    )
+def _build_columns(readings: Sequence[ChannelEnergy]) -> list[TableColumn]:
+    energies = [reading.energy for reading in readings]
+    status = [r.energy.reason or r.channel.origin.value for r in readings]
+    return [
+        text_column("channel", [reading.channel.name for reading in readings]),
+        energy_column("energy", [energy.energy_j for energy in energies]),
+        energy_column("±", [energy.uncertainty_j for energy in energies], leaves=4),
+        power_column("mean", [energy.mean_power_w for energy in energies], leaves=1),
+        power_column("peak", [reading.peak_power_w for reading in readings], leaves=3),
+        text_column("status", status, leaves=2),
+        text_column("samples", [energy.samples for energy in energies], leaves=5),
+        time_column("gap", [energy.max_gap_s for energy in energies], leaves=6),
+    ]

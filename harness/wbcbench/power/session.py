@@ -91,6 +91,7 @@ class MeteringSession:
     devices: list[Device]
     channels: tuple[Channel, ...]
     sampler: Sampler
+    telemetry: TelemetryRecorder
 
     def __init__(
         self, run: RunDir, clock: Clock, stack: ExitStack, root_pid: int | None = None
@@ -141,9 +142,9 @@ class MeteringSession:
         )
         self._run.write_began(self._began)
         self._run.write_channels(self.channels)
-        telemetry = TelemetryRecorder(self.devices, self._run, self._clock, self._root_pid)
-        self._stack.callback(telemetry.stop)
-        telemetry.start()
+        self.telemetry = TelemetryRecorder(self.devices, self._run, self._clock, self._root_pid)
+        self._stack.callback(self.telemetry.stop)
+        self.telemetry.start()
         self._interval_s = interval_s
         self.sampler = Sampler(self.meters, self._run, interval_s, self._clock, self.channels)
         self._stack.callback(self.sampler.stop)

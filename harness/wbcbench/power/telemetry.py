@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -22,18 +23,33 @@ import psutil
 
 from wbcbench.core import board_state, cpu_load
 from wbcbench.core.board_state import BoardSample
+from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.messages import append_line
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.window import Clock
+from wbcbench.core.window import Clock, Window
 from wbcbench.power.cpu_time import CpuTimes
 from wbcbench.power.device import Device
 
 INTERVAL_S = 1.0
+RECENT_SAMPLES = 6
 JOIN_S = 2.0  # a driver that hangs longer is left behind: its thread is a daemon
 
 LONGEST_COOLDOWN_S = 900.0
 COOLDOWN_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class OtherLoad:
+    """What programs that are not measured take at the moment.
+
+    Attributes:
+        cpu_share: Share of all processors' time in the last seconds; ``None`` if unknown.
+        gpu_processes: Their processes on the measured boards.
+    """
+
+    cpu_share: float | None = None
+    gpu_processes: int = 0
 
 
 class TelemetryRecorder:
@@ -53,6 +69,8 @@ class TelemetryRecorder:
         """
         self._clock, self._should_stop = clock, threading.Event()
         self._root_pid = os.getpid() if root_pid is None else root_pid
+        self._cpu = deque[CpuSample](maxlen=RECENT_SAMPLES)
+        self._foreign: dict[str, int] = {}
         logs = [
             (run.telemetry_path(device.gpu.uuid), board_state.COLUMNS, self._iterate_lines(device))
             for device in devices
@@ -72,6 +90,14 @@ class TelemetryRecorder:
         for thread in self._threads:
             thread.join(JOIN_S)
 
+    def read_others(self) -> OtherLoad:
+        """What others take, by the last samples."""
+        samples, share = list(self._cpu), None
+        if len(samples) > 1:
+            span = Window("", samples[0].t_s, samples[-1].t_s)
+            share = cpu_load.summarise_load(samples, span).others_share
+        return OtherLoad(share, sum(self._foreign.values()))
+
     def _iterate_ticks(self) -> Iterator[None]:
         """One a second until ``stop``, and one then."""
         yield
@@ -90,6 +116,7 @@ class TelemetryRecorder:
             sample = times.read(self._clock.now_s())
             if sample is None:
                 return
+            self._cpu.append(sample)
             yield sample.line
 
     def _read(self, device: Device) -> BoardSample:
@@ -97,6 +124,7 @@ class TelemetryRecorder:
         if (pids := state.pop("pids")) is not None:
             own = {pid for pid in pids if _descends_from(pid, self._root_pid)}
             state |= {"own": tuple(sorted(own)), "foreign": tuple(sorted({*pids} - own))}
+            self._foreign[device.gpu.uuid] = len({*pids} - own)
         return BoardSample(t_s, **state)
 
 

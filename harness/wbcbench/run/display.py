@@ -7,17 +7,72 @@ to results.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TextIO
 
 from wbcbench.core.record import Epoch
 from wbcbench.core.text import human_duration, human_energy, human_power, human_share
+from wbcbench.core.units import pct_from_share
+from wbcbench.core.window import (
+    EVALUATE,
+    IDLE_COLD,
+    IDLE_CONTEXT,
+    IDLE_POST,
+    INFERENCE_PHASE,
+    STARTUP,
+    TRAIN,
+    VALIDATION_PHASE,
+    WARMUP,
+)
+from wbcbench.energy.thresholds import OTHERS_CPU_SHARE
+from wbcbench.power.telemetry import OtherLoad
 from wbcbench.run.live_state import LiveState
 
 REDRAW_S = 0.5  # drawing more often would cost joules
 LOOK_S = 1.0  # where nothing is drawn between two lines
 
 LINE_EVERY_S = 30.0
+
+_PHASES = {
+    "preflight": "preparing",
+    IDLE_COLD: "idle before",
+    STARTUP: "starting",
+    "loading": "loading images",
+    IDLE_CONTEXT: "idle, network loaded",
+    WARMUP: "warm-up",
+    TRAIN: "training",
+    VALIDATION_PHASE: "validation",
+    EVALUATE: "test",
+    INFERENCE_PHASE: "inference",
+    IDLE_POST: "idle after",
+}
+
+
+def name_phase(phase: str) -> str:
+    """A phase in words."""
+    return _PHASES.get(phase, phase)
+
+
+def add_up(so_far: float, left: float, scale: Callable[[float], tuple[float, str]]) -> str:
+    """``11.2 so far + 30.1 left = 41.3 kJ``: rounded before they are added, so that they add up."""
+    divisor, unit = scale(so_far + left)
+    decimals = max(3 - len(f"{int((so_far + left) / divisor)}"), 0)
+    parts = [round(value / divisor, decimals) for value in (so_far, left)]
+    first, second, total = (f"{value:.{decimals}f}" for value in (*parts, sum(parts)))
+    return f"{first} so far + {second} left = {total} {unit}"
+
+
+def describe_others(others: OtherLoad) -> str:
+    """What other programs take of the machine, where it is enough to matter; else empty."""
+    parts = []
+    if others.cpu_share is not None and others.cpu_share > OTHERS_CPU_SHARE:
+        share = pct_from_share(others.cpu_share)
+        parts.append(f"other programs take {share:.0f} % of the processors")
+    if others.gpu_processes:
+        processes = "process" if others.gpu_processes == 1 else "processes"
+        parts.append(f"{others.gpu_processes} other {processes} on the GPU")
+    return ", ".join(parts)
 
 
 class View:
@@ -51,6 +106,8 @@ class View:
 class LinesView(View):
     """One line an epoch, a phase and a note, and one every half minute between them."""
 
+    redraw_s = 0.0  # so that no phase goes unseen
+
     def __init__(self, stream: TextIO, heartbeat_s: float = LINE_EVERY_S) -> None:
         """Write to ``stream``, at least every ``heartbeat_s`` seconds."""
         super().__init__(stream)
@@ -62,11 +119,14 @@ class LinesView(View):
         """Print a phase when it begins for the first time, and that it still goes on."""
         if state.phase not in self._phases:
             self._phases.add(state.phase)
-            self.note(f"{_format_run(state)} {state.phase}")
+            others = describe_others(state.others)
+            self.note(f"{_format_run(state)} {name_phase(state.phase)}{others and f' ({others})'}")
         elif time.monotonic() - self._printed_s >= self._heartbeat_s:
             place = f"epoch {state.epoch}/{state.epochs} step {state.step}/{state.steps} "
             step = place if state.epoch else ""
-            self.note(f"{_format_run(state)} {state.phase} {step}{_format_energy(state)}")
+            self.note(
+                f"{_format_run(state)} {name_phase(state.phase)} {step}{_format_energy(state)}"
+            )
 
     def show_epoch(self, epoch: Epoch, state: LiveState) -> None:
         """``epoch 8/30 loss=… acc=… val_acc=… power=… energy=… left=…``."""
@@ -118,12 +178,12 @@ class WattsLog(View):
 
 
 def format_watts(state: LiveState) -> str:
-    """``2 min 31 s  274 W  41.3 kJ so far  nvml/gpu0/counter, measured``."""
+    """``2 min 31 s  274 W  41.3 kJ so far  GPU counter, measured``."""
     power = human_power(state.power_w[-1] if state.power_w else None)
     origin = f", {state.origin}" if state.origin else ""
     return (
         f"{human_duration(state.time_s)}  {power}  {human_energy(state.energy_j)} so far  "
-        f"{state.channel}{origin}"
+        f"{state.source}{origin}"
     )
 
 

@@ -6,16 +6,23 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind, Origin
-from wbcbench.core.window import Clock
+from wbcbench.core.window import INFERENCE_BATCHES, TRAIN, VALIDATION_PHASE, Clock
 from wbcbench.energy.account import RunEvents
+from wbcbench.energy.source import name_channel
 from wbcbench.power.sampler import Sampler
+from wbcbench.power.session import EDGE_S
+from wbcbench.power.telemetry import OtherLoad, TelemetryRecorder
 
 Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
+
+
+FINISHING = "finishing"  # what follows the last window
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class LiveState:
 
     Attributes:
         run_id: Which run.
-        phase: ``idle``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
+        phase: ``idle_cold``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
         time_s: Seconds since measuring began.
         epoch, epochs: One-based place in training; 0 before it.
         step, steps: Place in the epoch; 0 if unknown.
@@ -32,8 +39,11 @@ class LiveState:
         power_w: Last power readings of the primary channel, oldest first.
         energy_j: Joules since the run began on that channel; ``None`` if unknown.
         channel, origin: Which channel that is, and whether a sensor measures it.
+        source: The same in words, ``GPU counter``.
         age_s: Age of the last reading.
-        left_s, left_j: What is left of the training; ``None`` before the first epoch ended.
+        left_s, left_j: What is left of the run, test and idle included; ``None`` before the first
+            epoch ended.
+        others: What other programs take of the machine.
         place: Place in a study, ``run 3/12, block 1/3``; empty for a single run.
         study_left_s, study_left_j: What is left of the study, this run included.
     """
@@ -52,9 +62,11 @@ class LiveState:
     energy_j: float | None = None
     channel: str = ""
     origin: Origin | None = None
+    source: str = ""
     age_s: float | None = None
     left_s: float | None = None
     left_j: float | None = None
+    others: OtherLoad = field(default_factory=OtherLoad)
     place: str = ""
     study_left_s: float | None = None
     study_left_j: float | None = None
@@ -64,13 +76,30 @@ class LiveProgress:
     """Follows the primary channel while a run goes on; its record is computed elsewhere."""
 
     def __init__(
-        self, run_id: str, epochs: int, channel: Channel | None, sampler: Sampler, clock: Clock
+        self,
+        run_id: str,
+        channel: Channel | None,
+        sampler: Sampler,
+        clock: Clock,
+        spec: RunSpec | None = None,
+        telemetry: TelemetryRecorder | None = None,
     ) -> None:
-        """Follow ``channel``; ``None`` when no channel can be the primary one."""
-        self._run_id, self._epochs, self._channel = run_id, epochs, channel
-        self._sampler, self._clock, self._start_s = sampler, clock, clock.now_s()
+        """Follow ``channel``; ``None`` when no channel can be the primary one.
+
+        Args:
+            run_id: Whose progress it is.
+            channel: What is read.
+            sampler: Who reads it.
+            clock: Source of time, the sampler's.
+            spec: Of a training; ``None`` for anything else, of which nothing is foreseen.
+            telemetry: Who knows of other programs.
+        """
+        self._run_id, self._channel, self._spec = run_id, channel, spec
+        self._sampler, self._telemetry = sampler, telemetry
+        self._clock, self._start_s = clock, clock.now_s()
         self._energy_j = 0.0
         self._last: tuple[float, float] | None = None
+        self._before = self._trained = (0.0, 0.0)  # seconds and joules: before training, and in it
 
     def now(self, events: RunEvents, phase: str) -> LiveState:
         """The state at this moment."""
@@ -80,28 +109,63 @@ class LiveProgress:
             recent = self._sampler.recent(channel)
             readings = [(t_s, value) for t_s, value in recent if value is not None]
             self._add_energy(readings, channel.kind)
+        self._sort_energy(events, phase)
         last = events.epochs[-1] if events.epochs else None
-        left_s = self._left_s(events)
-        power_w = _recent_power_w(channel, readings)
+        left_s, left_j = self._foresee(events)
         return LiveState(
             run_id=self._run_id,
             phase=phase,
             epoch=int(progress.get("epoch") or len(events.epochs)),
-            epochs=self._epochs,
+            epochs=self._spec.epochs if self._spec else 0,
             time_s=self._clock.now_s() - self._start_s,
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or 0),
             loss=progress.get("loss") or (last.loss if last else None),
             accuracy=progress.get("accuracy") or (last.accuracy if last else None),
             val_accuracy=last.val_accuracy if last else None,
-            power_w=power_w,
+            power_w=_recent_power_w(channel, readings),
             energy_j=self._energy_j if self._last else None,
             channel=channel.name if channel else "",
             origin=channel.origin if channel else None,
+            source=name_channel(channel) if channel else "",
             age_s=self._clock.now_s() - readings[-1][0] if readings else None,
             left_s=left_s,
-            left_j=left_s * power_w[-1] if left_s is not None and power_w else None,
+            left_j=left_j,
+            others=self._telemetry.read_others() if self._telemetry else OtherLoad(),
         )
+
+    def _sort_energy(self, events: RunEvents, phase: str) -> None:
+        """Tell what was used before training from what is used in it."""
+        time_s = self._clock.now_s() - self._start_s
+        if phase in (TRAIN, VALIDATION_PHASE):
+            self._trained = (time_s - self._before[0], self._energy_j - self._before[1])
+        elif not events.epochs:
+            self._before = (time_s, self._energy_j)
+
+    def _foresee(self, events: RunEvents) -> tuple[float | None, float | None]:
+        """Seconds and joules that are left, at the mean power of training and of idling so far.
+
+        Epochs to come × the mean epoch with its validation, one pass over TEST as long as a
+        validation, the windows of inference, idle time and the last edge.
+        """
+        if not events.epochs or self._spec is None:
+            return None, None
+        epochs, spec = events.epochs, self._spec
+        first, last = epochs[0], epochs[-1]
+        count = spec.epochs - len(epochs)
+        mean_s = (last.evaluate_end_s - first.start_s) / len(epochs)
+        validation_s = sum(each.evaluate_end_s - each.end_s for each in epochs) / len(epochs)
+        since_s = self._clock.now_s() - last.evaluate_end_s
+        inference_s = len(INFERENCE_BATCHES) * spec.inference_s
+        # Whatever takes longer than foreseen is at its end, not ahead of the next.
+        busy_s = max(count * mean_s + validation_s + inference_s - since_s, 0.0)
+        late_s = max(since_s - count * mean_s - validation_s - inference_s, 0.0)
+        idle_s = max(spec.idle_s + EDGE_S - late_s, 0.0)
+        train_s, train_j = self._trained
+        before_s, before_j = self._before
+        if self._last is None or train_s <= 0 or before_s <= 0:
+            return busy_s + idle_s, None
+        return busy_s + idle_s, busy_s * train_j / train_s + idle_s * before_j / before_s
 
     def _add_energy(self, readings: list[tuple[float, float]], kind: Kind) -> None:
         """Add the joules of readings that are new."""
@@ -113,15 +177,6 @@ class LiveProgress:
                 step_j = value - last if kind is Kind.COUNTER else value * (t_s - last_s)
                 self._energy_j += max(step_j, 0.0)
                 self._last = (t_s, value)
-
-    def _left_s(self, events: RunEvents) -> float | None:
-        """Epochs still to come × the mean epoch with its validation."""
-        if not events.epochs:
-            return None
-        first, last = events.epochs[0], events.epochs[-1]
-        mean_s = (last.evaluate_end_s - first.start_s) / len(events.epochs)
-        since_s = self._clock.now_s() - last.evaluate_end_s
-        return max((self._epochs - len(events.epochs)) * mean_s - since_s, 0.0)
 
 
 def _recent_power_w(

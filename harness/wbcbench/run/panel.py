@@ -9,9 +9,17 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from wbcbench.core.text import human_duration, human_energy, human_power, human_share, printable
-from wbcbench.core.window import TRAIN
-from wbcbench.run.display import REDRAW_S, View, format_watts
+from wbcbench.core.text import (
+    energy_scale,
+    human_duration,
+    human_energy,
+    human_power,
+    printable,
+    time_scale,
+)
+from wbcbench.core.units import pct_from_share
+from wbcbench.core.window import TRAIN, VALIDATION_PHASE
+from wbcbench.run.display import REDRAW_S, View, add_up, describe_others, format_watts, name_phase
 from wbcbench.run.live_state import LiveState
 
 _BARS = "▁▂▃▄▅▆▇█"
@@ -57,16 +65,16 @@ def _render_sparkline(values: tuple[float, ...]) -> str:
 
 def _render_panel(state: LiveState) -> Panel:
     loss = "–" if state.loss is None else f"{state.loss:.4f}"
-    accuracy, val = human_share(state.accuracy), human_share(state.val_accuracy)
-    origin = f", {state.origin}" if state.origin else ""
-    left = f"{human_duration(state.left_s)}, {human_energy(state.left_j)}"
+    accuracy, val = _format_share(state.accuracy), _format_share(state.val_accuracy)
     rows = {
-        state.phase: _render_progress(state),
-        "quality": Text(f"loss {loss}  accuracy {accuracy}  val {val}"),
+        "phase": _render_progress(state),
+        "quality": Text(f"loss {loss}  accuracy {accuracy}  validation {val}"),
         "power": _render_power(state),
-        "energy": Text(f"{human_energy(state.energy_j)} so far{origin}"),
-        "left": Text("after the first epoch" if state.left_s is None else left),
+        "time": Text(_describe_time(state)),
+        "energy": Text(_describe_energy(state)),
     }
+    if busy := describe_others(state.others):
+        rows["busy"] = Text(busy)
     if state.place:
         left = f"{human_duration(state.study_left_s)}, {human_energy(state.study_left_j)} left"
         rows["study"] = Text("after the first run" if state.study_left_s is None else left)
@@ -79,20 +87,42 @@ def _render_panel(state: LiveState) -> Panel:
     return Panel(table, title=title, title_align="left")
 
 
+def _format_share(share: float | None) -> str:
+    return "–" if share is None else f"{pct_from_share(share):.1f} %"
+
+
+def _describe_time(state: LiveState) -> str:
+    """What is gone and what is left, which add up to the whole."""
+    if state.left_s is None:
+        return f"{human_duration(round(state.time_s))} so far; the rest is known after an epoch"
+    return add_up(state.time_s, state.left_s, time_scale)
+
+
+def _describe_energy(state: LiveState) -> str:
+    """The same of the joules, with what reads them."""
+    source = ", ".join(filter(None, (state.source, str(state.origin or ""))))
+    if state.energy_j is None:
+        return f"unknown  {source}".rstrip()
+    if state.left_j is None:
+        return f"{human_energy(state.energy_j)} so far  {source}"
+    return f"{add_up(state.energy_j, state.left_j, energy_scale)}  {source}"
+
+
 def _render_progress(state: LiveState) -> Group | Text:
-    if not state.epochs or not state.epoch:
-        return Text("…")
+    words = name_phase(state.phase)
+    if state.phase not in (TRAIN, VALIDATION_PHASE) or not state.epochs or not state.epoch:
+        return Text(words)
     steps = f", step {state.step} of {state.steps}" if state.steps else ""
     is_training = state.phase == TRAIN
     within = state.step / state.steps if state.steps and is_training else float(not is_training)
     bar = ProgressBar(total=state.epochs, completed=state.epoch - 1 + within, width=30)
-    return Group(Text(f"epoch {state.epoch} of {state.epochs}{steps}"), bar)
+    return Group(Text(f"{words}, epoch {state.epoch} of {state.epochs}{steps}"), bar)
 
 
 def _render_power(state: LiveState) -> Text:
     power = human_power(state.power_w[-1] if state.power_w else None)
-    age = "" if state.age_s is None else f", {state.age_s:.1f} s ago"
-    return Text(f"{_render_sparkline(state.power_w)} {power}  {state.channel}{age}")
+    age = "" if state.age_s is None else f"  {state.age_s:.1f} s ago"
+    return Text(f"{_render_sparkline(state.power_w)} {power}{age}")
 
 
 class WattsLine(LiveDrawing):

@@ -43,7 +43,7 @@ from wbcbench.power.session import EDGE_S, MeteringSession
 from wbcbench.power.telemetry import cool_down
 from wbcbench.run.display import View
 from wbcbench.run.finalise import account_from_disk
-from wbcbench.run.live_state import LiveProgress
+from wbcbench.run.live_state import FINISHING, LiveProgress
 from wbcbench.run.trainer_process import (
     Exit,
     TrainerProcess,
@@ -52,6 +52,7 @@ from wbcbench.run.trainer_process import (
 )
 
 SLICE_S = 0.5  # how soon an interrupt or a failing sampler is noticed
+READY = "ready"  # what the trainer reports before it waits for the word to go
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 
 
@@ -173,17 +174,21 @@ class Recorder:
     def measure(self) -> Exit | None:
         """Everything that happens while the meters are sampled; ``None`` without a trainer."""
         channel, sampler = source.live_channel(self._session.channels), self._session.sampler
-        run_id, epochs = self._run.run_id, self._spec.epochs
-        self._progress = LiveProgress(run_id, epochs, channel, sampler, self._clock)
+        telemetry = self._session.telemetry
+        self._progress = LiveProgress(
+            self._run.run_id, channel, sampler, self._clock, self._spec, telemetry
+        )
         self._measure_idle(IDLE_COLD)
         trainer_exit = None if self._should_end else self.train()
         if not self._should_end:
             self._measure_idle(IDLE_POST)
+        self._phase = FINISHING
         self._rest(EDGE_S)
         return trainer_exit
 
     def train(self) -> Exit:
         """Start the trainer, follow it to its end, reap it."""
+        self._phase = STARTUP
         self._write_mark("open", STARTUP)
         visible: dict[str, str] = {}  # the trainer sees the GPUs that are measured and no other
         for device in self._session.devices:
@@ -220,7 +225,9 @@ class Recorder:
             self._events.apply(message)
             if message.get("mark") == "open":
                 self._phase = phase(message["window"])
-            if self._events.progress.get("phase") == "ready" and "progress" in message:
+            elif message.get("progress", {}).get("phase", READY) != READY:
+                self._phase = phase(message["progress"]["phase"])
+            if self._events.progress.get("phase") == READY and "progress" in message:
                 trainer.send("go")
             if "epoch" in message:
                 state = self._progress.now(self._events, self._phase)

@@ -69,6 +69,12 @@ def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     return np.asarray(np.minimum(2 * one_sided, 1.0), dtype=np.float64)
 
 
+def mcnemar_p(only_first: int, only_second: int) -> float:
+    """Two-sided exact p of McNemar's test: discordant predictions are a fair coin's tosses."""
+    tosses = only_first + only_second
+    return min(1.0, 2.0 * float(special.bdtr(min(only_first, only_second), tosses, 0.5)))
+
+
 def p_floor(n: int) -> float:
     """The smallest attainable p with ``n`` blocks."""
     return min(1.0, 2.0 / 2.0**n) if n <= EXACT_UP_TO else 2.0 / (SIGN_RESAMPLES + 1)

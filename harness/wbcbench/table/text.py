@@ -1,38 +1,25 @@
-"""One run, and one explanation, as text for a terminal or as JSON."""
+"""One explanation as text for a terminal or as JSON."""
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
 
 from pydantic_core import to_json
 
-from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.record import Budget, RunRecord
+from wbcbench.core.record import Budget
 from wbcbench.core.text import (
     UNKNOWN,
     count_of,
-    human_count,
-    human_duration,
     human_energy,
     human_power,
-    human_share,
     printable,
 )
-from wbcbench.core.trace import Channel, Domain, Kind, Origin
-from wbcbench.core.window import TRAIN, Window, WindowEnergy
-from wbcbench.energy.checks import list_some
-from wbcbench.energy.cross_check import describe_checks
-from wbcbench.energy.source import EnergySource, find_window_energy, primary_source, source_power_w
+from wbcbench.core.trace import Channel, Kind
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.table.columns import Cell
 from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountState, Samples
-from wbcbench.table.view import Run
-
-_RUN_WIDTH = 110
-_MOST_WINDOWS = 8
-_PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "whole machine"}
 
 EXPLANATION_SCHEMA = "wbcbench.explain/2"
 
@@ -45,137 +32,6 @@ CURVE = (
     "pace is the mean of each period, others are joined by trapezoids. An edge is cut at a step of "
     "the load, else evenly."
 )
-
-
-def format_run(record: RunRecord) -> list[str]:
-    """The result in a few lines: title, accuracy, energy, time, warnings."""
-    lines = [printable(f"{record.run_id}   {Run(record).status}, quality {record.quality.value}")]
-    if record.synthetic:
-        lines.append("  SYNTHETIC: synthetic images or a simulated sensor, not a result to quote")
-    is_program = record.spec.is_program
-    for label, text in (_list_program_facts if is_program else _list_run_facts)(Run(record)):
-        lines += _format_fact(label, text, 20, _RUN_WIDTH)
-    return lines + _format_warnings(record, Severity.SUSPECT, Severity.INVALID)
-
-
-def format_notes(record: RunRecord) -> list[str]:
-    """Every warning that only informs, with its advice."""
-    return _format_warnings(record, Severity.INFO)
-
-
-def _format_warnings(record: RunRecord, *severities: Severity) -> list[str]:
-    """Each warning once, with the windows that it is about; the detail is of the first of them."""
-    groups: dict[tuple[Severity, str, str], list[QualityWarning]] = {}
-    for warning in record.warnings:
-        if warning.severity in severities:
-            key = (warning.severity, warning.code, warning.channel)
-            groups.setdefault(key, []).append(warning)
-    lines: list[str] = []
-    for (severity, code, channel), alike in groups.items():
-        windows = list_some(warning.window for warning in alike)
-        place = " ".join(filter(None, (windows, channel)))
-        lines.append(printable(f"  {severity.value}: {code} ({place})".replace(" ()", "")))
-        more = f" (and {len(alike) - 1} more like it)" if len(alike) > 1 else ""
-        advice = alike[0].advice and f"advice: {alike[0].advice}"
-        for text in filter(None, (alike[0].detail + more, advice)):
-            lines += _format_fact("", text, 4, _RUN_WIDTH)
-    return lines
-
-
-def _list_run_facts(run: Run) -> Iterator[tuple[str, str]]:
-    yield from _list_accuracy(run.record)
-    yield from _list_energies(run)
-    time_s = run.duration_s(TRAIN)
-    if time_s is not None:
-        power_w = source_power_w(run.record, run.primary, TRAIN)
-        power = "" if power_w is None else f"   mean {human_power(power_w)}"
-        epochs = f"{len(run.record.epochs)} of {run.spec.epochs} epochs"
-        yield "time, train", f"{human_duration(time_s)} for {epochs}{power}"
-    costs = {
-        "training": run.number("energy_per_train_image_j"),
-        "inference, batch 64": run.number("energy_per_infer_image_j"),
-        "inference, batch 1": run.number("energy_per_infer_image_b1_j"),
-    }
-    known = [f"{human_energy(j)} {name}" for name, j in costs.items() if j is not None]
-    if known:
-        yield "per image", " · ".join(known)
-    if run.record.epochs:
-        yield "target", _format_target(run)
-    yield from _list_causes(run, TRAIN)
-
-
-def _list_program_facts(run: Run) -> Iterator[tuple[str, str]]:
-    """What a measured program cost: its windows, the one to quote first."""
-    main, windows = run.main_window, run.record.windows
-    command = run.record.provenance.get("command")
-    words = command if isinstance(command, list) else [run.spec.variant]
-    yield "program", shlex.join(str(word) for word in words)
-    for window in sorted(windows, key=lambda window: window.name != main)[:_MOST_WINDOWS]:
-        cost = _format_energy_source(run, primary_source(run.record, window.name), window.name)
-        yield f"energy, {window.name}", f"{cost} in {human_duration(window.duration_s)}"
-    if len(windows) > _MOST_WINDOWS:
-        yield "", f"and {len(windows) - _MOST_WINDOWS} more windows, below"
-    yield from _list_causes(run, main)
-
-
-def _list_causes(run: Run, window: str) -> Iterator[tuple[str, str]]:
-    """How the readings were checked, what was not read, and why it did not end well."""
-    for check in describe_checks(run.record.agreements, window):
-        yield "check", check
-    for absent in run.record.absent:
-        yield f"no {absent.meter}", absent.reason
-    if run.record.error:
-        yield "why", f"{run.record.error.kind}: {run.record.error.message}"
-
-
-def _list_accuracy(record: RunRecord) -> Iterator[tuple[str, str]]:
-    test, subset = record.test, record.test_leakage_free
-    if test is None:
-        return
-    interval = "(no interval: photographs unknown)"
-    if test.interval:
-        low, high = (human_share(edge, 2) for edge in test.interval)
-        photographs = f"{human_count(test.photographs)} photographs, cluster bootstrap"
-        interval = f"95 % CI {low} to {high} ({photographs})"
-    yield "accuracy", f"{human_share(test.accuracy)}   {interval}"
-    if subset:
-        share = f"{human_count(subset.images)} of {human_count(test.images)} test images"
-        yield "  leakage-free", f"{human_share(subset.accuracy)}   on {share}"
-    f1 = human_share(test.macro_f1)
-    yield "balanced accuracy", f"{human_share(test.balanced_accuracy)}   macro-F1 {f1}"
-
-
-def _list_energies(run: Run) -> Iterator[tuple[str, str]]:
-    primary = run.primary
-    part = f"{_PARTS[primary.domain]} energy" if primary else "energy"
-    yield f"{part}, train", _format_energy_source(run, primary)
-    for domain in Domain:
-        source = run.source(domain)
-        if primary and source and domain is not primary.domain:
-            yield f"  {_PARTS[domain]}", f"{_format_energy_source(run, source)}, not included"
-
-
-def _format_energy_source(run: Run, source: EnergySource | None, window: str = TRAIN) -> str:
-    energy = find_window_energy(run.record, source, window)
-    if energy.energy_j is None:
-        unread = f"no joules of {', '.join(energy.unread)}"
-        return f"unknown: {unread if source else 'no meter worked on this machine'}"
-    above_j = run.energy_above_idle_j(source) if window == TRAIN else None
-    above = "" if above_j is None else f", {human_energy(above_j)} above idle"
-    if above_j is not None and above_j < 0:
-        above += " (idle drew more)"
-    is_estimated = energy.status == Origin.ESTIMATED
-    status = "estimated without a sensor" if is_estimated else energy.status
-    return f"{energy.in_words}{above}   {status} ({energy.method})"
-
-
-def _format_target(run: Run) -> str:
-    metric = run.spec.target_metric.removeprefix("val_").replace("_", " ")
-    cost = "not reached"
-    if run.reached:
-        energy, time = human_energy(run.reached.energy_j), human_duration(run.reached.time_s)
-        cost = f"{energy}, {time}, {run.reached.epochs} epochs"
-    return f"to {run.spec.target_value:g} {metric} on validation: {cost}"
 
 
 def format_explanation_json(explanation: Explanation) -> bytes:

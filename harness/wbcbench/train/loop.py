@@ -24,7 +24,6 @@ from wbcbench.train.scores import score, write_predictions
 from wbcbench.train.stage import Phases, ProgressReporter, Stage
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 
-BATCH_SIZES = (1, 64)
 WARM_UP_CALLS = 3
 """Calls before each window: the first one of a batch size compiles or picks kernels."""
 
@@ -216,7 +215,7 @@ def measure_inference(stage: Stage) -> bool:
     loop = InferenceLoop(
         lambda images: stage.forward(scale_pixels(images)).numpy(), stage.sets.test.images
     )
-    for batch_size in BATCH_SIZES:
+    for batch_size in window.INFERENCE_BATCHES:
         if stage.wire.control.is_stopping:
             return False
         stage.wire.send_phase(window.infer(batch_size))

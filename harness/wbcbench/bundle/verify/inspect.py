@@ -29,6 +29,7 @@ from wbcbench.bundle.verify.summary import Summary, summarise
 from wbcbench.compare.render import describe_claim
 from wbcbench.compare.result import build_claim_document
 from wbcbench.core.errors import VerificationError
+from wbcbench.core.terminal import fill
 from wbcbench.core.text import count_of, printable
 
 SCHEMA = "wbcbench.verify/2"
@@ -42,7 +43,13 @@ class Result(StrEnum):
     NOT_VERIFIED = "not verified"
 
 
-_SIGN = {Status.OK: "[x]", Status.WARNING: "[!]", Status.NOT_CHECKED: "[ ]", Status.ERROR: "FAIL"}
+_SIGN = {
+    Status.OK: "ok",
+    Status.WARNING: "warn",
+    Status.NOT_CHECKED: "skip",
+    Status.ERROR: "FAIL",
+}
+_SUM = 14
 
 _RESULTS = {"V03": records.check_rows, "V06": energies.check_energies, "V08": scores.check_scores}
 
@@ -234,14 +241,14 @@ def as_document(inspection: Inspection) -> dict[str, Any]:
 
 def as_text(inspection: Inspection) -> str:
     """One line a check and a claim, and the sum of the checks."""
-    claims = [printable(claim["sentence"]) for claim in inspection.claims]
+    claims = [fill(printable(claim["sentence"]), rest="  ") for claim in inspection.claims]
     return "\n".join([*_format_checks(inspection, list(Status)), *claims, _format_sum(inspection)])
 
 
 def format_faults(inspection: Inspection) -> list[str]:
     """A line for each check that did not hold without more ado, and the sum of all."""
     faults = _format_checks(inspection, [s for s in Status if s is not Status.OK])
-    return [*faults, f"Checked: {_format_sum(inspection)}"]
+    return [*faults, _format_sum(inspection)]
 
 
 def _format_checks(inspection: Inspection, chosen: Sequence[Status]) -> Iterator[str]:
@@ -253,15 +260,30 @@ def _format_checks(inspection: Inspection, chosen: Sequence[Status]) -> Iterator
     ):
         names, detail = list(group), printable(" ".join(text.split()))
         if status is Status.NOT_CHECKED and len(names) > 1:
-            yield f"{_SIGN[status]} {names[0]} to {names[-1]}: {detail}"
+            yield _format_check(status, f"{names[0]} to {names[-1]}: {detail}")
             continue
-        yield from (f"{_SIGN[status]} {name} {get_title(name)}: {detail}" for name in names)
+        for name in names:
+            yield _format_check(status, f"{name} {get_title(name)}: {detail}")
+
+
+def _format_check(status: Status, text: str) -> str:
+    """``  ok    V01 complete: 412 files``."""
+    first = f"  {_SIGN[status]:<6}"
+    return fill(text, first, " " * (len(first) + 4))
 
 
 def _format_sum(inspection: Inspection) -> str:
-    counts = f"{count_of(inspection.warnings, 'warning')}, {count_of(inspection.errors, 'error')}"
+    """``VERIFIED      15 ok, 1 warning, 0 errors, 0 skipped``, and what else must be known."""
+    statuses = list(inspection.statuses.values())
+    counts = [
+        f"{statuses.count(Status.OK)} ok",
+        count_of(inspection.warnings, "warning"),
+        count_of(inspection.errors, "error"),
+        f"{statuses.count(Status.NOT_CHECKED)} skipped",
+    ]
     remarks = "".join(f" ({printable(remark)})" for remark in inspection.remarks)
-    return f"{counts}: {inspection.result.upper()}{remarks}"
+    first = f"{inspection.result.upper():<{_SUM}}"
+    return fill(f"{', '.join(counts)}{remarks}", f"{first} ".ljust(_SUM), " " * _SUM)
 
 
 def get_title(name: str) -> str:

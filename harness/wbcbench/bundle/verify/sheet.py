@@ -28,6 +28,9 @@ HEADINGS = (
     "best accuracy",
     "claims",
 )
+LEAVES = ("claims", "energy of the study", "author", "best accuracy", "runs")
+"""Columns in the order in which they leave a narrow terminal."""
+
 _BY_STATUS = {
     "estimated": "Estimated by a model, not measured",
     "absent": "Neither measured nor estimated",
