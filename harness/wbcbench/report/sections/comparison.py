@@ -46,7 +46,7 @@ def _iterate_parts(study: ReportStudy, comparison: Comparison) -> Iterator[Part]
     secondary = [e for e in comparison.effects if e.family == "secondary"]
     settings = comparison.settings
     yield " ".join(_describe_method(study, settings, primary))
-    yield from comparison.notes
+    yield from comparison.limits
     if primary:
         caption = f"Primary contrasts{_describe_plan(study, primary)}. [ ] 95 % CI."
         yield _build_table(study, caption, primary)

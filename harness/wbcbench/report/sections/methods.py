@@ -144,6 +144,8 @@ def _iterate_analysis(study: ReportStudy) -> Iterator[Line]:
         "class.",
     )
     yield from [("tests", "none")] if settings.untested else _describe_tests(settings)
+    if notes := [note for note in comparison.notes if note not in comparison.limits]:
+        yield "notes", " ".join(notes)
     yield (
         "energy to target",
         "Kaplan and Meier's median over runs; a run that never reached the target counts as one "
