@@ -18,7 +18,7 @@ from builders.machine import CPU_MODEL, GPU_CHANNELS, RAM_MODEL, RAPL_CHANNELS
 from builders.run import CLASSES, failed_record, make_record, make_scores, make_spec, save
 from builders.study import CLEAR, VARIANTS, Size, draw, gather, write_study
 from builders.timeline import make_epochs
-from wbcbench.energy.metrics import carbon_g, load_intensities
+from wbcbench.energy.metrics import load_intensities
 from wbcbench.report import DataTable, Report, build
 from wbcbench.report.figures.breakdown import build_breakdown_figure, collect_phases
 from wbcbench.report.figures.confusion import build_confusion_figure
@@ -347,15 +347,13 @@ def test_a_class_without_images_has_no_share():
 def test_grams_are_kilowatt_hours_times_the_grid_and_rise_from_place_to_place():
     section = build_carbon(of(make_record(), make_record(seed=2)))
     (figure,) = section.figures
-    rows = {row[1]: row for row in figure.data.values}
-    assert len(rows) == len(load_intensities())
-    germany = load_intensities()["DEU"]
-    assert rows["DEU"][4] == pytest.approx(11_200 / 3.6e6 * germany.g_per_kwh)
-    assert rows["DEU"][4] == pytest.approx(carbon_g(11_200, germany.g_per_kwh))
-    grams = [row[4] for row in figure.data.values]
-    assert grams == sorted(grams)
+    grams = dict(figure.data.select("zone", "CO2e (g)"))
+    known = load_intensities()
+    assert set(grams) == set(known)
+    assert grams["DEU"] == pytest.approx(11_200 / 3.6e6 * known["DEU"].g_per_kwh)
+    assert list(grams.values()) == sorted(grams.values())
     assert "Germany (named in its runs)" in words_of(figure)
-    assert "Germany, the country named in its runs" in section.statements[0].text
+    assert " in Germany CO2e, named in its runs; " in section.statements[0].text
     assert "Estimated, log axis" in figure.caption
     assert "CodeCarbon" in figure.caption and "MIT licence" in figure.caption
     assert build_carbon(of(make_record(channels=()))) is None

@@ -191,7 +191,7 @@ def test_labels_lie_on_no_data_and_on_no_other_label(seed, count, others):
     labels = [(f"variant-{i}\n7 % on front", *at) for i, at in enumerate(corners)]
     # A cloud of runs around each mean, as in the figure of energy against accuracy.
     runs = [tuple(rng.normal(corners[i % count], 0.015)) for i in range(others)]
-    draw_labels(plot, labels, runs)
+    draw_labels(canvas, plot, labels, runs)
     renderer = FigureCanvasAgg(canvas).get_renderer()
     for text in plot.texts:
         text.update_positions(renderer)
