@@ -63,6 +63,8 @@ EXIT_CODES = (
     "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 8 verified in part, 130 "
     "interrupted."
 )
+# A bundle says the same whoever makes it and whoever checks it: their own baseline is none of it.
+_ABOUT_BUNDLES = ("submit", "verify", "seal", "reproduce")
 _COMPLETING = "_WBCBENCH_COMPLETE"
 
 
@@ -129,6 +131,8 @@ def _run(words: list[str]) -> None:
         return
     if words[:1] != ["config"]:  # which shows where each setting comes from
         settings.apply(os.environ, Path())
+    if words[:1] and words[0] in _ABOUT_BUNDLES:
+        os.environ.pop(settings.BASELINE, None)
     names = [*COMMANDS, *HIDDEN]
     if words and not words[0].startswith("-"):
         if words[0] not in names:
