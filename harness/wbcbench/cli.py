@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "explain": ("explain:explain", "Trace one number of a run to its readings."),
     "report": ("report:report", "Write a study's page, paper, tables and figures."),
     "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs."),
+    "init": ("init:init", "Write an experiment file that explains every key."),
     "plan": ("plan:plan", "Show a study's runs, their cost and what they can show."),
     "sweep": ("sweep:sweep", "Carry out a study, or resume an interrupted one."),
     "finalise": ("finalise:finalise", "Write the record of a run that stopped without one."),

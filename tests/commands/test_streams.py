@@ -38,6 +38,7 @@ CALLS = {
     "explain": ("explain {run} primary_energy_train_j", 0),
     "report": ("report nothing", 2),
     "tensorboard": ("tensorboard nothing", 2),
+    "init": ("init .", 2),
     "plan": ("plan {plan}", 0),
     "sweep": ("sweep nothing.toml", 2),
     "finalise": ("finalise {run}", 2),
