@@ -50,6 +50,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),
     "schema": ("schema:schema", "Print the JSON Schema of a file format."),
     "config": ("config:app", "Show the settings in force here."),
+    "delete": ("delete:delete", "Delete runs, after listing what goes."),
+    "gc": ("gc:gc", "Delete failed runs, leftovers of kills, and caches."),
     "cite": ("cite:cite", "Print the references to cite, as BibTeX."),
     "models": ("models:models", "List the networks, or show one layer by layer."),
     "data": ("data:app", "Draw synthetic images; check or fetch a data set."),

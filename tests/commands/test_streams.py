@@ -55,6 +55,8 @@ CALLS = {
     "attach": ("attach {run} nothing.csv", 2),
     "schema": ("schema record", 0),
     "config": ("config show", 0),
+    "delete": ("delete nothing", 2),
+    "gc": ("gc --dry-run", 0),
     "cite": ("cite", 0),
     "models": ("models", 0),
     "data": ("data --help", 0),

@@ -155,11 +155,14 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
 
 def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
+    from wbcbench.study.deleted import read_deleted
     from wbcbench.study.progress import Progress, account_study
     from wbcbench.study.text import build_sweep_document, describe_sweep
 
     pilots = Progress(results, pilot_study(plan.study))
-    account = account_study(outcome.specs, outcome.progress, pilots)
+    folders = (results / plan.study, results / pilot_study(plan.study))
+    deleted = [each for folder in folders for each in read_deleted(folder)]
+    account = account_study(outcome.specs, outcome.progress, pilots, deleted)
     if as_json:
         document = {"dry_run": False, **build_sweep_document(plan, outcome, account)}
         options.print_json(document, "sweep")
