@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 # Name → where it is, and what it does in one line. To add a command: a file and a line here.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("demo:demo", "Train on synthetic images for a minute; write a report."),
     "run": ("run:run", "Train one variant and measure what it costs."),
     "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
     "show": ("show:show", "Show one run: energy by channel and window, warnings."),
