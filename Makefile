@@ -12,10 +12,8 @@ STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
-run: setup       ## Train one variant on the embedded cells and say where the results are
-	$(BIN)/wbcbench run --variant leaky-dropout
-	$(BIN)/wbcbench report
-	@echo "Results: results/runs/runs.csv   Report: reports/runs/report.html"
+run: setup       ## Train a small network on synthetic images; say what it cost and where the report is
+	$(BIN)/wbcbench demo
 
 test: setup      ## The whole test suite
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder

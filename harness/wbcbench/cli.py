@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 
 # Name → where it is, and what it does in one line. To add a command: a file and a line here.
 COMMANDS: Mapping[str, tuple[str, str]] = {
+    "demo": ("demo:demo", "Train on synthetic images for a minute; write a report."),
     "run": ("run:run", "Train one variant and measure what it costs."),
     "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
     "show": ("show:show", "Show one run on one screen: scores, energy, warnings."),
     "explain": ("explain:explain", "Trace one number of a run to its readings."),
     "report": ("report:report", "Write a study's page, paper, tables and figures."),
     "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs."),
+    "init": ("init:init", "Write an experiment file that explains every key."),
     "plan": ("plan:plan", "Show a study's runs, their cost and what they can show."),
     "sweep": ("sweep:sweep", "Carry out a study, or resume an interrupted one."),
     "finalise": ("finalise:finalise", "Write the record of a run that stopped without one."),
@@ -49,6 +51,8 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "attach": ("attach:attach", "Add an external meter's log to a finished run."),
     "schema": ("schema:schema", "Print the JSON Schema of a file format."),
     "config": ("config:app", "Show the settings in force here."),
+    "delete": ("delete:delete", "Delete runs, after listing what goes."),
+    "gc": ("gc:gc", "Delete failed runs, leftovers of kills, and caches."),
     "cite": ("cite:cite", "Print the references to cite, as BibTeX."),
     "models": ("models:models", "List the networks, or show one layer by layer."),
     "data": ("data:app", "Draw synthetic images; check or fetch a data set."),
@@ -80,6 +84,8 @@ EXIT_CODES = (
     "exceeded, 5 inconclusive, 6 verification failed, 7 runs failed, 8 verified in part, 130 "
     "interrupted."
 )
+# A bundle says the same whoever makes it and whoever checks it: their own baseline is none of it.
+_ABOUT_BUNDLES = ("submit", "verify", "seal", "reproduce")
 _COMPLETING = "_WBCBENCH_COMPLETE"
 
 
@@ -146,6 +152,8 @@ def _run(words: list[str]) -> None:
         return
     if words[:1] != ["config"]:  # which shows where each setting comes from
         settings.apply(os.environ, Path())
+    if words[:1] and words[0] in _ABOUT_BUNDLES:
+        os.environ.pop(settings.BASELINE, None)
     names = [*COMMANDS, *HIDDEN]
     if words and not words[0].startswith("-"):
         if words[0] not in names:

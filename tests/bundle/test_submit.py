@@ -610,8 +610,9 @@ def test_what_was_taken_out_is_said(study, tmp_path):
         "--author", "Ada", "--licence", "MIT",
     )  # fmt: skip
     assert code == 0
-    assert "Redacted: GPU UUID, host name, 2 paths, serial number, user name" in out
-    assert re.search(r"x\.zip   \d+\.\d MB   \(6 runs, 0\.0\d+ kWh measured; 1 spoiled run", out)
+    words = " ".join(out.split())
+    assert "Redacted: GPU UUID, host name, 2 paths, serial number, user name" in words
+    assert re.search(r"x\.zip \d+\.\d MB \(6 runs, 0\.0\d+ kWh measured; 1 spoiled run", words)
 
 
 def test_letters_that_the_fonts_of_the_paper_lack_are_named(written):

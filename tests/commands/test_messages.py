@@ -146,6 +146,7 @@ MESSAGES = list(messages())
 
 # What is said elsewhere, and rendered there.
 PASSED_ON = {
+    ("core/errors.py", "'\\n'.join(lines)"): "what is wrong in a file, a line each",
     ("bundle/verify/bundle.py", "problem"): "described in bundle/document.py",
     ("bundle/verify/budget.py", "problem"): "of a child that ended, described in the same file",
     ("power/meter.py", "str(reason)"): "a meter's own error",

@@ -31,12 +31,14 @@ build_app(COMMANDS)  # imported once, before the forks
 
 # Each command, light, and its exit code where nothing is wrong with the streams.
 CALLS = {
+    "demo": ("demo --meters nothing", 2),
     "run": ("run --variant nothing", 2),
     "list": ("list", 0),
     "show": ("show {run}", 0),
     "explain": ("explain {run} primary_energy_train_j", 0),
     "report": ("report nothing", 2),
     "tensorboard": ("tensorboard nothing", 2),
+    "init": ("init .", 2),
     "plan": ("plan {plan}", 0),
     "sweep": ("sweep nothing.toml", 2),
     "finalise": ("finalise {run}", 2),
@@ -53,6 +55,8 @@ CALLS = {
     "attach": ("attach {run} nothing.csv", 2),
     "schema": ("schema record", 0),
     "config": ("config show", 0),
+    "delete": ("delete nothing", 2),
+    "gc": ("gc --dry-run", 0),
     "cite": ("cite", 0),
     "models": ("models", 0),
     "data": ("data --help", 0),

@@ -146,6 +146,7 @@ def test_the_meter_measures(environment: Mapping[str, str]) -> None:
 @pytest.mark.parametrize(
     "words",
     [
+        ("demo",),
         ("run", "--variant", "relu-dropout"),
         ("sweep", "PLAN"),
         ("plan", "PLAN", "--pilot"),

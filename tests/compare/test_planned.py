@@ -15,9 +15,9 @@ from wbcbench.compare.result import Comparison
 from wbcbench.core.errors import UsageError
 from wbcbench.core.quality import Quality, QualityWarning, Severity
 from wbcbench.core.record import RunRecord
-from wbcbench.report.figures.style import to_svg
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections.learning import build_learning
+from wbcbench.report.style import to_svg
 from wbcbench.study import plan
 from wbcbench.study.experiment import Experiment, PlannedAnalysis, Until
 from wbcbench.table.merge import merge_studies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from builders.run import make_record, save
+from builders.study import Size, write_study
 from program import wbcbench
 from wbcbench.cli import COMMANDS, build_app
 from wbcbench.core import settings
@@ -88,6 +90,85 @@ def test_what_cannot_be_meant_is_refused_with_the_file(here, text, says):
     assert says in str(refused.value)
 
 
+def test_everything_that_is_wrong_in_a_file_is_said_at_once(here):
+    (here / "wbcbench.toml").write_text('resuts = "x"\nstudy = 3\nnosuch = 1\nmeters = []\n')
+    with pytest.raises(UsageError) as refused:
+        settings.resolve({}, here)
+    first, *lines = str(refused.value).splitlines()
+    assert first == f"{here / 'wbcbench.toml'}: 4 errors"
+    assert lines[0] == "There is no setting 'resuts'. Did you mean 'results'?"
+    assert lines[1] == "study is 3, but must be text: study of commands that name none."
+    assert lines[2].startswith("There is no setting 'nosuch'. Known: author, baseline,")
+    assert lines[3].startswith("meters is ''")
+
+
+@pytest.fixture
+def two_variants(here):
+    """Three runs of each, without a plan."""
+    records = [
+        make_record(variant, seed)
+        for seed in (1, 2, 3)
+        for variant in ("relu-dropout", "leaky-dropout")
+    ]
+    save(here / "results", *records)
+    return here
+
+
+def baseline_of(ended):
+    assert ended.code == 0, ended.err
+    return ended.json["baseline"]
+
+
+def test_the_baseline_of_the_settings_counts_where_no_plan_fixes_one(two_variants):
+    words = ("compare", "runs", "--json")
+    assert baseline_of(wbcbench(*words, cwd=two_variants)) == "relu-dropout"
+    (two_variants / "wbcbench.toml").write_text('baseline = "leaky-dropout"\n')
+    ended = wbcbench(*words, cwd=two_variants)
+    assert (baseline_of(ended), ended.err) == ("leaky-dropout", "")
+    shown = wbcbench("config", "show", "--origin", "--json", cwd=two_variants).json
+    assert shown["settings"]["baseline"] == {"value": "leaky-dropout", "origin": "wbcbench.toml"}
+    said = wbcbench(*words, cwd=two_variants, env={"WBCBENCH_BASELINE": "relu-dropout"})
+    assert baseline_of(said) == "relu-dropout"
+    line = wbcbench(*words, "--baseline", "relu-dropout", cwd=two_variants)
+    assert (baseline_of(line), line.err) == ("relu-dropout", "")
+
+
+def test_a_baseline_that_a_study_lacks_is_said_and_not_used(two_variants):
+    (two_variants / "wbcbench.toml").write_text('baseline = "relu-batchnorm"\n')
+    ended = wbcbench("compare", "runs", "--json", cwd=two_variants)
+    assert baseline_of(ended) == "relu-dropout"
+    assert "Against relu-dropout, which the runs allow; your settings say relu-b" in ended.err
+
+
+def test_a_plans_baseline_wins_over_the_settings_and_it_is_said(here):
+    write_study(here / "results", Size(blocks=3, images=40))
+    environment = {"WBCBENCH_BASELINE": "leaky-dropout"}
+    ended = wbcbench("compare", "runs", "--json", cwd=here, env=environment)
+    assert baseline_of(ended) == "relu-dropout"
+    assert "which the plan fixes; your settings say leaky-dropout" in ended.err
+
+
+def test_a_report_obeys_the_settings_baseline_and_a_bundle_knows_nothing_of_it(two_variants):
+    """Whoever submits it or checks it."""
+    environment = {"WBCBENCH_BASELINE": "leaky-dropout", "WBCBENCH_AUTHOR": "Ada"}
+    for words in (
+        ("report", "runs", "--format", "csv"),
+        ("submit", "runs", "--licence", "MIT", "--no-verify"),
+    ):
+        ended = wbcbench(*words, cwd=two_variants, env=environment)
+        assert ended.code == 0, ended.err
+    compared = {
+        path.relative_to(two_variants).parts[0].partition("-")[0]: {
+            row["contrast"] for row in csv.DictReader(path.open(encoding="utf-8"))
+        }
+        for path in two_variants.rglob("contrasts.csv")
+    }
+    assert compared == {
+        "reports": {"relu-dropout vs leaky-dropout"},
+        "submission": {"leaky-dropout vs relu-dropout"},
+    }
+
+
 def test_a_project_file_without_our_table_says_nothing_and_a_table_must_be_one(here):
     (here / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     assert found(here, "study")[1] == "default"
@@ -111,6 +192,7 @@ def test_files_fill_the_environment_only_where_it_is_silent(here):
 
 OF_COMMANDS = {each.variable for each in settings.SETTINGS} - {
     "WBCBENCH_AUTHOR",
+    "WBCBENCH_BASELINE",
     "WBCBENCH_LICENCE",
     "WBCBENCH_CACHE",
     "WBCBENCH_LOCK_DIR",

@@ -25,10 +25,10 @@ from wbcbench.report.figures.confusion import build_confusion_figure
 from wbcbench.report.figures.differences import build_differences
 from wbcbench.report.figures.energy_accuracy import MEAN, build_tradeoff
 from wbcbench.report.figures.learning import build_learning_curves
-from wbcbench.report.figures.style import to_svg
 from wbcbench.report.formats import to_csv
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections.carbon import build_carbon
+from wbcbench.report.style import to_svg
 from wbcbench.stats.intervals import ellipse
 
 NAMES = (

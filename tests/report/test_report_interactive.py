@@ -15,13 +15,15 @@ from browser import started
 from builders.study import draw, gather
 from wbcbench.core.errors import UsageError
 from wbcbench.report import Notice, Report
+from wbcbench.report.formats import load_template
 from wbcbench.report.interactive import to_interactive
 
 EVIL = "</script><script>alert(1)</script>{{ x }} ]]> \u202e"
 
 
 def made(records):
-    return to_interactive(Report("Study", "", (Notice(EVIL, EVIL),), ()), gather("study", records))
+    report = Report("Study", "", (Notice(EVIL, EVIL),), ())
+    return to_interactive(report, gather("study", records), load_template("interactive.html.j2"))
 
 
 @pytest.fixture(scope="module")

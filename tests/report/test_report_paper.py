@@ -12,9 +12,9 @@ from pypdf import PdfReader
 
 from builders.study import Size, write_study
 from wbcbench.report import DataTable, Notice, Place, Report, Section, Statement, build
-from wbcbench.report.figures.style import to_pdf
 from wbcbench.report.paper import find_unset_letters, to_paper
 from wbcbench.report.publish import read_report_study
+from wbcbench.report.style import to_pdf
 
 A4_PT = (595.276, 841.89)
 HOSTILE = (

@@ -26,7 +26,7 @@ from wbcbench.report.figures.power import (
     compute_steps,
     group_size,
 )
-from wbcbench.report.figures.style import to_svg
+from wbcbench.report.style import to_svg
 
 
 def joules(steps):

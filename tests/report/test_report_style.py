@@ -19,7 +19,7 @@ from matplotlib.text import Text
 
 from browser import contrast
 from wbcbench.report import DataTable, Figure
-from wbcbench.report.figures.style import (
+from wbcbench.report.style import (
     COLOURS,
     HATCHES,
     INK,

@@ -188,5 +188,5 @@ def test_a_finished_run_asked_for_again_is_shown_as_text(
     again = wbcbench(*finished_words(cells, results))
     assert again.code == 0, again.err
     assert "\x1b" not in again.out + again.err
-    assert "SYNTHETIC" in again.out
+    assert "synthetic images and simulated sensor: not a result to quote" in again.out
     assert json.loads((only_run(results).path / "spec.json").read_text())["epochs"] == 2

@@ -112,6 +112,45 @@ def test_what_is_wrong_is_said_with_file_and_key(text: str, says: str, tmp_path:
     assert error.value.exit_code == 2
 
 
+def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    text = (
+        "bloks = 3\nstudy = 'a b'\n[run]\nepohcs = 3\nepochs = 0\nrest_s = 2\nblocks = 3\n"
+        "nosuch = 1\n"
+        "[factors]\nvariant = ['leeky-dropout']\nbatch_size = [64, 'x']\n[pauses]\nrest_s = -1\n"
+    )
+    path = written(tmp_path, text)
+    with pytest.raises(UsageError) as error:
+        read_experiment(path)
+    first, *lines = str(error.value).splitlines()
+    assert first == f"{path}: 10 errors"
+    assert set(lines) == {
+        "there is no key 'bloks' in the file. Did you mean 'blocks'?",
+        "key 'study' must be a plain folder name of letters, digits, '.', '_' and '-', not "
+        "'measured'; it is 'a b'.",
+        "there is no key 'epohcs' in table [run]. Did you mean 'epochs'?",
+        "key 'run.epochs' must be at least 1; it is 0.",
+        "there is no key 'rest_s' in table [run]. 'rest_s' belongs into [pauses].",
+        "there is no key 'blocks' in table [run]. 'blocks' belongs above the tables.",
+        "there is no key 'nosuch' in table [run]. `wbcbench init` explains every key.",
+        "There is no variant 'leeky-dropout'. Did you mean 'leaky-dropout'? Known: "
+        "leaky-batchnorm, leaky-dropout, relu-batchnorm, relu-dropout.",
+        "key 'factors.batch_size.1': Input should be a valid integer; it is 'x'.",
+        "key 'pauses.rest_s': Input should be greater than or equal to 0; it is -1.",
+    }
+
+
+def test_of_many_errors_ten_are_said_and_the_rest_counted(tmp_path: Path) -> None:
+    keys = "".join(f"'x{number}\\n\\u009b' = 1\n" for number in range(40)).replace("'", '"')
+    write = written(tmp_path, keys + SMALLEST)
+    ended = wbcbench("plan", str(write))
+    first, *lines = ended.err.splitlines()
+    assert ended.code == 2 and "Traceback" not in ended.err
+    assert first.endswith("mine.toml: 40 errors")
+    assert len(lines) == 11 and lines[-1].strip() == "… and 30 more."
+    assert all(line.startswith("  ") and line.isprintable() for line in lines)
+    assert max(map(len, lines)) <= 160  # two lines of a terminal
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.toml cannot be read"):
         read_experiment(tmp_path / "none.toml")
@@ -204,5 +243,6 @@ def test_the_program_prints_the_schema_with_the_help_of_the_options() -> None:
     ended = wbcbench("schema", "experiment")
     assert ended.code == 0
     keys = ended.json["$defs"]["Run"]["properties"]
-    assert keys["epochs"]["description"] == "Passes over the training images."
+    said = "Passes over the training images. It must be at least 1."
+    assert keys["epochs"]["description"] == said
     assert json.loads(ended.out)["$schema"].startswith("https://json-schema.org/")

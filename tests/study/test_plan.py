@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.provenance import host_id
 from wbcbench.core.run_folder import Local
 from wbcbench.core.spec import RunSpec
+from wbcbench.core.text import round_to_sum
 from wbcbench.stats.order import count_balance
 from wbcbench.stats.tests import find_detectable_effect
 from wbcbench.study import plan as plans
@@ -31,6 +33,8 @@ from wbcbench.study.plan import Plan, make_plan
 from wbcbench.study.power import analyse_power
 from wbcbench.study.running import carry_out_pilot, pasts
 from wbcbench.study.statement import SubmissionDetails
+from wbcbench.study.text import build_plan_document, describe_plan, describe_plan_details
+from wbcbench.table.derive import PartCost, Past
 
 VARIANTS = ("relu-dropout", "leaky-dropout", "relu-batchnorm", "leaky-batchnorm")
 FOUR = {"variant": VARIANTS}
@@ -272,7 +276,7 @@ def test_a_plan_that_can_never_show_anything_is_refused_unless_it_is_exploratory
     assert wbcbench("sweep", str(file), "--dry-run", cwd=tmp_path).code == 2
     explored = wbcbench("plan", str(file), "--exploratory", "--out", str(tmp_path / "p.json"))
     assert explored.code == 0, explored.err
-    assert "exploratory, nothing tested" in explored.out
+    assert "nothing is tested" in explored.out
     assert plans.read_plan(tmp_path / "p.json").analysis.exploratory
     assert wbcbench("plan", str(tmp_path / "p.json"), "--exploratory").code == 0
 
@@ -354,6 +358,84 @@ def test_costs_are_those_of_past_runs_scaled_by_epochs(tmp_path: Path) -> None:
     assert found.disk_bytes is not None and found.disk_bytes > 0
 
 
+costs = st.floats(0.0, 1e6, allow_subnormal=False)
+parts_of_runs = st.dictionaries(
+    st.sampled_from(["idle", "startup", "warmup", "evaluate", "inference", "between"]),
+    st.tuples(costs, costs),
+)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(VARIANTS), parts_of_runs, costs, costs), min_size=1),
+    st.integers(1, 30),
+    st.floats(0, 60),
+    st.integers(1, 5),
+)
+def test_the_parts_of_a_cost_add_up_to_its_total(
+    told: list[Any], epochs: int, rest_s: float, blocks: int
+) -> None:
+    """Variants of unlike cost, runs with other parts, pauses, blocks that are repeated."""
+    seeds = tuple(range(blocks))
+    made = make_plan(
+        experiment(run={"epochs": epochs}, pauses=Pauses(rest_s), seeds=seeds, blocks=blocks)
+    )
+    pasts = [
+        Past(
+            spec=replace(made.runs[0], variant=variant, epochs=3),
+            status="measured",
+            once={n: PartCost(s, None if n == "between" else j) for n, (s, j) in once.items()},
+            per_epoch={"train": PartCost(train_s, train_s), "validate": PartCost(val_s, val_s)},
+            once_bytes=1.0,
+            second_bytes=1.0,
+        )
+        for variant, once, train_s, val_s in told
+    ]
+    left = [replace(run, block_attempt=2) for run in made.runs[: 3 * blocks]]
+    found = forecast_cost([*made.runs, *left], pasts)
+    assert found.parts is not None
+    assert sum(part.time_s for part in found.parts.values()) == found.time_s
+    own = [part.energy_j for name, part in found.parts.items() if name != "between"]
+    assert found.energy_j == pytest.approx(sum(own))
+    document = build_plan_document(made, analyse_power(made), found)["cost"]
+    assert sum(part["time_s"] for part in document["parts"].values()) == document["time_s"]
+    rows = describe_plan_details(made, analyse_power(made), found).split("\n\n")[-1].splitlines()
+    for column in (-2, -1):
+        cells = [row.split()[column] for row in rows[1:] if row.split()[column] != "–"]
+        *shown, total = map(Decimal, cells)
+        assert sum(shown) == total
+
+
+def test_a_run_that_lacks_a_part_counts_it_as_nothing() -> None:
+    made = make_plan(experiment(factors={"variant": VARIANTS[:1]}, seeds=(1,), blocks=1))
+    with_idle, without = (
+        Past(made.runs[0], "measured", once, {"train": PartCost(1.0, 1.0)}, 0.0, 0.0)
+        for once in ({"idle": PartCost(10.0, 100.0)}, {})
+    )
+    found = forecast_cost(made.runs, [with_idle, without])
+    assert found.parts is not None
+    assert found.parts["idle"] == PartCost(5.0, 50.0)
+
+
+def test_an_energy_that_is_not_known_is_not_forecast() -> None:
+    made = make_plan(experiment(factors={"variant": VARIANTS[:1]}, seeds=(1,), blocks=1))
+    past = Past(
+        made.runs[0], "measured", {"idle": PartCost(10.0, None)}, {"train": PartCost(1.0, 1.0)},
+        0.0, 0.0,
+    )  # fmt: skip
+    found = forecast_cost(made.runs, [past])
+    assert (found.energy_j, found.time_s) == (None, 18.0)
+    assert "joules unknown" in describe_plan(made, analyse_power(made), found)
+
+
+@given(st.lists(st.floats(0, 1e9), min_size=1, max_size=12))
+def test_rounded_numbers_add_up_to_the_rounded_sum(values: list[float]) -> None:
+    *parts, total = map(Decimal, round_to_sum(values))
+    assert sum(parts) == total
+    assert float(total) == pytest.approx(sum(values), rel=0.005, abs=1e-6)
+    step = Decimal(1).scaleb(int(total.as_tuple().exponent))
+    assert all(abs(Decimal(v) - p) <= step for v, p in zip(values, parts, strict=True))
+
+
 def test_a_record_of_another_study_that_cannot_be_read_stops_no_forecast(tmp_path: Path) -> None:
     here = {**PROVENANCE, "host_id": host_id()}
     good, bad = (
@@ -377,7 +459,7 @@ def test_the_program_shows_the_plan_and_writes_nothing(tmp_path: Path) -> None:
     before = sorted(tmp_path.rglob("*"))
     ended = wbcbench("plan", str(file), cwd=tmp_path)
     assert ended.code == 0, ended.err
-    assert "smallest attainable p with 8 blocks 0.0078" in ended.out
+    assert "smallest attainable p .0078, needed .025: ok" in ended.out
     assert "16 runs" in ended.out
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -475,12 +557,14 @@ def test_a_factor_that_makes_no_configuration_is_refused(tmp_path: Path) -> None
 def test_a_plan_says_how_often_each_variant_stands_where(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(f"[factors]\nvariant = {list(VARIANTS)}\n")
-    shown = wbcbench("plan", str(file)).out
-    assert "Williams squares: each variant 2 times at each place and 2 times right after" in shown
+    shown = wbcbench("plan", str(file), "--all").out
+    assert "Williams squares: each variant 2 times at each place and 2 times right" in shown
     (row,) = (line for line in shown.splitlines() if line.startswith("A leaky-batchnorm"))
     assert row.split()[2:] == ["2"] * 4 + ["–", "2", "2", "2"]
     many = file.with_name("many.toml")
     many.write_text(
         '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\nepochs = [1,2,3,4,5]\n'
     )
-    assert "each variant 1 time at each place" in wbcbench("plan", str(many)).out
+    assert "each configuration 1 time at each place" in " ".join(
+        wbcbench("plan", str(many)).out.split()
+    )

@@ -61,15 +61,16 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path):
     )
     with pytest.raises(UsageError) as caught:
         read_statement(write(tmp_path, text))
-    assert str(caught.value).removeprefix(f"{tmp_path}/statement.toml: ").split("; ") == [
-        "'limits' stands above [submission]",
-        "there is no key 'ethic' (did you mean 'ethics'?)",
-        "course is no text in quotes",
+    assert str(caught.value).splitlines() == [
+        f"{tmp_path}/statement.toml: 8 errors",
+        "'limits' stands above [submission].",
+        "there is no key 'ethic' (did you mean 'ethics'?).",
+        "course is no text in quotes.",
         "licence is 'MIT License', no SPDX identifier of one licence such as MIT or CC-BY-4.0 "
-        "(see https://spdx.org/licenses)",
-        f"author has the ORCID {ADA[:-1]}8, whose last digit does not fit the others",
-        "impact has < > ` or a link with a name",
-        "doi has not 1 to 2,000 characters",
+        "(see https://spdx.org/licenses).",
+        f"author has the ORCID {ADA[:-1]}8, whose last digit does not fit the others.",
+        "impact has < > ` or a link with a name.",
+        "doi has not 1 to 2,000 characters.",
         "theory has a line break, or a character that nobody sees.",
     ]
 

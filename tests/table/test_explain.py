@@ -15,12 +15,12 @@ from typer.testing import CliRunner
 from builders.evidence import counter, power
 from builders.folder import TRAIN_STEPS_J, run_folder, write_traces
 from builders.machine import COUNTER
-from builders.run import make_record, save
+from builders.run import failed_record, make_record, save
 from wbcbench import table
 from wbcbench.commands.explain import explain as command
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import RunDir
-from wbcbench.table.columns import load_columns
+from wbcbench.table.columns import find_way_out, load_columns
 from wbcbench.table.explain import RecountState, explain
 from wbcbench.table.export import select_columns
 from wbcbench.table.recount import Source, recount
@@ -148,6 +148,33 @@ def test_a_failed_channel_says_why_it_is_unknown(tmp_path):
     assert "its good readings end before the window does" in run_command(
         run.path, "energy_gpu_train_j"
     )
+
+
+def test_an_absent_value_says_why_and_what_to_do(trained):
+    """The machine that trained the example had no GPU driver."""
+    found = explain(trained, select_columns(["energy_gpu_train_j"])[0])
+    assert found.value is None
+    assert found.reasons[0].startswith("nvml: NVML cannot measure GPUs here")
+    assert "wbcbench doctor" in found.way_out
+    shown = run_command(trained.path, "gpu_name")
+    assert "reason" in shown and "way out" in shown and "libnvidia-ml" in shown
+    known = explain(trained, select_columns(["accuracy"])[0])
+    assert (known.reasons, known.way_out) == ((), "")
+
+
+def test_every_cell_that_may_be_empty_has_a_way_out(trained):
+    for column in COLUMNS:
+        assert bool(find_way_out(column)) == bool(column.empty_when), column.name
+        found = explain(trained, column)
+        assert bool(found.reasons) == (found.value is None), column.name
+
+
+def test_a_run_that_failed_says_so_for_what_it_lacks(tmp_path):
+    record = failed_record()
+    save(tmp_path, record)
+    document = json.loads(run_command(record.run_id, "accuracy", "--json", "--results", tmp_path))
+    assert document["value"] is None
+    assert record.error.message in document["reasons"][0]
 
 
 def test_as_json_it_is_one_document_with_the_same_numbers(kept):

@@ -175,6 +175,7 @@ def _compare_pair(pair: tuple[RunDir, RunDir], changes: dict[str, Any], form: Fo
 
 def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any]) -> Comparison:
     from wbcbench.compare.analysis import compare as compare_runs
+    from wbcbench.core.settings import chosen_baseline
     from wbcbench.core.study_folder import require_study
     from wbcbench.study.plan import choose_settings
     from wbcbench.table.summary import summarise_study
@@ -183,7 +184,12 @@ def _compare_studies(results: Path, studies: list[str], changes: dict[str, Any])
     settings = choose_settings(folders, changes)
     views = [summarise_study(folder) for folder in folders]
     runs = [run for view in views for run in view.runs]
-    return compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
+    comparison = compare_runs(runs, settings, studies, sum(view.unfinished for view in views))
+    own, used = chosen_baseline(), comparison.design.baseline
+    if own not in {None, used} and changes["baseline"] is None and len(studies) == 1:
+        whose = "plan fixes" if settings.plan_sha256 else "runs allow"
+        typer.echo(f"Against {used}, which the {whose}; your settings say {own}.", err=True)
+    return comparison
 
 
 def _print_comparison(comparison: Comparison, form: Format, *, everything: bool) -> None:

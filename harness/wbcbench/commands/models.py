@@ -46,7 +46,7 @@ def _list_factors(variant: Variant) -> dict[str, str]:
 def _print_layers(variant: Variant, *, as_json: bool) -> None:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     os.environ.update(OWN_KERAS)
-    from wbcbench.report.figures.style import import_matplotlib
+    from wbcbench.report.style import import_matplotlib
     from wbcbench.train.variants import layer_table
 
     import_matplotlib()  # Keras would, with a user's settings

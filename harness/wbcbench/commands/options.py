@@ -300,14 +300,6 @@ Gpus = Annotated[
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to serve on; 0: any free port.")
 ]
-PlanFile = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        help="An experiment file such as experiments/quick.toml, or a plan.json.",
-        show_default=False,
-    ),
-]
 Exploratory = Annotated[
     bool,
     typer.Option(
@@ -407,13 +399,26 @@ def confirm(costs: Cost, limit_j: float | None, *, yes: bool) -> None:
     raise ThresholdExceededError(f"{text}. Nothing was started. Add --yes, or plan less.")
 
 
-def write_output(out: Path, data: bytes) -> None:
-    """Write the file of ``--out``; raises ``UsageError`` if that is not possible."""
-    from wbcbench.core.files import write_atomically
+def write_output(out: Path, data: bytes, *, replace: bool = True) -> None:
+    """Write the file of ``--out``.
+
+    Args:
+        out: The file.
+        data: What it shall hold.
+        replace: Whether a file that is there may be replaced.
+
+    Raises:
+        UsageError: It cannot be written, or is there.
+    """
+    from wbcbench.core.files import write_atomically, write_new
 
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(out, data)
+        (write_atomically if replace else write_new)(out, data)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{out} is there already and is not replaced. Name another file, or add --force."
+        ) from error
     except OSError as error:
         raise UsageError(
             f"{out} cannot be written: {error.strerror}. Name another file with --out."

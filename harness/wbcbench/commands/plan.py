@@ -1,14 +1,15 @@
-"""``wbcbench plan FILE``: the runs of a study, their cost and what they can show."""
+"""``wbcbench plan [FILE]``: the runs of a study, their cost and what they can show."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wbcbench.commands import options
+from wbcbench.core.errors import UsageError
 from wbcbench.core.extras import require_training
 from wbcbench.core.study_folder import PLAN
 from wbcbench.core.text import shell_word
@@ -18,16 +19,47 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("run", "block", "seed", "what", "state")
 
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help="An experiment file or a plan.json; the published 2 × 2 if left out.",
+        show_default=False,
+    ),
+]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="How many; each has every variant once.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training images.")]
+Target = Annotated[
+    float | None, typer.Option(help="Validation score whose energy and time are reported.")
+]
+Variants = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--variant",
+        help="Network to compare; once for each.",
+        autocompletion=options.complete_variant,
+    ),
+]
 Out = Annotated[
-    Path | None, typer.Option(metavar="PLAN.json", help="Write the plan with its digest.")
+    Path | None,
+    typer.Option(metavar="FILE", help="Keep it: FILE.toml to sweep, or plan.json with its digest."),
 ]
 Pilot = Annotated[
     bool, typer.Option("--pilot", help="Carry out one epoch of the first run to know the cost.")
 ]
+All = Annotated[
+    bool, typer.Option("--all", help="Also every run, cost by part, order, equivalence, digest.")
+]
 
 
 def plan(
-    file: options.PlanFile,
+    file: File = None,
+    seeds: Seeds = None,
+    epochs: Epochs = None,
+    target: Target = None,
+    variant: Variants = None,
     changes: options.Changes = None,
     exploratory: options.Exploratory = False,
     out: Out = None,
@@ -36,18 +68,32 @@ def plan(
     results: options.Results = Path("results"),
     confirm_over: options.ConfirmOver = None,
     yes: options.Yes = False,
+    show_all: All = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show a study's runs in their order, what they will cost and what they can show."""
+    """Show a study's runs, what they will cost and what they can show.
+
+    Without FILE: the published comparison of two activations and two regularisers.
+    """
     from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
-    from wbcbench.study.plan import read_plan, read_stored_utc, to_json
+    from wbcbench.study.plan import read_plan
     from wbcbench.study.power import analyse_power
     from wbcbench.study.running import carry_out_pilot, pasts
-    from wbcbench.study.text import build_plan_document, describe_plan
+    from wbcbench.study.text import build_plan_document, describe_plan, describe_plan_details
 
     limit_j = options.parse_limit_j(confirm_over)
-    study = read_plan(file, changes or [], exploratory=exploratory)
+    asked = {"seeds": seeds, "epochs": epochs, "target": target, "variants": variant or []}
+    content: bytes | None = None
+    if file is not None and file.suffix == ".json":
+        if given := [name for name, value in asked.items() if value not in (None, [])]:
+            raise UsageError(
+                f"{file} is a finished plan; --{given[0].removesuffix('s')} cannot change it. "
+                "Change the experiment file and make a new plan."
+            )
+        study = read_plan(file, changes or [], exploratory=exploratory)
+    else:
+        study, content = _plan_design(file, asked, changes or [], out, exploratory=exploratory)
     power = analyse_power(study, results)
     if pilot:
         require_training()
@@ -57,11 +103,65 @@ def plan(
     if as_json:
         options.print_json(build_plan_document(study, power, costs), "plan-report")
     else:
-        print_runs(study)
+        if show_all:
+            print_runs(study)
         typer.echo(describe_plan(study, power, costs))
+        if show_all:
+            typer.echo(describe_plan_details(study, power, costs))
     options.confirm(costs, limit_j, yes=yes)
     if out is None:
-        print_progress(f"Nothing was written. Start: wbcbench sweep {shell_word(file)}")
+        start = f"Start: wbcbench sweep {shell_word(file)}" if file else "Keep it with --out FILE."
+        more = "" if show_all or as_json else "   (more: --all)"
+        print_progress(f"Nothing was written. {start}{more}")
+    else:
+        _write(out, study, content)
+
+
+def _plan_design(
+    file: Path | None,
+    asked: dict[str, Any],
+    changes: Sequence[str],
+    out: Path | None,
+    *,
+    exploratory: bool,
+) -> tuple[Plan, bytes]:
+    """The plan of a file, or of the published design, with changes; and the file that asks for it.
+
+    The name of the file that is written is that of the study.
+    """
+    from wbcbench.study import experiment
+    from wbcbench.study.plan import plan_experiment
+
+    source, name = file or "command line", file.stem if file else experiment.PUBLISHED_STUDY
+    design = experiment.load_design(file) if file else experiment.published_design()
+    if file is None and asked["variants"]:
+        del design["about"]
+    experiment.change_design(design, **asked)
+    experiment.apply_changes(design, changes)
+    if out is not None and out.suffix != ".json":
+        name = out.stem
+    parsed = experiment.parse_design(design, source, name, exploratory=exploratory)
+    if exploratory:
+        design["analysis"] = {**design.get("analysis", {}), "exploratory": True}
+    return plan_experiment(parsed, source), _format_file(design) if out else b""
+
+
+def _format_file(design: dict[str, Any]) -> bytes:
+    from wbcbench.commands.schema import describe_experiment
+    from wbcbench.study.template import format_experiment
+
+    return format_experiment(describe_experiment(), design).encode()
+
+
+def _write(out: Path, study: Plan, content: bytes | None) -> None:
+    from wbcbench.run.live_state import print_progress
+    from wbcbench.study.plan import read_stored_utc, to_json
+
+    if out.suffix != ".json":
+        if content is None:
+            raise UsageError(f"{out}: a finished plan is kept as it is. Name it with .json.")
+        options.write_output(out, content)
+        print_progress(f"{out} written. Start: wbcbench sweep {shell_word(out)}")
         return
     # The plan of a study keeps its date.
     stored_utc = read_stored_utc(out, study) if out.name == PLAN else None

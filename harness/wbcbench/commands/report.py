@@ -88,7 +88,7 @@ def report(
         typer.echo("\n".join(line for published in reports for line in _list_files(published)))
     if opened:
         for published in reports:
-            _open_page(published.files[0].resolve().as_uri())
+            open_page(published.files[0].resolve().as_uri())
 
 
 def _serve(
@@ -107,7 +107,7 @@ def _serve(
     typer.echo(f"{server.url}   {study}, updated as runs end")
     typer.echo("Only this machine can reach it. Ctrl-C ends it.", err=True)
     if opened:
-        _open_page(server.url)
+        open_page(server.url)
     with contextlib.suppress(KeyboardInterrupt):
         keep_up_to_date(served, server, print_progress, threading.Event())
 
@@ -141,7 +141,8 @@ def _describe_files(published: Published) -> dict[str, Any]:
     }
 
 
-def _open_page(address: str) -> None:
+def open_page(address: str) -> None:
+    """Open an address in the browser, or say that there is none."""
     import webbrowser
 
     if not webbrowser.open(address):

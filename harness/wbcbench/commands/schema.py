@@ -25,20 +25,24 @@ def schema(name: Name) -> None:
     from wbcbench.bundle.describe import record_schema, submission_schema
 
     if name == "experiment":
-        options.print_json(_describe_experiment())
+        options.print_json(describe_experiment())
     else:
         options.print_json(record_schema() if name == "record" else submission_schema())
 
 
-def _describe_experiment() -> dict[str, Any]:
+def describe_experiment() -> dict[str, Any]:
     """With the help texts of the command line, which has the same keys as options."""
     from wbcbench.study.experiment import json_schema
+    from wbcbench.study.limits import describe_limit
 
     document = json_schema()
     for table in ("Run", "Factors"):
         for key, described in document["$defs"][table]["properties"].items():
             if key in options.HELP:
-                described["description"] = options.HELP[key][1]
+                limit = describe_limit(key)
+                help_text = options.HELP[key][1]
+                is_said = limit.removeprefix("must be ") in help_text
+                described["description"] = help_text if is_said else f"{help_text} It {limit}."
     return document
 
 

@@ -11,6 +11,7 @@ import typer
 
 from wbcbench.commands import options
 from wbcbench.core.errors import PartlyVerifiedError, UsageError, VerificationError
+from wbcbench.core.terminal import fill
 from wbcbench.core.text import decode_word
 
 Authors = Annotated[
@@ -101,7 +102,8 @@ def submit(
     )
     written = write_bundle(order)
     found = None if no_verify else verify_within_budget(written.path)
-    lines = [*format_lines(written), *(inspect.format_faults(found) if found else ())]
+    lines = [fill(line, rest="  ") for line in format_lines(written)]
+    lines += inspect.format_faults(found) if found else []
     document = build_document(written) | {"verify": inspect.as_document(found) if found else None}
     options.print_result(document, "\n".join(lines), "submit", as_json=as_json)
     if found and not found.verified:

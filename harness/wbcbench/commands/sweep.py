@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcbench.commands import options
-from wbcbench.core.errors import InterruptedRunError, RunsFailedError
+from wbcbench.core.errors import InterruptedRunError, RunsFailedError, UsageError
 from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat failed runs once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what is left to do; write nothing.")]
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help="An experiment file such as experiments/quick.toml, or a plan.json.",
+        show_default=False,
+    ),
+]
 Blocks = Annotated[
     int | None, typer.Option(min=1, help="Stop after this many blocks; the plan stays the same.")
 ]
@@ -31,7 +39,7 @@ Launcher = Annotated[str, typer.Option(help="What starts the runs.")]
 
 
 def sweep(
-    file: options.PlanFile,
+    file: File = None,
     changes: options.Changes = None,
     exploratory: options.Exploratory = False,
     data: options.Data = None,
@@ -56,6 +64,11 @@ def sweep(
     from wbcbench.study.running import pasts
     from wbcbench.study.sweep import SweepSettings
 
+    if file is None:
+        raise UsageError(
+            "sweep carries out a file, so that the study can be resumed. "
+            "`wbcbench plan --out FILE` writes that of the published 2 × 2."
+        )
     silent = quiet or as_json
     limit_j = options.parse_limit_j(confirm_over)
     plan = read_plan(file, changes or [], exploratory=exploratory)
@@ -121,7 +134,7 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
     from wbcbench.commands.plan import print_runs
     from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.power import analyse_power
-    from wbcbench.study.text import build_plan_document, describe_plan
+    from wbcbench.study.text import build_plan_document, describe_plan, describe_plan_details
 
     states = _list_states(plan, settings)
     left = [run for run, state in states if state != "done"]
@@ -136,17 +149,21 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
         return
     print_runs(replace(plan, runs=tuple(run for run, _ in states)), [s for _, s in states])
     typer.echo(describe_plan(plan, power, costs))
+    typer.echo(describe_plan_details(plan, power, costs))
     typer.echo(f"Dry run: nothing was written. {len(left)} runs are left, at this cost.", err=True)
 
 
 def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
     from wbcbench.core.terminal import fill
+    from wbcbench.study.deleted import read_deleted
     from wbcbench.study.progress import Progress, account_study
     from wbcbench.study.text import build_sweep_document, describe_sweep
 
     pilots = Progress(results, pilot_study(plan.study))
-    account = account_study(outcome.specs, outcome.progress, pilots)
+    folders = (results / plan.study, results / pilot_study(plan.study))
+    deleted = [each for folder in folders for each in read_deleted(folder)]
+    account = account_study(outcome.specs, outcome.progress, pilots, deleted)
     if as_json:
         document = {"dry_run": False, **build_sweep_document(plan, outcome, account)}
         options.print_json(document, "sweep")

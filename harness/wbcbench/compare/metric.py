@@ -182,25 +182,49 @@ class PlannedTests:
 
 @dataclass(frozen=True, slots=True)
 class PlannedClaim:
-    """What somebody says of two configurations before the first run: ``[claims.NAME]`` in a file.
-
-    Attributes:
-        metric: A column whose differences are per cent or percentage points.
-        variants: Labels of two configurations, the first against the second.
-        direction: Which way the first differs; or ``within`` is given.
-        margin: By at least how much, in the unit of a difference; only with a direction.
-        within: The two differ by at most so much, in the same unit.
-        text: The claim in words, for people.
-    """
+    """What somebody says of two configurations before the first run: ``[claims.NAME]``."""
 
     __pydantic_config__ = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    metric: str
-    variants: tuple[str, str]
-    direction: Literal["lower", "higher"] | None = None
-    margin: Annotated[float, Field(ge=0, le=1_000)] = 0.0
-    within: Annotated[float, Field(ge=0.01, le=50)] | None = None
-    text: Annotated[str, Field(max_length=300, pattern=r"^\P{Cc}*$")] = ""
+    metric: Annotated[
+        str,
+        Field(
+            description="A column whose differences are per cent or percentage points.",
+            examples=[PRIMARY],
+        ),
+    ]
+    variants: Annotated[
+        tuple[str, str],
+        Field(
+            description="Labels of two configurations, the first against the second.",
+            examples=[["leaky-batchnorm", "leaky-dropout"]],
+        ),
+    ]
+    direction: Annotated[
+        Literal["lower", "higher"] | None,
+        Field(description="Which way the first differs; or `within` is given."),
+    ] = None
+    margin: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1_000,
+            description="By at least how much, in the unit of a difference; only with a direction.",
+        ),
+    ] = 0.0
+    within: Annotated[
+        float | None,
+        Field(
+            ge=0.01,
+            le=50,
+            description="The two differ by at most so much, in the same unit.",
+            examples=[2.0],
+        ),
+    ] = None
+    text: Annotated[
+        str,
+        Field(max_length=300, pattern=r"^\P{Cc}*$", description="The claim in words, for people."),
+    ] = ""
 
     @property
     def range(self) -> tuple[float | None, float | None]:

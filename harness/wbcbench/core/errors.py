@@ -17,9 +17,10 @@ A message says what happened, where, why it matters, and the way out.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _MOST_SHOWN = 30  # names in a message; of more, the nearest
+_MOST_PROBLEMS = 10  # of one file, a line each
 
 
 class WbcbenchError(Exception):
@@ -84,6 +85,27 @@ def error_named(kind: str) -> type[WbcbenchError]:
     """The error class of a stored failure; ``RunsFailedError`` where the kind is another."""
     known = {error.__name__: error for error in WbcbenchError.__subclasses__()}
     return known.get(kind, RunsFailedError)
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """``Did you mean 'epochs'?``; empty where no name is near."""
+    near = difflib.get_close_matches(name, sorted(known), n=1)
+    return f"Did you mean '{near[0]}'?" if near else ""
+
+
+def list_problems(source: object, problems: Sequence[str]) -> UsageError:
+    """Return the error with everything that is wrong in a file, a line each if there are several.
+
+    Args:
+        source: Where it is wrong.
+        problems: Sentences; at least one.
+    """
+    if len(problems) == 1:
+        return UsageError(f"{source}: {problems[0]}")
+    lines = [f"{source}: {len(problems)} errors", *problems[:_MOST_PROBLEMS]]
+    if len(problems) > _MOST_PROBLEMS:
+        lines.append(f"… and {len(problems) - _MOST_PROBLEMS} more.")
+    return UsageError("\n".join(lines))
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UsageError:

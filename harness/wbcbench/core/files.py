@@ -106,6 +106,16 @@ def _write_temporary(
         temporary.unlink(missing_ok=True)
 
 
+def open_lock(path: Path) -> IO[str]:
+    """A file to lock, made where there is none; a link is not followed.
+
+    Raises:
+        OSError: It cannot be opened, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    return os.fdopen(os.open(path, flags, 0o666), "w")
+
+
 def sync_folder(folder: Path) -> None:
     """Make renames inside ``folder`` durable, where it may be read and its disk knows how."""
     try:

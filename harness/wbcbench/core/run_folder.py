@@ -32,7 +32,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache, partial
 from pathlib import Path
@@ -46,7 +46,7 @@ from wbcbench.core.board_state import BoardSample, sample_from_line
 from wbcbench.core.cache import read_stamp
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError
-from wbcbench.core.files import read_file, sync_folder, write_atomically, write_new
+from wbcbench.core.files import open_lock, read_file, sync_folder, write_atomically, write_new
 from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import Attachment, Circumstances, RunRecord
 from wbcbench.core.run_state import Liveness, RunState, submitted, this_process, token_liveness
@@ -91,6 +91,7 @@ LOCK = ".lock"
 LOCK_WAIT_S = 2.0  # nobody who only tests a lock holds it as long
 _RETRY_S = 0.02
 _NEW = ".new"  # begins the name of a folder that is not complete yet
+_DELETED = ".deleted"  # and of one that is being deleted
 _TEMPORARY = "wbcbench-temporary"  # and of one in the system's temporary folder
 _PROGRAM_NAME = re.compile(r".*-\d{8}-\d{6}(-\d+)?")  # by the moment; see ``measure.program_run``
 _DIGEST = re.compile("[0-9a-f]{8}")
@@ -191,6 +192,16 @@ class RunDir:
         """Write what was requested."""
         write_atomically(self.path / SPEC, to_json(asdict(spec)))
         write_atomically(self.path / LOCAL, to_json(asdict(local)))
+
+    def delete(self) -> None:
+        """Delete the folder: it is no run any more in one step, and then emptied.
+
+        What a kill leaves of it is removed as ``remove_left_behind`` does.
+
+        Raises:
+            OSError: It cannot be renamed; then it stays as it is.
+        """
+        delete_folder(self.path)
 
     def read_state(self) -> RunState:
         """How far the run is."""
@@ -461,7 +472,7 @@ class RunDir:
 
         Who must not be turned away by somebody that only looks waits for ``LOCK_WAIT_S``.
         """
-        with (self.path / LOCK).open("w") as stream:
+        with open_lock(self.path / LOCK) as stream:
             end_s = time.monotonic() + wait_s
             while not (is_ours := _try_lock(stream, fcntl.LOCK_EX)) and time.monotonic() < end_s:
                 time.sleep(_RETRY_S)
@@ -582,12 +593,38 @@ def _create_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def delete_folder(path: Path) -> None:
+    """Rename a folder so that nobody takes it for what it was, then remove it; see ``delete``."""
+    hidden = path.parent / f"{_DELETED}.{this_process().token}.{secrets.token_hex(4)}"
+    path.rename(hidden)
+    sync_folder(path.parent)
+    shutil.rmtree(hidden, ignore_errors=True)
+
+
+def list_left_behind(parent: Path) -> dict[Path, Liveness]:
+    """Folders in ``parent`` that were being made or deleted, and whether somebody is still at it.
+
+    Nothing was measured in them, or they are no run any more.
+    """
+    paths = [path for name in (_NEW, _DELETED) for path in parent.glob(f"{name}.*")]
+    folders = sorted(path for path in paths if path.is_dir() and not path.is_symlink())
+    return {path: token_liveness(path.name.split(".")[-2]) for path in folders}
+
+
 def remove_left_behind(parent: Path) -> list[Path]:
     """Remove the folders in ``parent`` whose makers are gone; returns those of unknown makers.
 
     Nothing was measured in them. A maker that cannot be seen from here may still be at it.
     """
-    return _remove_abandoned(parent.glob(f"{_NEW}.*"))
+    found = list_left_behind(parent)
+    for path, maker in found.items():
+        if maker is Liveness.GONE:
+            shutil.rmtree(path, ignore_errors=True)
+    return [
+        path
+        for path, maker in found.items()
+        if maker is Liveness.UNKNOWN and path.name.startswith(_NEW)
+    ]
 
 
 def create_temporary(spec: RunSpec, local: Local) -> RunDir:
@@ -596,23 +633,13 @@ def create_temporary(spec: RunSpec, local: Local) -> RunDir:
     Those of killed processes are removed here.
     """
     parent = Path(tempfile.gettempdir())
-    _remove_abandoned(parent.glob(f"{_TEMPORARY}.*"))
+    for abandoned in parent.glob(f"{_TEMPORARY}.*"):
+        if token_liveness(abandoned.name.split(".")[-2]) is Liveness.GONE:
+            shutil.rmtree(abandoned, ignore_errors=True)
     run = RunDir(parent / f"{_TEMPORARY}.{this_process().token}.{secrets.token_hex(4)}")
     run.path.mkdir(mode=0o700)
     run._fill(spec, local)
     return run
-
-
-def _remove_abandoned(paths: Iterable[Path]) -> list[Path]:
-    """Remove folders whose names end in the token of a process that is gone, and a number."""
-    unknown: list[Path] = []
-    for path in sorted(paths):
-        liveness = token_liveness(path.name.split(".")[-2])
-        if liveness is Liveness.GONE:
-            shutil.rmtree(path, ignore_errors=True)
-        elif liveness is Liveness.UNKNOWN:
-            unknown.append(path)
-    return unknown
 
 
 def to_json(value: object) -> bytes:

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wbcbench.core.errors import UsageError, unknown_name
+from wbcbench.core.errors import UsageError, list_problems, suggest
 from wbcbench.core.files import load_toml
 
 FILE_NAME = "wbcbench.toml"
 DEFAULT = "default"
+BASELINE = "WBCBENCH_BASELINE"
 
 Kind = Literal["folder", "word", "words"]
 
@@ -53,6 +54,12 @@ SETTINGS = (
     Setting("results", "folder", "results", "folder that holds the runs"),
     Setting("reports", "folder", "reports", "folder that holds the reports"),
     Setting("study", "word", "runs", "study of commands that name none"),
+    Setting(
+        "baseline",
+        "word",
+        "the plan's, or of the lowest levels",
+        "variant that comparisons are against where the plan fixes none",
+    ),
     Setting("meters", "words", "auto", "meters of `run` and `monitor`"),
     Setting("gpus", "words", "every visible one", "GPUs of `run` and `monitor`"),
     Setting("country", "word", "none: a range of grids", "ISO 3166 code of the grid of `run`"),
@@ -87,7 +94,7 @@ def apply(environment: MutableMapping[str, str], here: Path) -> None:
     """Put what the files set into the environment where it is not set there.
 
     Raises:
-        UsageError: A file is not TOML, or names an unknown setting.
+        UsageError: A file is not TOML; or everything that is wrong in its keys.
     """
     for resolved in resolve(environment, here):
         if resolved.origin not in (DEFAULT, resolved.setting.variable):
@@ -119,6 +126,11 @@ def find_results() -> Path:
     return Path(values["results"])
 
 
+def chosen_baseline() -> str | None:
+    """The baseline that the settings choose; ``None`` if they choose none."""
+    return os.environ.get(BASELINE) or None
+
+
 def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Every file that sets something with its values, the strongest first."""
     import platformdirs
@@ -136,6 +148,8 @@ def _read_files(here: Path) -> Iterator[tuple[str, dict[str, str]]]:
             raise UsageError(
                 f"{path}: tool.wbcbench is not a table; write [tool.wbcbench] above its keys."
             )
+        if problems := [found for pair in keys.items() if (found := _find_problem(*pair))]:
+            raise list_problems(path, problems)
         yield str(path), {name: _parse_value(path, name, value) for name, value in keys.items()}
 
 
@@ -153,17 +167,23 @@ def _read_toml(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _parse_value(path: Path, name: str, value: Any) -> str:
-    """One key's value as the variable would hold it."""
+def _find_problem(name: str, value: Any) -> str:
+    """Why a key cannot stand in a file of settings, in one sentence; empty if it can."""
     if name not in _BY_NAME:
-        raise UsageError(f"{path}: {unknown_name('setting', name, _BY_NAME)}")
+        guess = suggest(name, _BY_NAME) or f"Known: {', '.join(sorted(_BY_NAME))}."
+        return f"There is no setting {reprlib.repr(name)}. {guess}"
     setting = _BY_NAME[name]
     if setting.kind == "words" and isinstance(value, list):
         value = ",".join(map(str, value))
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise UsageError(
-            f"{path}: {name} is {reprlib.repr(value)}, but must be text: {setting.meaning}."
-        )
-    if setting.kind != "folder":
-        return value
+    if isinstance(value, str) and value.strip() and "\0" not in value:
+        return ""
+    return f"{name} is {reprlib.repr(value)}, but must be text: {setting.meaning}."
+
+
+def _parse_value(path: Path, name: str, value: Any) -> str:
+    """One key's value as the variable would hold it."""
+    if isinstance(value, list):
+        value = ",".join(map(str, value))
+    if _BY_NAME[name].kind != "folder":
+        return str(value)
     return str(path.parent / os.path.expanduser(value))  # noqa: PTH111 may name no user of here

@@ -14,6 +14,7 @@ PLAN = "plan.json"
 PLANS = "plan*.json"  # as a pattern: the plan, and those that it replaced
 EARLIER_PLANS = "plan-*.json"
 INTERIM_ANALYSES = "interim-analyses.json"  # the checks of the stopping rule
+DELETED_RUNS = "deleted-runs.json"  # what they have cost
 SWEEP_LOCK = ".sweep.lock"
 RUNS_TABLE = "runs.csv"
 CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report
@@ -26,6 +27,11 @@ _LONGEST = 64  # characters in the name of a study
 def pilot_study(study: str) -> str:
     """The study of a study's pilots: a folder of its own, so that no comparison reads them."""
     return study[: _LONGEST - len(_PILOT)] + _PILOT
+
+
+def is_pilot_study(study: str) -> bool:
+    """Whether a study may be that of another's pilots, by its name."""
+    return study.endswith(_PILOT)
 
 
 def earlier_plan(sha256: str) -> str:

@@ -60,6 +60,11 @@ def human_mass(mass_g: float | None) -> str:
     return _format_scaled(mass_g, "g")
 
 
+def human_size(size_bytes: float | None) -> str:
+    """``1.32 MB``."""
+    return _format_scaled(size_bytes, "B")
+
+
 def human_duration(time_s: float | None) -> str:
     """``0.42 s``, ``12.3 s``, ``2 min 31 s``, ``1 h 05 min``."""
     if time_s is None or not math.isfinite(time_s):
@@ -114,6 +119,23 @@ def format_with_errors(
             shared = right.partition(" ")[2] == unit
             words += f" −{number if shared else left}/+{right} ({name})"
     return words
+
+
+def round_to_sum(values: Sequence[float], digits: int = 3) -> list[str]:
+    """The values and, last, their sum, all with as many decimals as give the sum ``digits`` digits.
+
+    What rounding would add or lose goes to the values it changes least: the words add up.
+    """
+    total = math.fsum(values)
+    before_point = math.floor(math.log10(abs(total))) + 1 if total else 1
+    decimals = min(max(digits - before_point, 0), 6)
+    steps = [value * 10**decimals for value in values]
+    whole = [math.floor(step) for step in steps]
+    left = round(total * 10**decimals) - sum(whole)
+    by_loss = sorted(range(len(steps)), key=lambda i: whole[i] - steps[i])
+    for i in by_loss[: max(left, 0)]:
+        whole[i] += 1
+    return [f"{step / 10**decimals:.{decimals}f}" for step in (*whole, sum(whole))]
 
 
 def human_count(count: int | None) -> str:
@@ -212,12 +234,15 @@ def safe_text(text: str) -> str:
     return f"'{text}" if _FORMULA_START.match(text) else text
 
 
-def aligned_table(headings: Sequence[str], rows: Rows) -> str:
-    """Columns padded with spaces, two between; lines end without spaces."""
+def aligned_table(headings: Sequence[str], rows: Rows, right: Sequence[str] = ()) -> str:
+    """Columns padded with spaces, two between; those in ``right`` are flush right."""
     table = [headings, *rows]
     widths = [max(len(line[i]) for line in table) for i in range(len(headings))]
+    sides = [str.rjust if heading in right else str.ljust for heading in headings]
     return "\n".join(
-        "  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip()
+        "  ".join(
+            side(word, width) for side, word, width in zip(sides, line, widths, strict=True)
+        ).rstrip()
         for line in table
     )
 

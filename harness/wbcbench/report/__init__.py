@@ -26,7 +26,7 @@ from wbcbench.study.statement import SubmissionDetails
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-    from wbcbench.report.figures.style import Style
+    from wbcbench.report.style import Style
 
 PAGE = "report.html"
 TEXT = "report.md"

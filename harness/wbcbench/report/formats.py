@@ -28,8 +28,8 @@ from wbcbench.report import (
     Statement,
     Value,
 )
-from wbcbench.report.figures.style import clean_line, inline_svg, to_pdf, to_svg
 from wbcbench.report.study import ReportStudy
+from wbcbench.report.style import clean_line, inline_svg, to_pdf, to_svg
 from wbcbench.report.summaries import SUMMARY_FILE, build_summary_rows
 from wbcbench.report.words import make_anchor
 
@@ -111,7 +111,7 @@ def _build_pdf(template: Template, report: Report, _: ReportStudy) -> Files:
 def _build_interactive(report: Report, study: ReportStudy) -> Files:
     from wbcbench.report.interactive import INTERACTIVE_FILE, to_interactive
 
-    return {INTERACTIVE_FILE: to_interactive(report, study)}
+    return {INTERACTIVE_FILE: to_interactive(report, study, load_template("interactive.html.j2"))}
 
 
 FORMATS: Mapping[str, Callable[[Report, ReportStudy], Files]] = {

@@ -11,13 +11,16 @@ import base64
 import hashlib
 import json
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wbcbench.core.errors import UsageError
 from wbcbench.report import Report
-from wbcbench.report.figures.style import COLOURS, clean_line
 from wbcbench.report.study import ReportStudy
+from wbcbench.report.style import COLOURS, clean_line
 from wbcbench.table.view import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 INTERACTIVE_FILE = "interactive.html"
 
@@ -32,14 +35,12 @@ vegaEmbed("#shown", spec, {ast: true, actions: false, renderer: "svg"}).catch((e
 """
 
 
-def to_interactive(report: Report, study: ReportStudy) -> bytes:
+def to_interactive(report: Report, study: ReportStudy, template: Template) -> bytes:
     """The page.
 
     Raises:
         UsageError: What draws it is not installed.
     """
-    from wbcbench.report.formats import load_template
-
     script = _load_script()
     runs = [
         run for run in study.comparable or study.done if run.row["balanced_accuracy"] is not None
@@ -49,7 +50,7 @@ def to_interactive(report: Report, study: ReportStudy) -> bytes:
     spec = json.dumps(_build_spec(study, runs), sort_keys=True, allow_nan=False)
     for sign in "<>&":
         spec = spec.replace(sign, f"\\u{ord(sign):04x}")
-    page = load_template("interactive.html.j2").render(
+    page = template.render(
         title=report.title,
         notices=report.notices,
         note=f"{energy} Shown are {len(runs)} of {len(study.runs)} runs.{study.stamp}",

@@ -30,7 +30,7 @@ from wbcbench.report import (
     Section,
     Statement,
 )
-from wbcbench.report.figures.style import clean_line
+from wbcbench.report.style import clean_line
 
 Template = Literal["plain", "ieee", "slides"]
 

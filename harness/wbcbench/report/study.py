@@ -24,7 +24,7 @@ from wbcbench.table.view import Run, Study
 if TYPE_CHECKING:
     from wbcbench.compare.design import Configuration
     from wbcbench.compare.result import Comparison, PlannedClaimResult
-    from wbcbench.report.figures.style import Styles
+    from wbcbench.report.style import Styles
     from wbcbench.study.plan import Plan
 
 _PARTS = {"gpu": "GPU", "cpu": "CPU", "system": "whole machine"}
@@ -289,7 +289,7 @@ class ReportStudy(Study):
     @cached_property
     def styles(self) -> Styles:
         """The style of each variant, in every figure."""
-        from wbcbench.report.figures.style import choose_styles
+        from wbcbench.report.style import choose_styles
 
         return choose_styles(self.labels)
 

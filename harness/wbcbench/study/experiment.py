@@ -11,7 +11,8 @@ import difflib
 import json
 import reprlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from math import prod
 from pathlib import Path
@@ -19,15 +20,17 @@ from types import GenericAlias
 from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from wbcbench.compare.design import TREATMENTS
 from wbcbench.compare.metric import PlannedClaim, PrimaryFamily
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, list_problems, suggest
 from wbcbench.core.files import load_toml
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.tests import ALPHA, find_least_blocks
+from wbcbench.study.limits import find_problem
 from wbcbench.study.statement import SubmissionDetails, require_sound
 
 Status = Literal["measured", "estimated", "simulated"]
@@ -49,46 +52,76 @@ _STRICT = ConfigDict(extra="forbid", strict=True)
 
 @dataclass(frozen=True, slots=True)
 class Pauses:
-    """What happens between two runs, apart from the run's own wait for ``cooldown_c``.
-
-    Attributes:
-        rest_s: Seconds of rest, so that a run does not pay for the heat of the one before.
-    """
+    """What happens between two runs, apart from the run's own wait for ``cooldown_c``."""
 
     __pydantic_config__ = _STRICT
 
-    rest_s: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    rest_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=86_400,
+            description="Seconds of rest, so that no run pays for the heat of the one before.",
+        ),
+    ] = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedAnalysis:
-    """What will be compared, written down before the first run.
-
-    Attributes:
-        metrics: Columns of the results table; empty = energy of training and balanced accuracy.
-        baseline: The configuration to compare with; ``None`` lets the lower levels decide.
-        family: The primary contrasts: ``baseline``, each variant against the baseline, or
-            ``factors``, two factors of two levels and their interaction. Not given: baseline.
-        exploratory: Whether nothing is tested: estimates and intervals only, so that any number
-            of blocks will do.
-        contrasts: The primary contrasts by name; the family decides them, and a list here must
-            name the same. Empty = not given.
-        lowest_status: The lowest status of joules that is accepted.
-        equivalent_pct: Half-width of the region in which joules and seconds do not differ
-            in practice, in per cent.
-        equivalent_pp: The same of accuracies, in percentage points.
-    """
+    """What will be compared, written down before the first run: the keys of [analysis]."""
 
     __pydantic_config__ = _STRICT
 
-    metrics: tuple[str, ...] = ()
-    baseline: str | None = None
-    family: PrimaryFamily | None = None
-    exploratory: bool = False
-    contrasts: tuple[str, ...] = ()
-    lowest_status: Status = "measured"
-    equivalent_pct: Annotated[float, Field(ge=0.01, le=50)] = 2.0
-    equivalent_pp: Annotated[float, Field(ge=0.01, le=50)] = 1.0
+    metrics: Annotated[
+        tuple[str, ...],
+        Field(
+            description="Columns of the results table; empty: energy of training and balanced "
+            "accuracy.",
+        ),
+    ] = ()
+    baseline: Annotated[
+        str | None,
+        Field(
+            description="The configuration to compare with; not given: the lower levels decide.",
+            examples=["relu-dropout"],
+        ),
+    ] = None
+    family: Annotated[
+        PrimaryFamily | None,
+        Field(
+            description="The primary contrasts: each variant against the baseline, or two factors "
+            "of two levels and their interaction. Not given: baseline.",
+        ),
+    ] = None
+    exploratory: Annotated[
+        bool,
+        Field(
+            description="Test nothing: estimates and intervals only, so that any number of blocks "
+            "will do.",
+        ),
+    ] = False
+    contrasts: Annotated[
+        tuple[str, ...],
+        Field(
+            description="The primary contrasts by name; the family decides them, and a list here "
+            "must name the same.",
+        ),
+    ] = ()
+    lowest_status: Annotated[
+        Status, Field(description="The lowest status of joules that is accepted.")
+    ] = "measured"
+    equivalent_pct: Annotated[
+        float,
+        Field(
+            ge=0.01,
+            le=50,
+            description="Half-width of the region in which joules and seconds do not differ in "
+            "practice, in per cent.",
+        ),
+    ] = 2.0
+    equivalent_pp: Annotated[
+        float, Field(ge=0.01, le=50, description="The same of accuracies, in percentage points.")
+    ] = 1.0
 
     def count_metrics(self) -> int:
         """How many metrics each contrast is tested on."""
@@ -97,22 +130,31 @@ class PlannedAnalysis:
 
 @dataclass(frozen=True, slots=True)
 class Until:
-    """Stein's two stages: the spread in the first blocks decides how many there are.
-
-    Attributes:
-        contrast: Name of a primary contrast; its first word is enough.
-        width: How far the upper end of its 95 % interval may lie above the lower, in the metric's
-            unit: per cent or percentage points.
-        max_blocks: Stop there, narrow or not.
-        metric: A column; empty = energy of training.
-    """
+    """Stein's two stages: the spread in the first blocks decides how many there are."""
 
     __pydantic_config__ = _STRICT
 
-    contrast: str
-    width: Annotated[float, Field(ge=0.001, le=1_000)]
-    max_blocks: Annotated[int, Field(ge=3, le=1_000)]
-    metric: str = ""
+    contrast: Annotated[
+        str,
+        Field(
+            description="Name of a primary contrast; its first word is enough.",
+            examples=["leaky-dropout"],
+        ),
+    ]
+    width: Annotated[
+        float,
+        Field(
+            ge=0.001,
+            le=1_000,
+            description="How far the upper end of its 95 % interval may lie above the lower, in "
+            "per cent or percentage points.",
+            examples=[4.0],
+        ),
+    ]
+    max_blocks: Annotated[
+        int, Field(ge=3, le=1_000, description="Stop there, narrow or not.", examples=[20])
+    ]
+    metric: Annotated[str, Field(description="A column; empty: energy of training.")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,11 +205,21 @@ def _make_run_models() -> tuple[type[BaseModel], type[BaseModel]]:
     examples: dict[str, list[Any]] = {
         "variant": list(VARIANTS),
         "meters": [[meter] for meter in ("auto", *METERS)],
+        "threads": [2],
+        "cooldown_c": [50.0],
+        "power_limit_w": [250.0],
+        "country": ["DEU"],
+    }
+    # Of the others, options of ``run``, the help says it.
+    texts = {
+        "variant": "Network to train, if it is the same for all; else it stands in [factors].",
+        "dataset_id": "The images, as `wbcbench data check` names them; empty: those of --data.",
+        "dataset_sha256": "Digest of their content; empty: not checked.",
     }
     values: dict[str, Any] = {
         name: (
             hints[name] | None if name == "variant" else hints[name],
-            Field(defaults.get(name), examples=examples.get(name)),
+            Field(defaults.get(name), examples=examples.get(name), description=texts.get(name)),
         )
         for name in RUN_KEYS
     }
@@ -191,7 +243,9 @@ def _describe_table(kind: type[Any], text: str) -> tuple[Any, Any]:
 ExperimentFile = _make_model(
     "Experiment",
     {
-        "study": _describe(str | None, None, "Folder under results; the file's name."),
+        "study": _describe(
+            str | None, None, "Folder under results; the file's name.", examples=["mine"]
+        ),
         "about": _describe(str, "", "One sentence for people."),
         "blocks": _describe(
             int,
@@ -220,6 +274,7 @@ ExperimentFile = _make_model(
 )
 
 
+_SEE_KEYS = "`wbcbench init` explains every key."
 _TABLES = {"run": RUN_KEYS, "factors": RUN_KEYS} | {
     name: tuple(f.name for f in fields(kind))
     for name, kind in (
@@ -239,6 +294,21 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": SCHEMA_DIALECT, **schema, "title": "wbcbench experiment"}
 
 
+# What `wbcbench plan` shows without a file: the comparison of the published report, on any images.
+PUBLISHED_STUDY = "published"
+_PUBLISHED_DESIGN: Mapping[str, Any] = {
+    "about": "The published 2 × 2: activation and regulariser.",
+    "run": {"epochs": 25},
+    "factors": {"variant": list(VARIANTS)},
+    "analysis": {"lowest_status": "estimated"},
+}
+
+
+def published_design() -> dict[str, Any]:
+    """The published comparison, as the keys of an experiment file."""
+    return deepcopy(dict(_PUBLISHED_DESIGN))
+
+
 def read_experiment(
     path: Path, changes: Sequence[str] = (), *, exploratory: bool = False
 ) -> Experiment:
@@ -247,44 +317,125 @@ def read_experiment(
     Args:
         path: The file.
         exploratory: Whether the analysis is exploratory, whatever the file says.
-        changes: ``KEY=VALUE`` each, a key of the file (``blocks``) or of its table ``run``
-            (``epochs``), a value as TOML writes it or a bare word; they win over the file.
+        changes: ``KEY=VALUE`` each, see ``apply_changes``; they win over the file.
 
     Raises:
-        UsageError: It cannot be read, or a key or value is wrong.
+        UsageError: It cannot be read; or everything that is wrong in its keys and values.
     """
+    document = load_design(path)
+    apply_changes(document, changes)
+    return parse_design(document, path, path.stem, exploratory=exploratory)
+
+
+def load_design(path: Path) -> dict[str, Any]:
+    """The keys of an experiment file, unchecked; raises ``UsageError`` if it cannot be read."""
     try:
-        document = load_toml(path)
+        return load_toml(path)
     except OSError as error:
         raise UsageError(
             f"The experiment file {path} cannot be read: {error.strerror}. "
-            "Those that come with wbcbench are in experiments/."
+            "`wbcbench init` writes one that explains every key."
         ) from error
     except ValueError as error:
         raise UsageError(f"{path} is not TOML: {error}.") from error
+
+
+def apply_changes(document: dict[str, Any], changes: Sequence[str]) -> None:
+    """Set keys as ``--set`` gives them.
+
+    Args:
+        document: The keys of an experiment file.
+        changes: ``KEY=VALUE`` each, a key of the file (``blocks``) or of its table ``run``
+            (``epochs``), a value as TOML writes it or a bare word.
+    """
     for change in changes:
-        _apply_change(document, change)
+        key, equals, text = change.partition("=")
+        if not equals:
+            raise UsageError(f"--set {change}: give KEY=VALUE, for instance --set epochs=3.")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            value = text.strip()
+        is_run = key.strip() not in ExperimentFile.model_fields
+        table = document.setdefault("run", {}) if is_run else document
+        if isinstance(table, dict):  # else the file is refused as a whole
+            table[key.strip()] = value
+
+
+def change_design(
+    document: dict[str, Any],
+    *,
+    seeds: int | None = None,
+    epochs: int | None = None,
+    target: float | None = None,
+    variants: Sequence[str] = (),
+) -> None:
+    """Set what the options of ``plan`` name; what is not given stays.
+
+    Args:
+        document: The keys of an experiment file.
+        seeds: How many, counted from ``first_seed``; a block of runs each.
+        epochs: Of every run.
+        target: Score whose energy and time are reported.
+        variants: One for all runs, or several to compare.
+    """
+    run, factors = (document.setdefault(name, {}) for name in ("run", "factors"))
+    if not (isinstance(run, dict) and isinstance(factors, dict)):
+        return  # the file is refused as a whole
+    if seeds is not None:
+        document.pop("seeds", None)
+        document["blocks"] = seeds
+    run |= {
+        key: value
+        for key, value in (("epochs", epochs), ("target_value", target))
+        if value is not None
+    }
+    if variants:
+        run.pop("variant", None)
+        factors.pop("variant", None)
+        if len(variants) == 1:
+            run["variant"] = variants[0]
+        else:
+            factors["variant"] = list(variants)
+
+
+def parse_design(
+    document: Mapping[str, Any], source: object, study: str, *, exploratory: bool = False
+) -> Experiment:
+    """An experiment from the keys of a file.
+
+    Args:
+        document: The keys.
+        source: Where they are from, for messages.
+        study: The study's name where they give none.
+        exploratory: Whether the analysis is exploratory, whatever they say.
+
+    Raises:
+        UsageError: Everything that is wrong in them.
+    """
     try:
         # Through JSON, whose lists a strict tuple accepts.
         file = ExperimentFile.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
-        raise UsageError(f"{path}: {_describe_error(error)}") from error
+        raise list_problems(source, _find_problems(document, error)) from error
     except RecursionError as error:
-        raise UsageError(f"{path}: it is nested too deeply.") from error
+        raise UsageError(f"{source}: it is nested too deeply.") from error
     given = {name: getattr(file, name) for name in file.model_fields_set}
     run, factors = (
         given.pop(name).model_dump(exclude_unset=True) if name in given else {}
         for name in ("run", "factors")
     )
-    _check_factors(path, factors, run)
+    problems = [*_find_limit_problems(document), *_find_factor_problems(factors, run)]
+    if problems:
+        raise list_problems(source, problems)
     if "submission" in given:
-        require_sound(asdict(given["submission"]), f"{path}: table [submission]")
+        require_sound(asdict(given["submission"]), f"{source}: table [submission]")
     analysis = given.setdefault("analysis", PlannedAnalysis())
     if exploratory:
         given["analysis"] = replace(analysis, exploratory=True)
-    blocks, seeds = _choose_seeds(path, given, _count_blocks(factors, analysis))
+    blocks, seeds = _choose_seeds(source, given, _count_blocks(factors, analysis))
     return Experiment(
-        study=given.pop("study", None) or path.stem,
+        study=given.pop("study", None) or study,
         seeds=seeds,
         blocks=blocks,
         factors={name: tuple(levels) for name, levels in factors.items()},
@@ -293,68 +444,75 @@ def read_experiment(
     )
 
 
-def _apply_change(document: dict[str, Any], change: str) -> None:
-    """Set one key as ``--set`` gives it."""
-    key, equals, text = change.partition("=")
-    if not equals:
-        raise UsageError(f"--set {change}: give KEY=VALUE, for instance --set epochs=3.")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        value = text.strip()
-    is_run = key.strip() not in ExperimentFile.model_fields
-    table = document.setdefault("run", {}) if is_run else document
-    if isinstance(table, dict):  # else the file is refused as a whole
-        table[key.strip()] = value
+def _find_problems(document: Mapping[str, Any], error: ValidationError) -> list[str]:
+    """Everything that is wrong in the keys, their types and the values that have a limit."""
+    errors = error.errors(include_url=False)
+    if any(not each["loc"] for each in errors):  # the reader of JSON goes less deep than of TOML
+        return ["it is nested too deeply."]
+    wrong = {".".join(map(str, each["loc"][:2])) for each in errors}
+    found = [*map(_describe_error, errors), *_find_limit_problems(document, wrong)]
+    return list(dict.fromkeys(found))
 
 
-def _describe_error(error: ValidationError) -> str:
-    """The first thing that is wrong, by its key."""
-    first = error.errors(include_url=False)[0]
-    if not first["loc"]:  # the reader of JSON goes less deep than that of TOML
-        return "it is nested too deeply."
-    *tables, name = (str(word) for word in first["loc"])
-    key = ".".join([*tables, name])
-    if first["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
+def _find_limit_problems(document: Mapping[str, Any], wrong: Collection[str] = ()) -> Iterator[str]:
+    """What is out of its range, but for keys that are ``wrong`` already."""
+    if isinstance(study := document.get("study"), str) and "study" not in wrong:
+        yield from filter(None, [find_problem("study", study, "key 'study'")])
+    for table in ("run", "factors"):
+        values = document.get(table)
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if key in RUN_KEYS and not {table, name := f"{table}.{key}"} & set(wrong):
+                for level in value if table == "factors" else [value]:
+                    if problem := find_problem(key, level, f"key '{name}'"):
+                        yield problem
+
+
+def _describe_error(error: ErrorDetails) -> str:
+    *tables, name = map(str, error["loc"])
+    key = reprlib.repr(".".join([*tables, name]))
+    if error["type"] in {"extra_forbidden", "unexpected_keyword_argument"}:
         return _describe_unknown_key(tables, name)
     if name == "[key]":
-        return f"table [{'.'.join(tables)}]: a name takes letters, digits, - and _, up to 64."
-    if first["type"] in {"missing", "missing_argument"}:
-        return f"key '{key}' is missing."
-    return f"key '{key}': {first['msg']}; it is {reprlib.repr(first['input'])}."
+        where = ".".join(tables)
+        return f"table [{where}]: a name takes letters, digits, - and _, up to 64."
+    if error["type"] in {"missing", "missing_argument"}:
+        return f"key {key} is missing."
+    return f"key {key}: {error['msg']}; it is {reprlib.repr(error['input'])}."
 
 
 def _describe_unknown_key(tables: Sequence[str], key: str) -> str:
-    known = sorted(_TABLES[tables[0]] if tables else ExperimentFile.model_fields)
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
-    guess = f" Did you mean '{near[0]}'?" if near else ""
-    if not tables:  # it may belong into a table; small slips are forgiven
-        for table, keys in reversed(_TABLES.items()):
-            if close := difflib.get_close_matches(key, keys, n=1, cutoff=0.8):
-                guess = f" '{close[0]}' belongs into [{table}]."
+    top = tuple(ExperimentFile.model_fields)
+    guess = suggest(key, _TABLES[tables[0]] if tables else top)
+    if not (tables and guess):  # it may belong elsewhere; small slips alone are forgiven there
+        for table, keys in [("", top), *_TABLES.items()]:
+            close = difflib.get_close_matches(key, keys, n=1, cutoff=0.8)
+            if close and table not in tables and (table or tables):
+                place = f"into [{table}]" if table else "above the tables"
+                guess = f"'{close[0]}' belongs {place}."
+                break
     where = f"table [{'.'.join(tables)}]" if tables else "the file"
-    return f"there is no key '{key}' in {where}.{guess} Known: {', '.join(known)}."
+    return f"there is no key {reprlib.repr(key)} in {where}. {guess or _SEE_KEYS}"
 
 
-def _check_factors(
-    path: Path, factors: Mapping[str, Sequence[Any]], run: Mapping[str, Any]
-) -> None:
+def _find_factor_problems(
+    factors: Mapping[str, Sequence[Any]], run: Mapping[str, Any]
+) -> Iterator[str]:
     for name, levels in factors.items():
         if name in run:
-            raise UsageError(f"{path}: key '{name}' is in both [run] and [factors]; keep one.")
-        if name not in ("variant", *TREATMENTS):
-            raise UsageError(
-                f"{path}: key 'factors.{name}' makes no other configuration, so nothing would be "
+            yield f"key '{name}' is in both [run] and [factors]; keep one."
+        elif name not in ("variant", *TREATMENTS):
+            yield (
+                f"key 'factors.{name}' makes no other configuration, so nothing would be "
                 "compared. Set it in [run]."
             )
         if len(set(levels)) != len(levels):
-            raise UsageError(f"{path}: key 'factors.{name}' names a level twice: {list(levels)}.")
+            yield f"key 'factors.{name}' names a level twice: {reprlib.repr(list(levels))}."
     if "variant" not in factors and not run.get("variant"):
-        raise UsageError(f"{path}: key 'variant' is missing; name it in [factors] or in [run].")
+        yield "key 'variant' is missing; name it in [factors] or in [run]."
     combinations = prod(len(levels) for levels in factors.values())
     if combinations > LARGEST_BLOCK:
-        raise UsageError(
-            f"{path}: [factors] makes {combinations:,} combinations, all of them in every block; "
+        yield (
+            f"[factors] makes {combinations:,} combinations, all of them in every block; "
             f"at most {LARGEST_BLOCK:,} are allowed. Vary fewer things at a time."
         )
 
@@ -371,7 +529,7 @@ def _count_blocks(factors: Mapping[str, Sequence[Any]], analysis: PlannedAnalysi
 
 
 def _choose_seeds(
-    path: Path, given: Mapping[str, Any], default: int
+    source: object, given: Mapping[str, Any], default: int
 ) -> tuple[int, tuple[int, ...]]:
     """How many blocks, and a seed for each there may be."""
     seeds, until = tuple(given.get("seeds", ())), given.get("until")
@@ -379,12 +537,12 @@ def _choose_seeds(
     most = until.max_blocks if until else blocks
     if until and blocks < LEAST_FOR_T:
         raise UsageError(
-            f"{path}: key 'blocks' is {blocks}, but the spread of a first stage ([until]) takes "
+            f"{source}: key 'blocks' is {blocks}, but the spread of a first stage ([until]) takes "
             f"{LEAST_FOR_T}."
         )
     if most < blocks:
         raise UsageError(
-            f"{path}: key 'until.max_blocks' is {most}, but {blocks} blocks are the first "
+            f"{source}: key 'until.max_blocks' is {most}, but {blocks} blocks are the first "
             "stage. Raise max_blocks."
         )
     if not seeds:
@@ -392,7 +550,7 @@ def _choose_seeds(
         return blocks, tuple(range(first, first + most))
     if len(seeds) != most or len(set(seeds)) != len(seeds):
         raise UsageError(
-            f"{path}: key 'seeds' must hold {most} different seeds, one for each block; "
+            f"{source}: key 'seeds' must hold {most} different seeds, one for each block; "
             f"it holds {len(seeds)}. Or leave it out: first_seed counts upwards."
         )
     return blocks, seeds

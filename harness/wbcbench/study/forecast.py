@@ -7,7 +7,7 @@ nearest settings. Nothing is guessed: without a past run the forecast is unknown
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from statistics import fmean
@@ -15,7 +15,7 @@ from typing import Any
 
 from wbcbench.core.spec import RunSpec
 from wbcbench.energy.metrics import sum_if_all_known
-from wbcbench.table.derive import Past
+from wbcbench.table.derive import BETWEEN, EVERY_EPOCH, PartCost, Past
 
 _MUST_AGREE = ("image_size", "validation")
 _NEARNESS = (
@@ -32,21 +32,41 @@ class Cost:
 
     Attributes:
         runs: How many.
-        time_s: Wall-clock seconds without pauses.
-        train_s: Of these, epochs.
-        energy_j: Joules of the primary energy source, whole runs.
+        epochs: Of all of them.
+        parts: Part of a run → its cost in all of them; ``None`` if unknown.
         disk_bytes: Their folders.
         status: Of the joules.
         based_on: How many past runs the forecast rests on.
+        based_on_epochs: How many epochs these had.
     """
 
     runs: int
-    time_s: float | None
-    train_s: float | None
-    energy_j: float | None
+    epochs: int
+    parts: dict[str, PartCost] | None
     disk_bytes: float | None
     status: str
     based_on: int
+    based_on_epochs: int
+
+    @property
+    def time_s(self) -> float | None:
+        """Wall-clock seconds without pauses: the sum of the parts."""
+        return None if self.parts is None else sum(part.time_s for part in self.parts.values())
+
+    @property
+    def train_s(self) -> float | None:
+        """Of these, epochs with their validation."""
+        if self.parts is None:
+            return None
+        return sum(part.time_s for name, part in self.parts.items() if name in EVERY_EPOCH)
+
+    @property
+    def energy_j(self) -> float | None:
+        """Joules of the primary energy source, whole runs: the sum of the parts."""
+        if self.parts is None or (self.runs and not self.status):
+            return None
+        of_windows = [part.energy_j for name, part in self.parts.items() if name != BETWEEN]
+        return sum_if_all_known(of_windows) if self.runs else 0.0
 
 
 def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
@@ -57,24 +77,26 @@ def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
     alike: dict[Any, list[RunSpec]] = defaultdict(list)
     for spec in specs:
         alike[_read_costly(spec)].append(spec)
-    if not alike:
-        return Cost(0, 0.0, 0.0, 0.0, 0.0, "", 0)
     nearest = {key: find_nearest(own[0], pasts) for key, own in alike.items()}
     used = {id(past): past for own in nearest.values() for past in own}
     statuses = {past.status for past in used.values()}
-    costs = [
-        [None if part is None else len(own) * part for part in _expect(own[0], nearest[key])]
-        for key, own in alike.items()
-    ]
-    time_s, train_s, energy_j, disk_bytes = map(sum_if_all_known, zip(*costs, strict=True))
+    costs: dict[str, list[PartCost]] = defaultdict(list)
+    disk_bytes = 0.0
+    for key, own in alike.items():
+        parts = _expect_parts(own[0], nearest[key])
+        for name, part in parts.items():
+            energy_j = None if part.energy_j is None else len(own) * part.energy_j
+            costs[name].append(PartCost(len(own) * part.time_s, energy_j))
+        disk_bytes += len(own) * _expect_bytes(parts, nearest[key])
+    is_known = all(nearest.values())
     return Cost(
         runs=sum(map(len, alike.values())),
-        time_s=time_s,
-        train_s=train_s,
-        energy_j=energy_j if len(statuses) == 1 else None,
-        disk_bytes=disk_bytes,
+        epochs=sum(spec.epochs for own in alike.values() for spec in own),
+        parts={name: _add(own) for name, own in costs.items()} if is_known else None,
+        disk_bytes=disk_bytes if is_known else None,
         status=statuses.pop() if len(statuses) == 1 else "",
         based_on=len(used),
+        based_on_epochs=sum(past.spec.epochs for past in used.values()),
     )
 
 
@@ -95,19 +117,35 @@ def find_nearest(spec: RunSpec, pasts: Sequence[Past]) -> list[Past]:
     return [past for past in fitting if rank(past) == best]
 
 
-def _expect(
-    spec: RunSpec, pasts: Sequence[Past]
-) -> tuple[float | None, float | None, float | None, float | None]:
-    """Seconds, seconds of training, joules and bytes of one run."""
+def _expect_parts(spec: RunSpec, pasts: Sequence[Past]) -> dict[str, PartCost]:
+    """What one run will cost, by part: the mean of past runs."""
+    parts: dict[str, list[PartCost]] = defaultdict(list)
+    for past in pasts:
+        for name, part in past.once.items():
+            parts[name].append(part)
+        for name, part in past.per_epoch.items():
+            energy_j = None if part.energy_j is None else spec.epochs * part.energy_j
+            parts[name].append(PartCost(spec.epochs * part.time_s, energy_j))
+    means = {}
+    for name, own in parts.items():
+        known = [part.energy_j for part in own if part.energy_j is not None]
+        # A run without a part spent nothing on it.
+        share = len(own) / len(pasts)
+        means[name] = PartCost(
+            share * fmean(part.time_s for part in own), share * fmean(known) if known else None
+        )
+    return means
+
+
+def _expect_bytes(parts: Mapping[str, PartCost], pasts: Sequence[Past]) -> float:
     if not pasts:
-        return None, None, None, None
-    train_s = spec.epochs * fmean(past.epoch_s for past in pasts)
-    time_s = fmean(past.once_s for past in pasts) + train_s
-    joules = [
-        past.once_j + spec.epochs * past.epoch_j
-        for past in pasts
-        if past.once_j is not None and past.epoch_j is not None
-    ]
-    disk = fmean(past.once_bytes for past in pasts)
-    disk += time_s * fmean(past.second_bytes for past in pasts)
-    return time_s, train_s, fmean(joules) if joules else None, disk
+        return 0.0
+    time_s = sum(part.time_s for part in parts.values())
+    once = fmean(past.once_bytes for past in pasts)
+    return once + time_s * fmean(past.second_bytes for past in pasts)
+
+
+def _add(parts: Sequence[PartCost]) -> PartCost:
+    return PartCost(
+        sum(part.time_s for part in parts), sum_if_all_known([part.energy_j for part in parts])
+    )

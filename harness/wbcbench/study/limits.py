@@ -49,6 +49,7 @@ _RULES: Mapping[str, _Rule] = {
           "must be a three-letter ISO 3166 code such as DEU"),
     "meters": (lambda v: len(v) > 0, "must name at least one meter"),
 }  # fmt: skip
+_ANY: _Rule = (lambda _: True, "")
 
 
 def check_spec(spec: RunSpec, name_field: Callable[[str], str] | None = None) -> RunSpec:
@@ -62,24 +63,36 @@ def check_spec(spec: RunSpec, name_field: Callable[[str], str] | None = None) ->
         UsageError: A field is out of its range or names a part that does not exist; the message
             names the option.
     """
-    if spec.variant not in VARIANTS:
-        raise unknown_name("variant", spec.variant, VARIANTS)
-    for meter in spec.meters:
-        if meter != "auto" and meter not in METERS:
-            raise unknown_name("meter", meter, [*METERS, "auto"])
-    for field in _RULES:
+    for field in ("variant", *_RULES):
         check_field(field, getattr(spec, field), (name_field or option_name)(field))
     return spec
 
 
 def check_field(field: str, value: Any, name: str) -> None:
     """Raise ``UsageError`` if a field may not have this value; ``name`` is its word for people."""
-    is_valid, requirement = _RULES[field]
+    if problem := find_problem(field, value, name):
+        raise UsageError(problem)
+
+
+def find_problem(field: str, value: Any, name: str) -> str:
+    """Why a field may not have this value, in one sentence; empty if it may."""
+    kinds = {"variant": ("variant", VARIANTS), "meters": ("meter", [*METERS, "auto"])}
+    if field in kinds:
+        kind, known = kinds[field]
+        unknown = (each for each in ([value] if field == "variant" else value) if each not in known)
+        if (first := next(unknown, None)) is not None:
+            return str(unknown_name(kind, first, known))
+    is_valid, requirement = _RULES.get(field, _ANY)
     if isinstance(value, int) and value > _LARGEST:
         requirement = f"must be at most {_LARGEST}"
     elif is_valid(value):
-        return
-    raise UsageError(f"{name} {requirement}; it is {reprlib.repr(value)}.")
+        return ""
+    return f"{name} {requirement}; it is {reprlib.repr(value)}."
+
+
+def describe_limit(field: str) -> str:
+    """What is asked of a field's values: ``must be at least 1``; empty if anything will do."""
+    return _RULES.get(field, _ANY)[1]
 
 
 def option_name(field: str) -> str:

@@ -32,6 +32,8 @@ from wbcbench.compare.metric import (
 from wbcbench.compare.planned_claims import check_claims
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import write_atomically
+from wbcbench.core.run_folder import study_runs
+from wbcbench.core.settings import chosen_baseline
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.study_folder import PLAN, earlier_plan
@@ -195,18 +197,30 @@ def read_plan(path: Path, changes: Sequence[str] = (), *, exploratory: bool = Fa
                 "change it. Change the experiment file and make a new plan."
             )
         return plan
-    experiment = read_experiment(path, changes, exploratory=exploratory)
+    return plan_experiment(read_experiment(path, changes, exploratory=exploratory), path)
+
+
+def plan_experiment(experiment: Experiment, source: object) -> Plan:
+    """The plan of an experiment that can show something, or is exploratory.
+
+    Args:
+        experiment: What is asked.
+        source: Where that is from, for messages.
+
+    Raises:
+        UsageError: As ``read_plan``.
+    """
 
     def format_key(name: str) -> str:
         table = "factors" if name in experiment.factors else "run"
-        return f"{path}: key '{name if name == 'study' else f'{table}.{name}'}'"
+        return f"{source}: key '{name if name == 'study' else f'{table}.{name}'}'"
 
     try:
         plan = make_plan(experiment, format_key)
         _require_tests(plan)
     except UsageError as error:
         text = str(error)
-        raise UsageError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+        raise UsageError(text if text.startswith(str(source)) else f"{source}: {text}") from error
     return plan
 
 
@@ -299,8 +313,9 @@ def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> S
     """Settings of a comparison of one study, or of several.
 
     Args:
-        study_dirs: One study, whose plan decides what is not given; or several, of which no plan
-            says how they are compared: they test nothing where one of them is exploratory.
+        study_dirs: One study, whose plan decides what is not given; without a plan, the settings
+            may choose its baseline. Or several, of which no plan says how they are compared: they
+            test nothing where one of them is exploratory.
         options: Fields of ``Settings``; ``None`` = not given.
 
     Raises:
@@ -310,6 +325,8 @@ def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> S
     plans = [from_json(folder / PLAN) for folder in study_dirs if (folder / PLAN).exists()]
     if len(study_dirs) != 1 or not plans:
         exploratory = any(plan.analysis.exploratory for plan in plans)
+        if len(study_dirs) == 1:
+            given = {"baseline": _choose_baseline(study_dirs[0]), **given}
         return Settings(**given, exploratory=exploratory)
     (plan,) = plans
     settings = replace(
@@ -320,6 +337,15 @@ def choose_settings(study_dirs: Sequence[Path], options: Mapping[str, Any]) -> S
     )
     departures = tuple(name for name in given if given[name] != getattr(settings, name))
     return replace(settings, departures=departures, **given)
+
+
+def _choose_baseline(study_dir: Path) -> str | None:
+    """The baseline of the user's settings; ``None`` where it is no configuration of the study."""
+    if (wanted := chosen_baseline()) is None:
+        return None
+    specs = [run.read_spec() for run in study_runs(study_dir.parent, study_dir.name)]
+    labels = {each.label for each in configure_plan(study_dir.name, specs)}
+    return wanted if wanted in labels else None
 
 
 def _list_tests(plan: Plan, stored_utc: str | None) -> PlannedTests:
@@ -384,6 +410,12 @@ def check_contrasts(plan: Plan) -> list[Contrast]:
         find_contrast(primary, plan.until.contrast)
         find_metric(plan.until.metric or PRIMARY)
     return primary
+
+
+def find_crossed_factors(plan: Plan) -> tuple[str, ...]:
+    """The two factors of a 2 × 2 design; empty for any other."""
+    configurations = configure_plan(plan.study, plan.block(1))
+    return make_design(configurations, plan.analysis.baseline, [plan.study], None).factors
 
 
 def find_contrast(contrasts: Sequence[Contrast], name: str) -> Contrast:

@@ -26,7 +26,7 @@ from wbcbench.stats.tests import (
     find_least_blocks,
     p_floor,
 )
-from wbcbench.study.plan import Plan, analysis_settings, check_contrasts
+from wbcbench.study.plan import Plan, analysis_settings, check_contrasts, find_crossed_factors
 from wbcbench.table.summary import summarise_study
 
 LITTLE_CHANCE = 0.05
@@ -67,6 +67,7 @@ class PowerAnalysis:
     Attributes:
         family: Each configuration against the baseline, or the factors.
         exploratory: Whether nothing is tested.
+        crossed: The two factors of a 2 × 2 design; empty for any other.
         baseline: What the first contrast is against; empty for a single configuration.
         contrasts: Names of the primary contrasts; empty for a single configuration.
         metrics: Columns they are taken of.
@@ -89,6 +90,7 @@ class PowerAnalysis:
 
     family: PrimaryFamily
     exploratory: bool
+    crossed: tuple[str, ...]
     baseline: str
     contrasts: tuple[str, ...]
     metrics: tuple[str, ...]
@@ -129,6 +131,7 @@ def analyse_power(plan: Plan, results: Path | None = None) -> PowerAnalysis:
     power = PowerAnalysis(
         family="factors" if any(contrast.is_interaction for contrast in primary) else "baseline",
         exploratory=plan.analysis.exploratory,
+        crossed=find_crossed_factors(plan),
         baseline=primary[0].against if primary else "",
         contrasts=tuple(contrast.name for contrast in primary),
         metrics=tuple(metric.name for metric in metrics),

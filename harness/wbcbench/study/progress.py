@@ -26,13 +26,16 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import PLACE, SPEC_FIELDS, RunSpec
 from wbcbench.core.study_folder import INTERIM_ANALYSES
 from wbcbench.stats.tests import count_stein_blocks, stein_interval
+from wbcbench.study.deleted import DeletedRun
 from wbcbench.study.plan import Plan, analysis_settings
 from wbcbench.table.derive import Past, Spent, Sum, sum_spent
 from wbcbench.table.summary import Summaries, SummarisedRun, summarise_study
 
 State = Literal["todo", "running", "done", "failed", "interrupted", "invalid"]
 
-Waste = Literal["failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot"]
+Waste = Literal[
+    "failed", "interrupted", "invalid", "repeated block", "outside the plan", "pilot", "deleted"
+]
 
 Identify = Callable[[RunSpec], Hashable]
 
@@ -163,7 +166,10 @@ class Account:
 
 
 def account_study(
-    specs: Sequence[RunSpec], progress: Progress, pilots: Iterable[Attempt]
+    specs: Sequence[RunSpec],
+    progress: Progress,
+    pilots: Iterable[Attempt],
+    deleted: Iterable[DeletedRun] = (),
 ) -> Account:
     """Sort all attempts of a study by whether they count.
 
@@ -171,10 +177,12 @@ def account_study(
         specs: The plan's runs, at the last attempt at their block.
         progress: The study's folders.
         pilots: Runs that only served to know the cost.
+        deleted: Runs that are no more.
     """
     last_attempts = {identify(spec): spec.block_attempt for spec in specs}
     costs: dict[str, list[Spent]] = defaultdict(list)
     costs["pilot"] = [pilot.spent for pilot in pilots if pilot.spent]
+    costs["deleted"] = [each.spent for each in deleted]
     for attempt in progress:
         if attempt.spent is not None:
             costs[_sort_attempt(attempt, last_attempts)].append(attempt.spent)

@@ -6,7 +6,6 @@ may be written when the runs are done. It is no part of a plan's digest.
 
 from __future__ import annotations
 
-import difflib
 import re
 import reprlib
 import textwrap
@@ -18,7 +17,7 @@ from typing import Any
 
 from pydantic import ConfigDict
 
-from wbcbench.core.errors import UsageError
+from wbcbench.core.errors import UsageError, list_problems, suggest
 from wbcbench.core.files import load_toml
 
 LONGEST_NAME = 300
@@ -129,15 +128,14 @@ def require_sound(table: Mapping[str, Any], source: str, problems: Sequence[str]
         problems: What else is wrong there.
     """
     if found := [*problems, *_find_problems(table)]:
-        raise UsageError(f"{source}: {'; '.join(found)}.")
+        raise list_problems(source, [f"{problem}." for problem in found])
 
 
 def _find_problems(table: Mapping[str, Any]) -> Iterator[str]:
     for key, text in table.items():
         if key not in QUESTIONS:
-            near = difflib.get_close_matches(key, QUESTIONS, n=1, cutoff=0.4)
-            guess = f" (did you mean '{near[0]}'?)" if near else ""
-            yield f"there is no key {reprlib.repr(key)}{guess}"
+            guess = suggest(key, QUESTIONS).replace("Did", "did")
+            yield f"there is no key {reprlib.repr(key)}{guess and f' ({guess})'}"
         elif text is not None and not isinstance(text, str):
             yield f"{key} is no text in quotes"
         elif text and text.strip() and (problem := _find_problem(key, " ".join(text.split()))):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from wbcbench import table
 from wbcbench.core.errors import RunsFailedError, UsageError
+from wbcbench.core.files import open_lock
 from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import Local, study_runs
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
@@ -267,7 +268,7 @@ def study_lock(study_dir: Path) -> Iterator[None]:
     """
     try:
         study_dir.mkdir(parents=True, exist_ok=True)
-        stream = (study_dir / SWEEP_LOCK).open("w")
+        stream = open_lock(study_dir / SWEEP_LOCK)
     except OSError as error:
         raise UsageError(
             f"The results folder {study_dir} cannot be written: {error.strerror}. "

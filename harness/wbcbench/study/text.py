@@ -2,69 +2,155 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from shutil import get_terminal_size
 from typing import Any
 
-from wbcbench.compare.metric import PRIMARY, find_metric
+from wbcbench.compare.metric import ACCURACY, PRIMARY, find_metric
 from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.text import aligned_table, count_of, human_duration, human_energy, human_share
-from wbcbench.core.units import kwh_from_j, mb_from_bytes
+from wbcbench.core.text import (
+    aligned_table,
+    count_of,
+    energy_scale,
+    human_duration,
+    human_energy,
+    human_share,
+    human_size,
+    round_to_sum,
+)
+from wbcbench.core.units import kwh_from_j
+from wbcbench.core.window import (
+    EVALUATE,
+    IDLE,
+    INFERENCE_PHASE,
+    STARTUP,
+    TRAIN,
+    VALIDATION_PHASE,
+    WARMUP,
+)
+from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.stats.order import count_blocks_of_balance
 from wbcbench.stats.tests import MOST_BLOCKS_TO_SETTLE, TARGET_POWER
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan
 from wbcbench.study.power import LITTLE_CHANCE, LearnedSpread, PowerAnalysis
 from wbcbench.study.progress import Account, InterimAnalysis, State, SweepOutcome
-from wbcbench.table.derive import Sum, spent
+from wbcbench.table.derive import BETWEEN, EVERY_EPOCH, PartCost, Sum, spent
 from wbcbench.table.view import Run
 
 _MOST_BALANCED = 8  # configurations whose balance is shown as a table
 _ORDER: tuple[State, ...] = ("done", "failed", "interrupted", "invalid", "running", "todo")
+_METRICS = {PRIMARY: "energy", ACCURACY: "accuracy"}
+_WIDEST = 80
+_KWH_FROM_J = 36_000.0  # a hundredth of a kWh: less is easier to grasp in joules
+_PAUSES = "pauses"
+_PARTS = {
+    STARTUP: "start-up",
+    IDLE: "idle",
+    WARMUP: "warm-up",
+    TRAIN: "training",
+    VALIDATION_PHASE: "validation",
+    EVALUATE: "test",
+    INFERENCE_PHASE: "inference",
+    BETWEEN: "between these",
+    _PAUSES: "pauses",
+}
 
 
 def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
-    """Everything but the table of runs."""
-    block = plan.block(1)
-    levels = {name: {str(getattr(run, name)) for run in block} for name in plan.factors}
-    factors = " × ".join(f"{name} ({len(own)})" for name, own in levels.items())
-    runs = count_of(len(block) * plan.blocks, "run")
-    lines = {
+    """What a plan is, tests, costs and can show, a few lines each."""
+    facts = {
         "Study": f"{plan.study}: {plan.about}" if plan.about else plan.study,
-        "Design": f"{factors}, {count_of(plan.blocks, 'block')}, {runs}",
+        "Design": _describe_design(plan, power),
         "Tests": _describe_tests(plan, power),
         "Cost": _describe_cost(plan, cost),
         "Power": _describe_power(power),
-        "Equivalence": _describe_equivalence(plan, power),
     }
-    if power.learned:
-        lines["Earlier runs"] = "; ".join(_describe_learned(power, each) for each in power.learned)
     if until := plan.until:
         unit = find_metric(until.metric or PRIMARY).unit
-        lines["Until"] = (
+        facts["Until"] = (
             f"two stages (Stein): the spread of {until.contrast} in the first "
-            f"{count_of(plan.blocks, 'block')} decides how many there are, so that the upper end "
+            f"{count_of(plan.blocks, 'seed')} decides how many there are, so that the upper end "
             f"of its 95 % interval lies {until.width:g} {unit} above the lower; "
             f"{until.max_blocks} at most"
         )
     if plan.claims:
         stated = (f"{name}: {claim.statement}" for name, claim in sorted(plan.claims.items()))
-        lines["Claims"] = f"{'; '.join(stated)} (Holm)"
-    lines["Digest"] = plan.sha256
-    lines["Order"] = f"{_describe_balance(power)}; order seed {plan.order_seed}"
-    text = "\n".join(f"{name:<13}{line}" for name, line in lines.items())
-    return f"{text}\n{_format_balance(power)}".rstrip()
+        facts["Claims"] = f"{'; '.join(stated)} (Holm)"
+    return _format_facts(facts)
+
+
+def describe_plan_details(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
+    """The rest: cost by part, order, equivalence, what earlier runs teach, the digest."""
+    facts = {"Equal": _describe_equivalence(plan, power)}
+    if power.learned:
+        facts["Earlier"] = "; ".join(_describe_learned(power, each) for each in power.learned)
+    facts["Order"] = _describe_balance(power)
+    facts["Digest"] = plan.sha256
+    tables = [_format_balance(power), _format_parts(plan, cost)]
+    return "\n\n".join(part for part in (_format_facts(facts), *tables) if part)
+
+
+def _format_facts(facts: Mapping[str, str]) -> str:
+    """Each with its name in front, wrapped at the width of the terminal, 80 at most."""
+    width = min(get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
+    indent = max(map(len, facts)) + 2
+    return "\n".join(
+        textwrap.fill(
+            text,
+            max(width, indent + 20),
+            initial_indent=name.ljust(indent),
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
+            break_long_words=False,
+        )
+        for name, text in facts.items()
+    )
+
+
+def _describe_design(plan: Plan, power: PowerAnalysis) -> str:
+    """``2 × 2 (activation, regulariser), 8 seeds, 32 runs, order 20260301, each variant …``."""
+    block = plan.block(1)
+    if power.crossed:
+        shape = f"2 × 2 ({', '.join(power.crossed)})"
+    else:
+        levels = {name: len({str(getattr(run, name)) for run in block}) for name in plan.factors}
+        shape = " × ".join(f"{count} {name}" for name, count in levels.items())
+        if plan.factors == ("variant",):
+            shape = count_of(len(block), "variant")
+    parts = [
+        shape,
+        count_of(plan.blocks, "seed"),
+        count_of(len(block) * plan.blocks, "run"),
+        f"order {plan.order_seed}",
+    ]
+    if len(block) > 1:
+        at = _format_counts(n for row in power.balance.places for n in row)
+        parts.append(f"each {_name_configurations(plan)} {at} at each place")
+    return ", ".join(parts)
+
+
+def _name_configurations(plan: Plan) -> str:
+    return "variant" if plan.factors == ("variant",) else "configuration"
 
 
 def _describe_tests(plan: Plan, power: PowerAnalysis) -> str:
+    """``energy and accuracy, 3 variants against relu-dropout: 6 tests, Holm``."""
     if not power.contrasts:
-        return "no contrast: a single configuration"
-    named = f"{', '.join(power.contrasts)} on {', '.join(power.metrics)}"
-    if power.family == "baseline":
-        named = f"each against {power.baseline}: {named}"
-    joules = f"joules {plan.analysis.lowest_status}"
-    return f"{named} ({'exploratory, nothing tested' if power.exploratory else 'Holm'}); {joules}"
+        return "none: a single configuration"
+    metrics = " and ".join(_METRICS.get(name, name) for name in power.metrics)
+    if power.family == "factors":
+        among = f"{', '.join(power.contrasts)}"
+    else:
+        others = count_of(len(power.contrasts), _name_configurations(plan))
+        among = f"{others} against {power.baseline}"
+    tests = f"{count_of(power.tests, 'test')}, Holm"
+    lowest = plan.analysis.lowest_status
+    joules = "" if lowest == "measured" else f"; {lowest} joules will do"
+    return f"{metrics}, {among}: {'exploratory, no test' if power.exploratory else tests}{joules}"
 
 
 def _describe_balance(power: PowerAnalysis) -> str:
@@ -98,11 +184,8 @@ def _format_balance(power: PowerAnalysis) -> str:
     if not 1 < size <= _MOST_BALANCED:
         return ""
     letters = [chr(ord("A") + number) for number in range(size)]
-    headings = (
-        "variant",
-        *(f"place {n + 1}" for n in range(size)),
-        *(f"after {x}" for x in letters),
-    )
+    places = (str(number + 1) for number in range(size))
+    headings = ("times at place", *places, "after A", *letters[1:])
     rows = [
         (
             f"{letters[i]} {balance.names[i]}",
@@ -115,40 +198,83 @@ def _format_balance(power: PowerAnalysis) -> str:
 
 
 def _describe_cost(plan: Plan, cost: Cost) -> str:
+    """``about 1 h 45 min, 0.40 kWh measured, 0.9 GB (from 1 epoch of 5.0 s and 1.38 kJ)``."""
     if cost.time_s is None:
         return "unknown: no finished run to learn from; --pilot carries out one epoch"
-    rest_s = _rest_s(plan, cost)
     energy = "joules unknown"
     if cost.energy_j is not None:
-        kwh = kwh_from_j(cost.energy_j)
-        energy = f"{human_energy(cost.energy_j)} {cost.status} ({kwh:.3g} kWh)"
-    return (
-        f"about {human_duration(cost.time_s + rest_s)} (training "
-        f"{human_duration(cost.train_s)}, rest {human_duration(rest_s)}) · {energy} · "
-        f"{mb_from_bytes(cost.disk_bytes or 0):.2g} MB of disk; from "
-        f"{count_of(cost.based_on, 'finished run')}"
+        is_small = cost.energy_j < _KWH_FROM_J
+        words = human_energy(cost.energy_j) if is_small else f"{kwh_from_j(cost.energy_j):.2g} kWh"
+        energy = f"{words} {cost.status}".rstrip()
+    time = human_duration(cost.time_s + _rest_s(plan, cost))
+    text = f"about {time}, {energy}, {human_size(cost.disk_bytes)}"
+    if not cost.runs or not cost.parts:
+        return text
+    # An epoch with its validation.
+    epoch = human_duration((cost.train_s or 0.0) / cost.epochs)
+    total_j = sum_if_all_known(
+        [part.energy_j for name, part in cost.parts.items() if name in EVERY_EPOCH]
     )
+    if total_j is not None and cost.status:
+        epoch += f" and {human_energy(total_j / cost.epochs)}"
+    return f"{text} (from {count_of(cost.based_on_epochs, 'epoch')} of {epoch})"
 
 
 def _rest_s(plan: Plan, cost: Cost) -> float:
     return plan.pauses.rest_s * max(cost.runs - 1, 0)
 
 
+def _list_parts(plan: Plan, cost: Cost) -> list[tuple[str, PartCost]]:
+    """The parts that make up the cost, with the pauses, whose joules nobody reads."""
+    parts = dict(cost.parts or {})
+    if rest_s := _rest_s(plan, cost):
+        parts[_PAUSES] = PartCost(rest_s, None)
+    order = list(_PARTS)
+    return sorted(parts.items(), key=lambda part: order.index(part[0]))
+
+
+def _format_parts(plan: Plan, cost: Cost) -> str:
+    """Time and joules by part, rounded so that the column adds up to its last line."""
+    if not cost.parts:
+        return ""
+    parts = _list_parts(plan, cost)
+    times = round_to_sum([part.time_s for _, part in parts])
+    known = [part.energy_j for _, part in parts if part.energy_j is not None]
+    energies: Iterator[str] = iter(())
+    unit = ""
+    if cost.energy_j is not None:
+        divisor, unit = energy_scale(cost.energy_j)
+        energies = iter(round_to_sum([energy_j / divisor for energy_j in known]))
+    rows = [
+        (_PARTS[name], time, next(energies, "–") if part.energy_j is not None else "–")
+        for (name, part), time in zip(parts, times, strict=False)
+    ]
+    rows.append(("in all", times[-1], next(energies, "unknown")))
+    heading = f"energy {unit}" if unit else "energy"
+    return aligned_table(("part", "time s", heading), rows, right=("time s", heading))
+
+
 def _describe_power(power: PowerAnalysis) -> str:
+    """``8 seeds find an energy difference of 1.9 × its seed-to-seed s.d. in 80 of 100 studies``."""
     if power.p_floor is None or power.exploratory:
         return "nothing is tested"
-    text = (
-        f"smallest attainable p with {count_of(power.blocks, 'block')} {power.p_floor:.2g}; Holm's "
-        f"first step over {power.tests} tests needs {power.p_level:.2g}"
+    floor = (
+        f"smallest attainable p {_format_p(power.p_floor)}, needed {_format_p(power.p_level or 0)}"
     )
+    seeds = count_of(power.blocks, "seed")
     if not power.can_show:
-        return f"{text}: too few blocks to show anything; {power.blocks_wanted} can"
+        return f"{seeds} are too few to show anything; {power.blocks_wanted} can ({floor})"
     if power.detectable_d_z is None:
-        return f"{text}: ok, but no effect is found with a power of {TARGET_POWER:.0%}"
+        return f"no difference is found in {TARGET_POWER:.0%} of studies; {floor}: ok"
     return (
-        f"{text}: ok. Power of {TARGET_POWER:.0%} for a difference of {power.detectable_d_z:.2f} "
-        "times its spread between blocks"
+        f"{seeds} find a difference of {power.detectable_d_z:.2g} × its seed-to-seed s.d. in "
+        f"{100 * TARGET_POWER:.0f} of 100 studies; {floor}: ok"
     )
+
+
+def _format_p(p: float) -> str:
+    """``.0078``."""
+    return f"{p:.2g}".removeprefix("0")
 
 
 def _describe_equivalence(plan: Plan, power: PowerAnalysis) -> str:
@@ -213,7 +339,10 @@ def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[st
         **asdict(power),
         "cost": {
             "runs": cost.runs,
-            "time_s": None if cost.time_s is None else cost.time_s + rest_s,
+            "parts": {name: asdict(part) for name, part in _list_parts(plan, cost)},
+            "time_s": None
+            if cost.time_s is None
+            else sum(part.time_s for _, part in _list_parts(plan, cost)),
             "train_s": cost.train_s,
             "rest_s": rest_s,
             "energy_j": cost.energy_j,
@@ -231,17 +360,17 @@ def describe_sweep(plan: Plan, outcome: SweepOutcome, account: Account) -> str:
     lines = [
         f"{plan.study}: {counts} of {count_of(len(outcome.specs), 'run')}; "
         f"{outcome.started} carried out now",
-        f"counted  {_describe_sum(account.counted)}",
+        f"counted  {describe_sum(account.counted)}",
     ]
     if account.all_wasted.runs:
-        parts = ", ".join(f"{kind} {_describe_sum(own)}" for kind, own in account.wasted.items())
-        lines.append(f"wasted   {_describe_sum(account.all_wasted)}: {parts}")
+        parts = ", ".join(f"{kind} {describe_sum(own)}" for kind, own in account.wasted.items())
+        lines.append(f"wasted   {describe_sum(account.all_wasted)}: {parts}")
     if outcome.interim_analyses:
         lines.append(describe_interim(outcome.interim_analyses[-1], plan.most_blocks))
     return "\n".join(lines)
 
 
-def _describe_sum(total: Sum) -> str:
+def describe_sum(total: Sum) -> str:
     """Joules by status, never added across them."""
     if not total.runs:
         return "no run"

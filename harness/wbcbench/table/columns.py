@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,13 @@ def load_record_fields() -> Mapping[str, list[str]]:
     """Name in an expression → the fields of the record that its value is computed from."""
     fields: dict[str, list[str]] = _load_file()["fields"]
     return fields
+
+
+def find_way_out(column: Column) -> str:
+    """What to do about an empty cell; empty for a column that is never empty."""
+    ways: dict[str, str] = _load_file()["ways_out"]
+    text = column.empty_when
+    return ways.get(re.split("[;:]", text)[0], "")
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,7 +19,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Domain, Kind
-from wbcbench.core.window import TRAIN
+from wbcbench.core.window import IDLE, TRAIN, VALIDATION_PHASE, Window, is_idle, phase
 from wbcbench.energy.appraise import review_traces
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.energy.source import (
@@ -35,6 +36,9 @@ EPOCH_COLUMNS = (
     "run_id", "epoch", "t_s", "energy_gpu_cum_j", "energy_primary_cum_j", "train_loss",
     "train_acc", "val_loss", "val_acc", "val_balanced_accuracy", "lr",
 )  # fmt: skip
+
+BETWEEN = "between"  # the windows, which alone have joules
+EVERY_EPOCH = (TRAIN, VALIDATION_PHASE)
 
 
 def derive(run: RunDir) -> None:
@@ -109,23 +113,35 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
+class PartCost:
+    """Time and energy of one part of a run, or of several runs.
+
+    Attributes:
+        time_s: Seconds.
+        energy_j: Joules of the primary energy source; ``None`` if unknown.
+    """
+
+    time_s: float
+    energy_j: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Past:
     """What a finished run teaches about the cost of others.
 
     Attributes:
         spec: What was asked.
         status: Of its joules.
-        once_s, epoch_s: Seconds apart from epochs, and of an epoch with its validation.
-        once_j, epoch_j: Joules of the same; ``None`` if unknown.
+        once: Part of a run that is there once → its cost. What lies between windows has no joules:
+            those of a run are of its windows.
+        per_epoch: The same of parts that each epoch has: training, validation.
         once_bytes, second_bytes: Disk apart from what grows with time, and a second of that.
     """
 
     spec: RunSpec
     status: str
-    once_s: float
-    epoch_s: float
-    once_j: float | None
-    epoch_j: float | None
+    once: dict[str, PartCost]
+    per_epoch: dict[str, PartCost]
     once_bytes: float
     second_bytes: float
 
@@ -164,24 +180,43 @@ def learn_cost(run: Run, total: Spent) -> Past | None:
     if run.folder is None or not record.epochs or total.time_s is None:
         return None
     n = len(record.epochs)
+    if TRAIN not in (parts := _measure_parts(run)):
+        return None
     epochs_s = record.epochs[-1].evaluate_end_s - record.epochs[0].start_s
-    epochs_j = sum_if_all_known(
-        [source_energy_j(record, run.primary, name) for name in (TRAIN, *run.validation_names)]
-    )
-    once_j = epoch_j = None
-    if total.is_complete and total.energy_j is not None and epochs_j is not None:
-        once_j, epoch_j = max(total.energy_j - epochs_j, 0.0), epochs_j / n
+    validation_s = parts[VALIDATION_PHASE].time_s if VALIDATION_PHASE in parts else 0.0
+    # Epochs follow each other without a gap; windows leave out what is between them.
+    parts[TRAIN] = PartCost(epochs_s - validation_s, parts[TRAIN].energy_j)
+    measured_s = sum(part.time_s for part in parts.values())
+    parts[BETWEEN] = PartCost(max(total.time_s - measured_s, 0.0), None)
     growing, fixed = run.folder.bytes_on_disk()
     return Past(
         spec=record.spec,
         status=total.status,
-        once_s=max(total.time_s - epochs_s, 0.0),
-        epoch_s=epochs_s / n,
-        once_j=once_j,
-        epoch_j=epoch_j,
+        once={name: part for name, part in parts.items() if name not in EVERY_EPOCH},
+        per_epoch={
+            name: PartCost(part.time_s / n, None if part.energy_j is None else part.energy_j / n)
+            for name, part in parts.items()
+            if name in EVERY_EPOCH
+        },
         once_bytes=fixed,
         second_bytes=growing / max(total.time_s, 1.0),
     )
+
+
+def _measure_parts(run: Run) -> dict[str, PartCost]:
+    """Time and energy of a run by part, in its order; windows of one kind are one part."""
+    windows: dict[str, list[Window]] = defaultdict(list)
+    for window in run.phases:
+        windows[IDLE if is_idle(window.name) else phase(window.name)].append(window)
+    return {
+        name: PartCost(
+            sum(run.duration_s(window.name) or 0.0 for window in own),
+            sum_if_all_known(
+                [source_energy_j(run.record, run.primary, window.name) for window in own]
+            ),
+        )
+        for name, own in windows.items()
+    }
 
 
 def sum_spent(runs: Iterable[Spent]) -> Sum:

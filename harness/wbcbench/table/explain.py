@@ -15,11 +15,20 @@ from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.appraise import ReviewedTrace
 from wbcbench.energy.integrate import EnergyCurve
 from wbcbench.energy.source import EnergySource, is_too_coarse, list_passed_over
-from wbcbench.table.columns import Cell, Column, load_expressions, load_record_fields
+from wbcbench.power.meter import GPU_METERS
+from wbcbench.table.columns import (
+    Cell,
+    Column,
+    find_way_out,
+    load_expressions,
+    load_record_fields,
+)
 from wbcbench.table.recount import SOURCES, Recount, Source
 from wbcbench.table.rows import FUNCTIONS, Cells, compile_expression, list_windows, parse_expression
 from wbcbench.table.view import Run
 
+# Word in a column's name → the meters whose absence leaves it without joules.
+_METERS = {"gpu": GPU_METERS, "cpu": ("rapl",), "dram": ("rapl",), "primary": (*GPU_METERS, "rapl")}
 _NAME = re.compile(r"\{(\w+)\}")
 
 
@@ -51,6 +60,8 @@ class Explanation:
         state: Whether the two agree.
         sources: Files it was computed from.
         missing: Files that it takes and that are not on disk.
+        reasons: Why the value is unknown; empty where it is known.
+        way_out: What to do about that.
     """
 
     run_id: str
@@ -68,6 +79,8 @@ class Explanation:
     state: RecountState
     sources: tuple[Source, ...]
     missing: tuple[Source, ...]
+    reasons: tuple[str, ...] = ()
+    way_out: str = ""
 
     @property
     def formula_with_values(self) -> str:
@@ -90,6 +103,7 @@ def explain(counted: Recount, column: Column) -> Explanation:
         state = RecountState.RECORDED_ONCE
     elif missing:
         state = RecountState.FILES_MISSING
+    reasons = tuple(_find_reasons(record, column, inputs)) if value is None else ()
     return Explanation(
         run_id=record.run_id,
         path=str(counted.path),
@@ -111,7 +125,26 @@ def explain(counted: Recount, column: Column) -> Explanation:
         state=state,
         sources=sources,
         missing=missing,
+        reasons=reasons,
+        way_out=find_way_out(column) if reasons else "",
     )
+
+
+def _find_reasons(record: RunRecord, column: Column, inputs: Inputs) -> Iterator[str]:
+    """Why a cell is empty: what the record says, else when the column is empty at all."""
+    said = list[str]()
+    if record.error is not None:
+        said.append(f"the run ended as {record.status}: {record.error.message}")
+    for window, channel in inputs.energies:
+        energy = record.energy(window, channel)
+        if energy is None or energy.energy_j is None:
+            reason = energy.reason if energy else "there is no such window"
+            said.append(f"{window} on {channel}: {reason}")
+    if not inputs.energies:  # no reading counts: the meters of that part say why
+        meters = {meter for part, own in _METERS.items() if part in column.name for meter in own}
+        absent = (each for each in record.absent if each.meter.partition("/")[0] in meters)
+        said += [f"{each.meter}: {each.reason}" for each in absent]
+    yield from dict.fromkeys(said or [column.empty_when])
 
 
 def _find_finer(record: RunRecord, sources: Iterable[EnergySource]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict
+from shutil import get_terminal_size
 
 from pydantic_core import to_json
 
@@ -23,7 +24,7 @@ from wbcbench.table.explain import Edge, Explanation, Point, Reading, RecountSta
 
 EXPLANATION_SCHEMA = "wbcbench.explain/2"
 
-_EXPLANATION_WIDTH = 100
+_EXPLANATION_WIDTH = min(get_terminal_size((100, 24)).columns, 100)
 _MOST_DETAILED = 3  # more energies than this get one line each
 
 CURVE = (
@@ -72,6 +73,9 @@ def format_explanation(explanation: Explanation) -> list[str]:
 
 
 def _list_explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str]]:
+    yield from (("reason", reason) for reason in explanation.reasons)
+    if explanation.way_out:
+        yield "way out", explanation.way_out
     yield "meaning", explanation.column.meaning
     yield "formula", explanation.formula.replace("{", "").replace("}", "")
     if explanation.inputs:
@@ -86,7 +90,8 @@ def _list_explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str
             yield "unread", f"{', '.join(source.unread)}: without them the sum is unknown"
     for counter, power in explanation.finer.items():
         yield "choice", f"{power} counts: {counter} steps so coarsely that its ± is much wider"
-    yield "recount", _format_recount(explanation)
+    if not (explanation.reasons and explanation.state is RecountState.RECORDED_ONCE):
+        yield "recount", _format_recount(explanation)
 
 
 def _format_recount(explanation: Explanation) -> str:

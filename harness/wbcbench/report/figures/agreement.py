@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.energy import thresholds
-from wbcbench.report import Cells, DataTable, Figure, Statement
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, Statement, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas, Styles
+    from wbcbench.report.style import Axes, Canvas, Styles
 
 HEADINGS = ("pair", "variant", "run", "first (J)", "second (J)", "difference (%)", "judged")
 LIMITS_SD = 1.96

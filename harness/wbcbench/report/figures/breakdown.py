@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from wbcbench.core.text import energy_scale
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.energy.metrics import mean_known
-from wbcbench.report import Cells, DataTable, Figure
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import PHASES, ReportStudy
 from wbcbench.report.summaries import build_data_table
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas, Styles
+    from wbcbench.report.style import Axes, Canvas, Styles
 
 HEADINGS = ("variant", "part", "status", "read by", "runs", "phase", "energy (J)")
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "machine"}

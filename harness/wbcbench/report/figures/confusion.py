@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wbcbench.core.record import Scores
-from wbcbench.report import Cells, DataTable, Figure
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas
+    from wbcbench.report.style import Axes, Canvas
 
 HEADINGS = ("variant", "true class", "answer", "images", "share")
 UNUSED = "UNUSED"

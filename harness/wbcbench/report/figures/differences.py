@@ -10,13 +10,12 @@ from wbcbench.compare.render import name_contrast
 from wbcbench.compare.result import ContrastResult, Effect
 from wbcbench.compare.sentences import name_metric
 from wbcbench.core.text import count_of
-from wbcbench.report import Cells, DataTable, Figure
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table, format_signed
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas, Styles
+    from wbcbench.report.style import Axes, Canvas, Styles
 
 HEADINGS = (
     "contrast", "against", "metric", "difference", "from", "to", "unit", "region from", "region to",

@@ -12,14 +12,13 @@ import numpy as np
 
 from wbcbench.core.text import energy_scale
 from wbcbench.energy.metrics import pareto_front
-from wbcbench.report import Cells, DataTable, Figure
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, build_data_table
 from wbcbench.stats.intervals import LEAST_FOR_ELLIPSE, ellipse, level_interval
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas, Styles
+    from wbcbench.report.style import Axes, Canvas, Styles
 
 HEADINGS = (
     "variant", "run", "energy in training (J)", "accuracy", "energy from (J)", "to (J)",

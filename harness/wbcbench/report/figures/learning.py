@@ -9,14 +9,13 @@ from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
 from wbcbench.core.text import count_of, energy_scale
-from wbcbench.report import Cells, DataTable, Figure
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas, Styles
+    from wbcbench.report.style import Axes, Canvas, Styles
 
 HEADINGS = ("variant", "run", "epoch", "energy since the start (J)", "training time (s)", "score")
 # More lines than these add nothing, and make a page too large to load.

@@ -15,14 +15,13 @@ from wbcbench.core.window import Window, is_validation
 from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.faults import is_pair
 from wbcbench.energy.integrate import find_gaps, window_energy
-from wbcbench.report import Cells, DataTable, Figure
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Axes, Canvas
+    from wbcbench.report.style import Axes, Canvas
 
 HEADINGS = (
     "kind", "name", "start (s)", "end (s)", "lowest (W)", "highest (W)", "mean (W)", "readings",

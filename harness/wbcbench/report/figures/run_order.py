@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
-from wbcbench.report import Cells, DataTable, Figure, Statement
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, Statement, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
 from wbcbench.stats.order import Drift, fit_drift
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Canvas, Styles
+    from wbcbench.report.style import Canvas, Styles
 
 # Less than this around the mean would let noise appear as a difference.
 _LEAST_SPAN_PCT = 1.0

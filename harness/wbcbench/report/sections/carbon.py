@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of, human_energy, human_mass, mass_scale
 from wbcbench.energy.metrics import carbon_g, load_intensities
-from wbcbench.report import Cells, DataTable, Figure, Place, Section, Statement
-from wbcbench.report.figures import style
+from wbcbench.report import Cells, DataTable, Figure, Place, Section, Statement, style
 from wbcbench.report.study import ReportStudy, mean_of_known
 from wbcbench.report.summaries import ENERGY, build_data_table
 
 if TYPE_CHECKING:
-    from wbcbench.report.figures.style import Canvas
+    from wbcbench.report.style import Canvas
 
 # Large, well-known grids, spread over the range and the continents.
 WELL_KNOWN = ("SWE", "FRA", "BRA", "GBR", "DEU", "USA", "JPN", "CHN", "AUS", "POL", "IND", "ZAF")
