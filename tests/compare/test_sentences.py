@@ -53,6 +53,12 @@ def test_each_variant_has_one_sentence_with_difference_and_interval_the_best_fir
         "pp more accurate (1.4 to 2.3 pp).",
     ]
     assert describe_open(clear) == ""
+    assert [each.text for each in describe_differences(clear, in_a_row=True)][1:] == [
+        "leaky-batchnorm uses 3.8 % less energy (3.5 to 4.1 %) and is 1.9 pp more accurate (1.6 to "
+        "2.1 pp).",
+        "leaky-dropout uses 4.1 % more energy (3.7 to 4.4 %) and is 1.9 pp more accurate (1.4 to "
+        "2.3 pp).",
+    ]
 
 
 @pytest.mark.parametrize("truth", [None, NOTHING], ids=["different", "equivalent"])
