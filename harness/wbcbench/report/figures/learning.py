@@ -8,6 +8,8 @@ from itertools import pairwise
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import ReportStudy
@@ -85,7 +87,8 @@ def draw_learning(styles: Styles, metric: str, target: float | None, data: DataT
         )
         for variant, own in curves.items()
     ]
-    drawn = [point for line in plot.lines for point in _trace_line(line.get_xydata().tolist())]
+    lines = [np.asarray(line.get_xydata()).tolist() for line in plot.lines]
+    drawn = [point for line in lines for point in _trace_line(line)]
     if target is not None:
         plot.axhline(target, color=style.INK, linestyle=":", linewidth=1.4)
     quantity = "energy since the start of training" if in_joules else "training time"
