@@ -32,7 +32,7 @@ DOORS = {
     "cv2": {"data.read", "data.jpeg", "data.synthetic"},
     "simplejpeg": {"data.jpeg"},
     "kagglehub": {"data"},
-    "matplotlib": {"report.figures"},
+    "matplotlib": {"report.figures", "report.style"},
     "scipy": {"stats"},
     "statsmodels": {"stats"},
     "pandas": {"energy.wall_logs", "table"},

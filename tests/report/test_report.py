@@ -13,12 +13,12 @@ import typer
 from typer.testing import CliRunner
 
 from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
-from builders.run import failed_record, make_record, make_spec, save
+from builders.run import make_record, make_spec, save
 from builders.study import draw, gather
 from reading_reports import Strict, page, published, text_of, two_variants
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
-from wbcbench.core.quality import Quality, QualityWarning, Severity
+from wbcbench.core.quality import Quality
 from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.report import DataTable, Listing, Place, Report, Section, Statement, build
 from wbcbench.report.formats import to_csv, to_html, to_markdown
@@ -122,13 +122,6 @@ def test_there_is_one_status_line_at_most_and_it_names_everything(tmp_path, reco
     assert quoted == [word.capitalize() for word in words]
 
 
-def test_no_letter_of_the_page_is_a_replacement_for_another(tmp_path):
-    (tmp_path / "user").mkdir()
-    save(tmp_path, failed_record(), make_record(seed=2, channels=LAPTOP))
-    for name, text in published(tmp_path).items():
-        assert "\ufffd" not in text, name
-
-
 def test_a_long_table_is_cut_with_a_note_and_whole_in_the_csv():
     rows = tuple((f"run-{i}", str(i)) for i in range(1_201))
     table = DataTable("All", ("Run", "n"), rows, (0,), "runs.csv", tuple(name for name, _ in rows))
@@ -205,25 +198,6 @@ def test_the_title_line_has_design_device_date_and_digest(usual):
         r"results [0-9a-f]{12}",
         words,
     )
-
-
-def test_measured_and_estimated_runs_are_never_put_on_one_axis(tmp_path):
-    two_variants(tmp_path)
-    save(tmp_path, make_record(seed=9, channels=LAPTOP))
-    made = published(tmp_path)
-    assert "Estimated, mixed." in text_of(made["report.html"])
-    assert make_spec(seed=9).run_id in text_of(made["report.html"])
-    assert make_spec(seed=9).run_id not in made["energy-accuracy.svg"]
-
-
-def test_warnings_stand_with_their_advice(tmp_path):
-    warning = QualityWarning(
-        "short-window", Severity.SUSPECT, "it lasted 3 s", "train longer", "train"
-    )
-    save(tmp_path, make_record(warnings=(warning,), quality=Quality.SUSPECT))
-    words = text_of(page(tmp_path))
-    row = f"short-window suspect train 1 it lasted 3 s ({make_spec().run_id}) train longer"
-    assert row in words
 
 
 @pytest.mark.parametrize("study", ["runs", "pilot"])

@@ -11,7 +11,7 @@ import html5lib
 import pytest
 
 from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
-from builders.run import failed_record, make_record, make_scores, save
+from builders.run import failed_record, make_record, make_scores, make_spec, save
 from builders.study import draw
 from builders.timeline import make_epochs
 from reading_reports import page, text_of
@@ -91,8 +91,10 @@ DEGENERATE = {
         ["No energy.", ALONE],
     ),
     "an unknown variant": Case([make_record("gelu-dropout"), make_record()], ["gelu-dropout"]),
-    "twelve variants": Case(
-        draw(2, study="runs", variants=[f"variant-{i}" for i in range(12)]), ["variant-11"]
+    "curves of no number": Case([make_record(epochs=make_epochs((float("nan"),)))], [ALONE]),
+    "long names": Case([make_record(spec=make_spec("v" * 200 + str(i), i)) for i in range(3)], []),
+    "many variants": Case(
+        draw(1, study="runs", variants=[f"variant-{i}" for i in range(26)]), ["variant-25"]
     ),
 }
 

@@ -15,7 +15,7 @@ import pytest
 import scipy.stats
 
 from builders.machine import CPU_MODEL, GPU_CHANNELS, RAM_MODEL, RAPL_CHANNELS
-from builders.run import CLASSES, failed_record, make_record, make_scores, make_spec, save
+from builders.run import CLASSES, make_record, make_scores, make_spec, save
 from builders.study import CLEAR, VARIANTS, Size, draw, gather, write_study
 from builders.timeline import make_epochs
 from wbcbench.energy.metrics import load_intensities
@@ -105,27 +105,6 @@ def test_a_figure_has_title_description_caption_units_and_its_variants(whole, na
     assert "measured" in figure.caption or name in {"confusion", "carbon-places", "meter-agreement"}
     assert {len(row) for row in figure.data.values} == {len(figure.data.headings)}
     assert len(figure.data.rows) == len(figure.data.values)
-
-
-LITTLE = {
-    "one run": [make_record()],
-    "two blocks": draw(2),
-    "all failed": [failed_record(), failed_record(seed=2)],
-    "no energy": [make_record(channels=()), make_record("relu-dropout", channels=())],
-    "no scores": [make_record(test=None, epochs=make_epochs((None, None)))],
-    "not a number": [make_record(epochs=make_epochs((float("nan"),)))],
-    "long names": [make_record(spec=make_spec("v" * 200 + str(i), i)) for i in range(3)],
-    "many variants": [make_record(spec=make_spec(f"variant-{i}", 1)) for i in range(26)],
-}
-
-
-@pytest.mark.parametrize("records", LITTLE.values(), ids=LITTLE)
-def test_little_or_odd_evidence_makes_a_sound_figure_or_none(tmp_path, records):
-    save(tmp_path, *records)
-    for made in build(read_report_study(tmp_path, records[0].spec.study)).figures:
-        ET.fromstring(to_svg(made))
-        cells = " ".join(cell for row in made.data.rows for cell in row)
-        assert not {"nan", "None", "inf"} & set(cells.split())
 
 
 def test_of_one_run_no_plane_with_a_single_point_is_drawn():

@@ -255,6 +255,9 @@ def test_the_budget_tells_what_cancels_and_what_does_not():
     halves = {row[0]: row[2] for row in section.tables[0].values}
     assert halves["gain"] is None  # the builder's records have no budget: unknown, and not 0
     assert halves["runs"] > 0
+    assert section.summary.startswith("largest: runs ±")
+    alone = build_uncertainty(gather("one", [make_record()]))
+    assert alone.summary == "unknown"  # one run has no spread
 
 
 def test_of_an_estimate_no_uncertainty_is_stated():

@@ -77,13 +77,6 @@ def test_every_sentence_follows_from_the_values_of_its_row(clear):
         assert own == rows[statement.row]
         second = statement.row.replace(own["metric"], str(others["metric"]))
         assert others == rows[second]
-        known = {95.0, own["rope_high"], others["rope_high"]} | {
-            round(abs(row[name]), 1)
-            for row in (own, others)
-            for name in ("estimate", "ci_low", "ci_high")
-        }
-        numbers = re.findall(r"\d+(?:\.\d+)?", statement.text)
-        assert {float(number) for number in numbers} <= known
 
 
 def test_the_answer_has_at_most_three_sentences_and_says_how_many_more_there_are(tmp_path):

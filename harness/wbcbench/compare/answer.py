@@ -82,7 +82,7 @@ def describe_setting(comparison: Comparison) -> str:
 def _list_sentences(comparison: Comparison) -> Iterator[str]:
     """Why nothing is tested, or what each contrast shows and what is left open."""
     yield from notes_on_untested(comparison.settings)
-    yield from (sentence.text for sentence in describe_differences(comparison))
+    yield from (sentence.text for sentence in describe_differences(comparison, in_a_row=True))
     yield from filter(None, [describe_open(comparison)])
 
 

@@ -38,16 +38,28 @@ class DifferenceSentence:
     effects: tuple[Effect, ...]
 
 
-def describe_differences(comparison: Comparison) -> list[DifferenceSentence]:
-    """A sentence for each primary contrast of which something is shown, the most decided first."""
-    sentences = []
+def describe_differences(
+    comparison: Comparison, *, in_a_row: bool = False
+) -> list[DifferenceSentence]:
+    """A sentence for each primary contrast of which something is shown, the most decided first.
+
+    Args:
+        comparison: Of what.
+        in_a_row: Whether they are read one after the other, so that one against the same as the
+            one before need not name it again.
+    """
+    shown = []
     for own in _group_effects(comparison).values():
         stated = [e for e in own if e.result in _DECIDED] or [
             e for e in own if e.result is ContrastResult.NOT_TESTED and _is_clear(e)
         ]
         if stated:
-            sentences.append(_describe(stated))
-    return sorted(sentences, key=lambda sentence: min(map(_rank, sentence.effects)))
+            shown.append(stated)
+    shown.sort(key=lambda effects: min(map(_rank, effects)))
+    before = ["", *(effects[0].against for effects in shown)] if in_a_row else [""] * len(shown)
+    return [
+        _describe(own, own[0].against == named) for own, named in zip(shown, before, strict=False)
+    ]
 
 
 def _is_clear(effect: Effect) -> bool:
@@ -112,13 +124,13 @@ def _rank(effect: Effect) -> tuple[bool, bool, float, float, str]:
     return (not is_different, effect.metric.part is None, gain, p, effect.contrast)
 
 
-def _describe(effects: Sequence[Effect]) -> DifferenceSentence:
+def _describe(effects: Sequence[Effect], is_named: bool) -> DifferenceSentence:
     first = effects[0]
     is_interaction = first.contrast == INTERACTION
     name = first.against if is_interaction else first.contrast
     clauses, strong = [], [name]
     for place, effect in enumerate(effects):
-        clause, size = _describe_effect(effect, is_first=place == 0)
+        clause, size = _describe_effect(effect, is_first=place == 0 and not is_named)
         clauses.append(clause)
         strong.append(size)
     text = f"{'Together, ' if is_interaction else ''}{name} {' and '.join(clauses)}"

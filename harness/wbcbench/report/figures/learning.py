@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from statistics import median, quantiles
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from wbcbench.core.text import count_of, energy_scale
 from wbcbench.report import Cells, DataTable, Figure, style
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 HEADINGS = ("variant", "run", "epoch", "energy since the start (J)", "training time (s)", "score")
 # More lines than these add nothing, and make a page too large to load.
 MOST_LINES = 64
+_STEPS = 8
 # If no run's mean power is further from the mean than this, one axis serves joules and seconds.
 _SAME_POWER = 0.05
 
@@ -83,6 +87,8 @@ def draw_learning(styles: Styles, metric: str, target: float | None, data: DataT
         )
         for variant, own in curves.items()
     ]
+    lines = [np.asarray(line.get_xydata()).tolist() for line in plot.lines]
+    drawn = [point for line in lines for point in _trace_line(line)]
     if target is not None:
         plot.axhline(target, color=style.INK, linestyle=":", linewidth=1.4)
     quantity = "energy since the start of training" if in_joules else "training time"
@@ -98,11 +104,18 @@ def draw_learning(styles: Styles, metric: str, target: float | None, data: DataT
         above.set_xlabel("seconds", fontsize=10)
     if len(labels) <= len(style.COLOURS):
         names = style.make_short_labels(name for name, _, _ in labels)
-        points = [(x, y) for runs in curves.values() for own in runs.values() for x, y, _ in own]
-        style.draw_labels(canvas, plot, [(names[n], x, y) for n, x, y in labels], points[:400])
+        style.draw_labels(canvas, plot, [(names[n], x, y) for n, x, y in labels], drawn)
     else:
         style.add_legend(canvas, styles, curves)
     return canvas
+
+
+def _trace_line(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
+    """Points along a line, which no label should hide."""
+    yield from points[:1]
+    for (x, y), (right, top) in pairwise(points):
+        for step in range(1, _STEPS + 1):
+            yield x + step / _STEPS * (right - x), y + step / _STEPS * (top - y)
 
 
 def _draw_variant(

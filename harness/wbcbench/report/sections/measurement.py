@@ -288,7 +288,8 @@ def _build_budget(study: ReportStudy, runs: Sequence[Run]) -> tuple[DataTable, s
         percent = NONE if share is None else f"{format_percent(100 * share)} %"
         rows.append((name, words, human_energy(half_j), percent, cancels))
         values.append((name, words, half_j, share, cancels))
-        largest = max(largest, (share or 0.0, f"{name} ±{percent}"))
+        if share is not None:
+            largest = max(largest, (share, f"{name} ±{percent}"))
     table = DataTable(
         f"Half-widths at about 95 %, means over runs.{study.energy_stamp}",
         ("Part", "what it is", "±", "of the joules", "cancels in differences"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from wbcbench.compare.design import notes_on_one_class
-from wbcbench.compare.render import decimals
+from wbcbench.compare.render import decimals, format_signed
 from wbcbench.compare.result import (
     Comparison,
     ContrastResult,
@@ -217,17 +217,11 @@ def _format_effects(effects: Mapping[str, Effect], rows: Sequence[Row]) -> list[
         if effect is None or effect.estimate is None:
             cells.append("baseline" if row["configuration"] == baseline else UNKNOWN)
             continue
-        text, span = _format_signed(effect.estimate, digits), effect.interval
+        text, span = format_signed(effect.estimate, digits), effect.interval
         if span:
-            text += f" [{_format_signed(span.low, digits)}, {_format_signed(span.high, digits)}]"
+            text += f" [{format_signed(span.low, digits)}, {format_signed(span.high, digits)}]"
         cells.append(f"{text} *" if effect.result is ContrastResult.DIFFERENT else text)
     return cells
-
-
-def _format_signed(value: float, digits: int) -> str:
-    """With its sign, but for what rounds to zero."""
-    text = f"{value:+.{digits}f}"
-    return text if text.strip("+-0.") else text[1:]
 
 
 def _iterate_caption(
