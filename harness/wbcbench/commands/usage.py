@@ -18,8 +18,8 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
     "demo": ("wbcbench demo", "wbcbench demo --open"),
     "init": ("wbcbench init", "wbcbench init mine.toml && wbcbench plan mine.toml"),
     "delete": (
-        "wbcbench delete leaky-dropout-s1001 --dry-run",
-        "wbcbench delete leaky-dropout-s1001 --yes",
+        "wbcbench delete leaky-dropout-s1-883e6068 --dry-run",
+        "wbcbench delete leaky-dropout-s1-883e6068 --yes",
     ),
     "gc": ("wbcbench gc --dry-run", "wbcbench gc --yes"),
     "run": (
