@@ -25,55 +25,53 @@ from wbcbench.core.version import __version__
 if TYPE_CHECKING:
     import typer
 
-# Name → where it is, and what it does in one line. To add a command: a file and a line here.
-COMMANDS: Mapping[str, tuple[str, str]] = {
-    "demo": ("demo:demo", "Train on synthetic images for a minute; write a report."),
-    "run": ("run:run", "Train one variant and measure what it costs."),
-    "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
-    "show": ("show:show", "Show one run on one screen: scores, energy, warnings."),
-    "explain": ("explain:explain", "Trace one number of a run to its readings."),
-    "report": ("report:report", "Write a study's page, paper, tables and figures."),
-    "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs."),
-    "init": ("init:init", "Write an experiment file that explains every key."),
-    "plan": ("plan:plan", "Show a study's runs, their cost and what they can show."),
-    "sweep": ("sweep:sweep", "Carry out a study, or resume an interrupted one."),
-    "finalise": ("finalise:finalise", "Write the record of a run that stopped without one."),
-    "compare": ("compare:compare", "Compare variants with intervals, or two single runs."),
-    "claims": ("claims:claims", "Test the original report's claims against a study."),
-    "export": ("export:export", "Write a study's table: CSV, Parquet, JSON, LaTeX, MD."),
-    "submit": ("submit:submit", "Write a study as a bundle that others can check."),
-    "reproduce": ("reproduce:reproduce", "Set a bundle's study up again, carry it out, compare."),
-    "merge": ("merge:merge", "Join studies from several machines into one."),
-    "verify": ("verify:verify", "Check bundles from themselves alone, and each other."),
-    "seal": ("seal:seal", "Close a bundle again after you wrote into it; sign it."),
-    "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
-    "doctor": ("doctor:doctor", "Show what can be measured here, why not, and the fix."),
-    "attach": ("attach:attach", "Add an external meter's log to a finished run."),
-    "schema": ("schema:schema", "Print the JSON Schema of a file format."),
-    "config": ("config:app", "Show the settings in force here."),
-    "delete": ("delete:delete", "Delete runs, after listing what goes."),
-    "gc": ("gc:gc", "Delete failed runs, leftovers of kills, and caches."),
-    "cite": ("cite:cite", "Print the references to cite, as BibTeX."),
-    "models": ("models:models", "List the networks, or show one layer by layer."),
-    "data": ("data:app", "Draw synthetic images; check or fetch a data set."),
+# Heading of `--help` → name → where the command is, and what it does in one line.
+# To add a command: a file and a line here.
+GROUPS: Mapping[str, Mapping[str, tuple[str, str]]] = {
+    "Run and measure": {
+        "demo": ("demo:demo", "Train on synthetic images for a minute; write a report."),
+        "run": ("run:run", "Train one variant and measure what it costs."),
+        "monitor": ("monitor:monitor", "Measure any command, or the machine until Ctrl-C."),
+        "doctor": ("doctor:doctor", "Show what can be measured here, why not, and the fix."),
+        "attach": ("attach:attach", "Add an external meter's log to a finished run."),
+        "finalise": ("finalise:finalise", "Write the record of a run that stopped without one."),
+    },
+    "Compare and report": {
+        "list": ("list_runs:list_runs", "List runs, or the parts that can be chosen by name."),
+        "show": ("show:show", "Show one run on one screen: scores, energy, warnings."),
+        "compare": ("compare:compare", "Compare variants with intervals, or two single runs."),
+        "claims": ("claims:claims", "Test the original report's claims against a study."),
+        "explain": ("explain:explain", "Trace one number of a run to its readings."),
+        "report": ("report:report", "Write a study's page, paper, tables and figures."),
+        "export": ("export:export", "Write a study's table: CSV, Parquet, JSON, LaTeX, MD."),
+        "tensorboard": ("tensorboard:tensorboard", "Open TensorBoard on a study's logs."),
+    },
+    "Plan and sweep": {
+        "init": ("init:init", "Write an experiment file that explains every key."),
+        "plan": ("plan:plan", "Show a study's runs, their cost and what they can show."),
+        "sweep": ("sweep:sweep", "Carry out a study, or resume an interrupted one."),
+        "merge": ("merge:merge", "Join studies from several machines into one."),
+    },
+    "Submit and verify": {
+        "submit": ("submit:submit", "Write a study as a bundle that others can check."),
+        "verify": ("verify:verify", "Check bundles from themselves alone, and each other."),
+        "seal": ("seal:seal", "Close a bundle again after you wrote into it; sign it."),
+        "reproduce": (
+            "reproduce:reproduce",
+            "Set a bundle's study up again, carry it out, compare.",
+        ),
+    },
+    "Look after": {
+        "delete": ("delete:delete", "Delete runs, after listing what goes."),
+        "gc": ("gc:gc", "Delete failed runs, leftovers of kills, and caches."),
+        "config": ("config:app", "Show the settings in force here."),
+        "schema": ("schema:schema", "Print the JSON Schema of a file format."),
+        "cite": ("cite:cite", "Print the references to cite, as BibTeX."),
+        "models": ("models:models", "List the networks, or show one layer by layer."),
+        "data": ("data:app", "Draw synthetic images; check or fetch a data set."),
+    },
 }
-# What `--help` lists under a heading; what stands under none is listed under the last.
-GROUPS: Mapping[str, tuple[str, ...]] = {
-    "Run and measure": ("run", "monitor", "doctor", "attach"),
-    "Compare and report": (
-        "list",
-        "show",
-        "compare",
-        "claims",
-        "explain",
-        "report",
-        "export",
-        "tensorboard",
-    ),
-    "Plan and sweep": ("plan", "sweep", "merge"),
-    "Submit and verify": ("submit", "verify", "seal", "reproduce"),
-    "Look after": (),
-}
+COMMANDS = {name: line for group in GROUPS.values() for name, line in group.items()}
 HIDDEN: Mapping[str, tuple[str, str]] = {
     "work": ("work:work", "Carry out one run; started by launchers."),
 }
@@ -185,10 +183,8 @@ def _fit(text: str) -> str:
 def help_page() -> str:
     """What ``wbcbench --help`` prints."""
     lines = ["Usage: wbcbench COMMAND [OPTIONS]", "", *textwrap.wrap(ABOUT, 79)]
-    grouped = {name for names in GROUPS.values() for name in names}
-    for heading, names in GROUPS.items():
-        own = names or [name for name in COMMANDS if name not in grouped]
-        lines += ["", f"{heading}:", *(f"  {name:<11} {COMMANDS[name][1]}" for name in own)]
+    for heading, group in GROUPS.items():
+        lines += ["", f"{heading}:", *(f"  {n:<11} {about}" for n, (_, about) in group.items())]
     lines += ["", "`wbcbench COMMAND --help` shows a command's options; `--version` the version."]
     return "\n".join([*lines, *textwrap.wrap(EXIT_CODES, 79)])
 

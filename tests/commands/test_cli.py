@@ -62,11 +62,6 @@ def test_every_command_of_the_table_exists_and_helps(name: str) -> None:
     assert not [line for line in lines if line.endswith("-")], "a word is broken"
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_stands_in_the_readme(name: str) -> None:
-    assert f"wbcbench {name}" in (ROOT / "README.md").read_text()
-
-
 def test_an_unknown_command_gets_the_nearest_match() -> None:
     ended = wbcbench("reprot")
     assert ended.code == 2

@@ -28,6 +28,7 @@ from cells import finished_words
 from program import SHORT, Ended, command, wbcbench
 from tamperings.trials import bundle
 from wbcbench.cli import COMMANDS, GROUPS, build_app, help_page
+from wbcbench.commands import options
 from wbcbench.commands.usage import EXAMPLES
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.quality import Quality, Severity
@@ -481,6 +482,22 @@ def test_elsewhere_a_run_prints_lines_without_control_codes(
     assert "training" in ended.err
     assert re.search(r"epoch 1/1 loss=\S+ acc=\S+ val_acc=\S+ power=", ended.err)
     assert len(ended.out.splitlines()) <= 10
+
+
+@pytest.mark.parametrize(
+    ("color", "variable", "is_plain"),
+    [
+        ("auto", "", False),
+        ("auto", "1", True),
+        ("always", "1", False),
+        ("never", "", True),
+    ],
+)
+def test_a_panel_has_colour_as_asked(
+    color: options.ColorChoice, variable: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", variable)
+    assert options.make_console(color).no_color is is_plain
 
 
 def test_importing_the_callback_prints_nothing() -> None:

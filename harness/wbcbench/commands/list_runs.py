@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -93,6 +94,9 @@ def _describe_run(run: RunDir, summaries: Summaries) -> dict[str, Any]:
         except UsageError as error:  # one bad record hides no other run
             status, about = UNREADABLE, str(error)
     is_program = ended is not None and ended.spec.is_program
+    spec = ended.spec if ended else None
+    with suppress(UsageError, OSError):  # of a damaged folder nothing is known
+        spec = spec or run.read_spec()
     return {
         "run_id": run.run_id,
         "study": run.path.parent.name,
@@ -100,6 +104,8 @@ def _describe_run(run: RunDir, summaries: Summaries) -> dict[str, Any]:
         "status": status,
         "stage": stage,
         "about": about,
+        "variant": spec.variant if spec and not spec.is_program else None,
+        "seed": spec.seed if spec and not spec.is_program else None,
         "row": ended.row if ended and not is_program else None,
         "program": _describe_program(run.read_record()) if is_program else None,
     }
@@ -130,7 +136,7 @@ def _format_study(name: str, entries: Sequence[dict[str, Any]], *, wide: bool) -
     from wbcbench.core.terminal import ABSENT, fill, format_table
 
     runs = [_find_cells(entry) for entry in entries]
-    parts = [f"Study {name}", _count_design(runs), _name_device(runs)]
+    parts = [f"Study {name}", _count_design(entries), _name_device(runs)]
     heading = "   ".join(filter(None, parts))
     yield from fill(printable(heading), rest=_INDENT).splitlines()
     yield from format_table([*_build_columns(entries, runs)], indent=_INDENT, wide=wide)
@@ -162,9 +168,9 @@ def _find_cells(entry: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _count_design(runs: Sequence[dict[str, Any]]) -> str:
+def _count_design(entries: Sequence[dict[str, Any]]) -> str:
     """``4 variants × 8 seeds``; with a comma where not every variant has every seed."""
-    trained = {(cells["variant"], cells["seed"]) for cells in runs if "variant" in cells}
+    trained = {(entry["variant"], entry["seed"]) for entry in entries if entry["variant"]}
     if not trained:
         return ""
     variants, seeds = ({pair[place] for pair in trained} for place in (0, 1))

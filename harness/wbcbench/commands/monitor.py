@@ -54,6 +54,7 @@ def monitor(
     as_json: AsJson = False,
     quiet: options.Quiet = False,
     live: options.Live = True,
+    color: options.Color = "auto",
 ) -> None:
     """Measure energy, mean and peak power of a command, or of the machine until Ctrl-C.
 
@@ -82,7 +83,8 @@ def monitor(
         stdout = sys.stderr.fileno() if as_json else None
         monitored = monitor_command(request, command, stdout=stdout, program=program)
     else:
-        view = options.choose_view(silent=quiet or as_json, live=live, of_run=False)
+        silent = quiet or as_json
+        view = options.choose_view(silent=silent, live=live, of_run=False, color=color)
         monitored = monitor_machine(request, view, program)
     _print_result(monitored, as_json=as_json, quiet=quiet)
     if csv is not None:

@@ -27,6 +27,8 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.study.limits import option_name
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from wbcbench.core.run_folder import Local, RunDir
     from wbcbench.power.session import MeteringRequest
     from wbcbench.run.display import View
@@ -275,6 +277,11 @@ Live = Annotated[
         rich_help_panel=OUTPUT,
     ),
 ]
+ColorChoice = Literal["auto", "always", "never"]
+Color = Annotated[
+    ColorChoice,
+    typer.Option(help="Colour in the live panel; auto heeds NO_COLOR.", rich_help_panel=OUTPUT),
+]
 Meters = Annotated[
     str,
     typer.Option(
@@ -341,12 +348,22 @@ def describe_local(data: Path | None, **more: Any) -> Local:
     return Local(data=str(data) if data else None, command=("wbcbench", *sys.argv[1:]), **more)
 
 
-def list_work_options(*, silent: bool, live: bool) -> tuple[str, ...]:
-    """Options for the process of a run: quiet, or without a panel."""
-    return ("--quiet",) * silent + ("--no-live",) * (not live)
+def list_work_options(*, silent: bool, live: bool, color: ColorChoice = "auto") -> tuple[str, ...]:
+    """Options for the process of a run: quiet, without a panel, its colour."""
+    flags = ("--quiet",) * silent + ("--no-live",) * (not live)
+    return flags + ("--color", color) * (color != "auto")
 
 
-def choose_view(*, silent: bool, live: bool, of_run: bool = True) -> View:
+def make_console(color: ColorChoice) -> Console:
+    """Where a panel is drawn: standard error, with colour or without."""
+    from rich.console import Console
+
+    return Console(file=sys.__stderr__, no_color=None if color == "auto" else color == "never")
+
+
+def choose_view(
+    *, silent: bool, live: bool, of_run: bool = True, color: ColorChoice = "auto"
+) -> View:
     """What shows a run, or the power of a machine: drawn on a terminal, plain lines elsewhere."""
     from wbcbench.run.display import LinesView, View, WattsLog
 
@@ -354,11 +371,9 @@ def choose_view(*, silent: bool, live: bool, of_run: bool = True) -> View:
         return View(sys.stderr)
     if not live or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return LinesView(sys.stderr) if of_run else WattsLog(sys.stderr)
-    from rich.console import Console
-
     from wbcbench.run.panel import PanelView, WattsLine
 
-    console = Console(file=sys.__stderr__)
+    console = make_console(color)
     return PanelView(console) if of_run else WattsLine(console)
 
 

@@ -31,6 +31,7 @@ def run(
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     live: options.Live = True,
+    color: options.Color = "auto",
 ) -> None:
     """Train one variant and measure what it costs; adds a row to results/STUDY/runs.csv."""
     from wbcbench.run import finalise, live_state
@@ -47,7 +48,7 @@ def run(
     for sentence in finalise.unaccounted(results, study):
         say(sentence)
     if folder is None or again:
-        words = options.list_work_options(silent=silent, live=live)
+        words = options.list_work_options(silent=silent, live=live, color=color)
         folder = running.carry_out(results, spec, local, words)
     else:
         say(f"{folder.run_id} is already done; --again repeats it.")

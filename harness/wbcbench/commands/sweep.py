@@ -55,6 +55,7 @@ def sweep(
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     live: options.Live = True,
+    color: options.Color = "auto",
 ) -> None:
     """Carry out a study's runs in their order; finished ones are skipped, broken ones repeated."""
     from wbcbench.registry import load_part
@@ -79,7 +80,7 @@ def sweep(
     settings = SweepSettings(
         results=results,
         launch=load_part("launcher", launcher),
-        work_options=options.list_work_options(silent=silent, live=live),
+        work_options=options.list_work_options(silent=silent, live=live, color=color),
         pasts=tuple(pasts(plan, results)),
         local=local,
         retry_failed=retry_failed,

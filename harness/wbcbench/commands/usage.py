@@ -15,6 +15,13 @@ _LAST = "Output"
 
 # Two of each command, as typed; a test parses them.
 EXAMPLES: Mapping[str, tuple[str, str]] = {
+    "demo": ("wbcbench demo", "wbcbench demo --open"),
+    "init": ("wbcbench init", "wbcbench init mine.toml && wbcbench plan mine.toml"),
+    "delete": (
+        "wbcbench delete leaky-dropout-s1-883e6068 --dry-run",
+        "wbcbench delete leaky-dropout-s1-883e6068 --yes",
+    ),
+    "gc": ("wbcbench gc --dry-run", "wbcbench gc --yes"),
     "run": (
         "wbcbench run --variant leaky-dropout --data DIR --seed 1001",
         "wbcbench run --variant relu-batchnorm --epochs 2 --meters simulated",

@@ -22,6 +22,7 @@ def work(
     leash: Leash = False,
     quiet: options.Quiet = False,
     live: options.Live = True,
+    color: options.Color = "auto",
     place: Place = "",
     after_s: AfterS = None,
     after_j: AfterJ = None,
@@ -34,7 +35,7 @@ def work(
 
     interrupts = Interrupts()
     interrupts.install(leash=leash)
-    view = options.choose_view(silent=quiet, live=live)
+    view = options.choose_view(silent=quiet, live=live, color=color)
     if place:
         view = StudyView(view, place, after_s, after_j)
     record_run(RunDir(directory), view, interrupts, host_lock)

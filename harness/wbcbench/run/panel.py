@@ -71,7 +71,7 @@ def _render_panel(state: LiveState) -> Panel:
         "quality": Text(f"loss {loss}  accuracy {accuracy}  validation {val}"),
         "power": _render_power(state),
         "time": Text(_describe_time(state)),
-        "energy": Text(_describe_energy(state)),
+        "run energy": Text(_describe_energy(state)),
     }
     if busy := describe_others(state.others):
         rows["busy"] = Text(busy)
