@@ -11,15 +11,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wbcbench.compare.design import notes_on_one_class
-from wbcbench.compare.metric import ACCURACY
-from wbcbench.compare.render import decimals
-from wbcbench.compare.result import Comparison, ContrastResult, Effect
+from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY
+from wbcbench.compare.render import decimals, format_p
+from wbcbench.compare.result import Comparison, ContrastResult, Effect, count_tests
 from wbcbench.core.text import count_of
 
 INTERACTION = "interaction"
 
 _MOST_DIGITS = 1  # a sentence that can be repeated; the tables have more
 _DECIDED = (ContrastResult.DIFFERENT, ContrastResult.EQUIVALENT)
+_ENERGIES = {
+    "energy_wall_train_j": "energy of the whole machine",
+    "energy_cpu_train_j": "CPU energy",
+    "energy_dram_train_j": "DRAM energy",
+}
 _NAMES = {ACCURACY: "balanced accuracy", "accuracy": "accuracy", "time_train_s": "training time"}
 
 
@@ -73,7 +78,7 @@ def describe_open(comparison: Comparison) -> str:
     is_open = [e for e in effects if e.result is ContrastResult.INCONCLUSIVE]
     if not is_open:
         return ""
-    seeds = count_of(len(comparison.blocks.runs), "seed")
+    seeds = count_of(len(comparison.blocks.runs), "seed") + _describe_floor(comparison, is_open)
     if len(is_open) == len(effects):
         names = " or ".join(dict.fromkeys(name_metric(e) for e in is_open))
         tests = "comparison is" if len(is_open) == 1 else f"{len(is_open)} comparisons are"
@@ -82,12 +87,23 @@ def describe_open(comparison: Comparison) -> str:
     return f"Inconclusive with {seeds}: {items}."
 
 
+def _describe_floor(comparison: Comparison, effects: Sequence[Effect]) -> str:
+    """Why nothing could have been different, where there are too few seeds for that."""
+    floor, settings = effects[0].p_floor, comparison.settings
+    tests = count_tests(comparison.effects, settings)
+    if floor is None or floor * tests <= settings.alpha:
+        return ""
+    return f", with which p cannot fall below {format_p(floor)}"
+
+
 def name_metric(effect: Effect) -> str:
     """``energy``, ``estimated energy``, ``balanced accuracy``."""
     if effect.metric.part is None:
         return _NAMES.get(effect.metric.name, effect.metric.name.replace("_", " "))
     kind = "" if effect.status in {"", "measured"} else f"{effect.status} "
-    return f"{kind}energy"
+    name = effect.metric.name
+    plain = "energy" if name in {PRIMARY, GPU_ENERGY} else name.replace("_", " ")
+    return f"{kind}{_ENERGIES.get(name, plain)}"
 
 
 def _group_effects(comparison: Comparison) -> dict[tuple[str, str], list[Effect]]:
@@ -150,7 +166,7 @@ def _describe_effect(effect: Effect, *, is_first: bool) -> tuple[str, str]:
     ci = "95 % CI " if is_first else ""
     if effect.result is ContrastResult.EQUIVALENT and interval and effect.region:
         ends = f"({ci}{interval.low:+.{digits}f} to {interval.high:+.{digits}f}{unit})"
-        size = f"the same {name}"
+        size = f"practically the same {name}"
         as_ = f" as {against}" if is_first else ""
         return f"{has} {size}{as_} within ±{effect.region[1]:g}{unit} {ends}", size
     estimate = effect.estimate or 0.0
@@ -161,7 +177,7 @@ def _describe_effect(effect: Effect, *, is_first: bool) -> tuple[str, str]:
     if effect.metric.part is not None:
         size = f"{amount} {'less' if is_less else 'more'} {name}"
         verb = uses
-    elif effect.metric.unit == "pp" and "accuracy" in name:
+    elif effect.metric.unit == "pp" and name == "accuracy":
         size = f"{amount} {'less' if is_less else 'more'} accurate"
         verb = is_
     else:

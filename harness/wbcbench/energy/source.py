@@ -35,6 +35,7 @@ from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_know
 PRIMARY_DOMAINS = (Domain.GPU, Domain.CPU, Domain.SYSTEM)
 
 CODECARBON = "codecarbon"
+WALL = "wall"  # the meter that `attach` adds
 TDP_LOAD = "codecarbon_tdp_load"  # the method of its model of the processor
 
 
@@ -135,10 +136,11 @@ def _sort_readings(channels: tuple[Channel, ...], domain: Domain) -> Sequence[Se
     return sorted(devices.values(), key=lambda readings: device_label(readings[0].name))
 
 
-def _rank(channel: Channel) -> tuple[int, bool, bool, bool, str]:
+def _rank(channel: Channel) -> tuple[int, bool, bool, bool, bool, str]:
     return (
         channel.origin.rank,
         is_codecarbon(channel.name),
+        meter_of(channel.name) != WALL,  # which its user attached because it knows better
         channel.kind is not Kind.COUNTER,
         "instant" not in channel.reading,
         channel.name,

@@ -202,10 +202,11 @@ class _Paper:
         }
 
     def _build_slides(self, first: Sequence[Section], figures: Sequence[Figure]) -> dict[str, Any]:
+        cited, self.cited = self.cited, set(self.keys)  # slides cite nothing
         tables = [self._build_table(data) for result in first for data in result.tables[:1]]
         shown = [self._build_figure(figure) for figure in figures if figure.name in _SLIDES]
         answer = [[_set_line(said.text)] for result in first for said in result.statements]
-        self.cited.clear()  # slides cite nothing
+        self.cited = cited
         return {"answer": answer, "table": tables[0] if tables else None, "figures": shown}
 
     def _cite(self, text: str) -> list[str | dict[str, str]]:
@@ -214,7 +215,7 @@ class _Paper:
         places = sorted(
             (found.end(), key)
             for word, key in _CITED.items()
-            if key in self.keys - self.cited and (found := re.search(rf"{word}[\w’']*", line))
+            if key in self.keys - self.cited and (found := re.search(rf"{word}[\w’'–-]*", line))
         )
         parts: list[str | dict[str, str]] = []
         for end, key in places:
@@ -228,7 +229,7 @@ def _write_abstract(report: Report, first: Sequence[Section]) -> str:
     """The result first, then what it rests on."""
     answer = " ".join(said.text for section in first for said in section.statements)
     basis = report.facts.split(" · ")
-    return f"{answer} Basis: {', '.join(basis[:-1])}, measured with wbcbench."
+    return f"{answer} Basis: {', '.join(basis[:-1])}, made with wbcbench."
 
 
 def _measure_height(picture: bytes) -> float:

@@ -34,8 +34,9 @@ _READ = {
     "integral_usage": "integrated power",
     "integral_average": "integrated averaged power",
     "integral_unnamed": "integrated power",
-    "rapl_package": "RAPL counter",
-    "rapl_dram": "RAPL counter",
+    "rapl_rapl_package": "RAPL counter",
+    "rapl_rapl_dram": "RAPL counter",
+    "rapl_rapl_psys": "RAPL counter",
     "codecarbon_tdp_load": "a model of power rating and load",
     "codecarbon_constant": "a constant power",
     "wall_wall_meter": "wall meter",
@@ -316,6 +317,13 @@ class ReportStudy(Study):
     def stamp(self) -> str:
         """Added to the caption of what may be seen alone: that it is no result, if so."""
         return " Synthetic: no result." if self.is_synthetic else ""
+
+    def stamp_of(self, metrics: Iterable[str]) -> str:
+        """The stamp of what was compared: of joules under another name, their name says what."""
+        is_primary = any(
+            name in {"primary_energy_train_j", "energy_gpu_train_j"} for name in metrics
+        )
+        return self.energy_stamp if is_primary else self.stamp
 
     @property
     def energy_stamp(self) -> str:

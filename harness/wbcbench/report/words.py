@@ -21,6 +21,10 @@ from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import ENERGY, WALL, Row, format_range, get_mean
 
 _LONGEST = 40
+_COMPARED = (  # in the order of COMPARABLE
+    "the part that was read", "how it was read", "its status", "being synthetic", "their images",
+    "the machine", "the GPU",
+)  # fmt: skip
 
 
 def make_anchor(source: str, row: str) -> str:
@@ -65,8 +69,8 @@ def list_notices(study: ReportStudy) -> Iterator[Notice]:
     if study.comparable and study.left_out:
         yield Notice(
             "mixed",
-            f"{study.left_out} of {count_of(done, 'finished run')} used another energy source, "
-            "machine or data set, or have no joules; they are in no mean.",
+            f"{study.left_out} of {count_of(done, 'finished run')} differ in "
+            f"{_name_differences(study)}; their energy is in no mean.",
         )
     if suspect := sum(run.row["quality"] == Quality.SUSPECT for run in study.done):
         yield Notice("suspect", f"{suspect} of {count_of(n, 'run')} have warnings.")
@@ -74,9 +78,21 @@ def list_notices(study: ReportStudy) -> Iterator[Notice]:
         yield Notice("uncommitted", "The program had uncommitted changes.")
 
 
+def _name_differences(study: ReportStudy) -> str:
+    """What sets the finished runs apart whose energy is in no mean."""
+    own, others = study.comparable[0].comparable_by, set(study.done) - set(study.comparable)
+    words = {
+        name: None
+        for run in others
+        for name, a, b in zip(_COMPARED, own, run.comparable_by, strict=True)
+        if a != b
+    }
+    return " and ".join(words) or "having no joules"
+
+
 def _describe_energy(study: ReportStudy) -> Iterator[Notice]:
     estimated = [run for run in study.done if run.row["primary_status"] == Origin.ESTIMATED]
-    is_metered = any(run.row["energy_wall_train_j"] is not None for run in study.comparable)
+    metered = sum(run.row["energy_wall_train_j"] is not None for run in study.comparable)
     if estimated:
         models = sorted({study.evidence[run].model for run in estimated} - {""})
         n = len(study.done)
@@ -88,11 +104,16 @@ def _describe_energy(study: ReportStudy) -> Iterator[Notice]:
         words += f" but {'; '.join(models)}" if models else ""
         yield Notice(
             "estimated",
-            f"{words}: no saving may be claimed from it."
-            + (" The whole machine's is measured by a wall meter." if is_metered else ""),
+            f"{words}: no saving may be claimed from it." + _describe_wall(study, metered),
         )
     elif study.done and not study.comparable:
         yield Notice("no energy", "No run has joules of its training.")
+
+
+def _describe_wall(study: ReportStudy, metered: int) -> str:
+    runs = len(study.comparable)
+    share = "" if metered == runs else f" in {metered} of {count_of(runs, 'run')}"
+    return f" The whole machine's is measured{share}." if metered else ""
 
 
 def _describe_missing(study: ReportStudy) -> str:
@@ -101,7 +122,7 @@ def _describe_missing(study: ReportStudy) -> str:
     parts = [f"{words}; they are in no mean"] if failed else []
     if study.planned > done:
         parts.append(f"{done} of {study.planned} planned runs are finished")
-    elif study.unfinished:
+    if study.unfinished:
         parts.append(f"{count_of(study.unfinished, 'run')} without a record so far")
     return f"{'; '.join(parts)}." if parts else ""
 

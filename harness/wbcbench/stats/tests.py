@@ -45,6 +45,13 @@ SIGN_PATTERNS = 2**12
 # however large the effect: 0.0625 for five blocks, 0.0078 for eight. The p are those of
 # ``scipy.stats.permutation_test(permutation_type="samples")``, as a test checks; that function is
 # not called because importing ``scipy.stats`` takes longer than all the rest.
+def describe_sign_flips(n: int) -> str:
+    """``Exact sign-flip test``, or over how many of the patterns of ``n`` signs."""
+    if 2**n <= SIGN_RESAMPLES:
+        return "Exact sign-flip test"
+    return f"Sign-flip test over {SIGN_RESAMPLES:,} random patterns"
+
+
 def sign_flip_p(differences: Floats, resamples: int = SIGN_RESAMPLES) -> Floats:
     """Two-sided p of each row of ``[..., n]`` differences; all sign patterns up to sixteen blocks.
 

@@ -16,7 +16,7 @@ from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import Epoch, Inference, RunRecord, Sampling
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.trace import Domain, Kind
+from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.core.window import (
     IDLE_AFTER,
     IDLE_BEFORE,
@@ -358,6 +358,12 @@ class StoredRun(Run):
         return dict(zip(load_columns(), Row(self).compute_all(), strict=True))
 
 
+def _trust(comparable_by: tuple[Any, ...]) -> tuple[int, bool]:
+    """Of sets of equal size the one that is read best: by a sensor, and by its counter."""
+    _, method, status, *_ = comparable_by
+    return -Origin(status).rank, str(method).startswith("counter")
+
+
 @dataclass(frozen=True)
 class Study:
     """A study: its runs with a record, and how many have none.
@@ -386,7 +392,7 @@ class Study:
         counts = Counter(run.comparable_by for run in known)
         if not counts:
             return ()
-        largest = max(counts, key=lambda k: (counts[k], repr(k)))
+        largest = max(counts, key=lambda k: (counts[k], *_trust(k), repr(k)))
         return tuple(run for run in known if run.comparable_by == largest)
 
     @property

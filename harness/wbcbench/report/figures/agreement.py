@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HEADINGS = ("pair", "variant", "run", "first (J)", "second (J)", "difference (%)", "judged")
 LIMITS_SD = 1.96
 _FEWEST_FOR_LIMITS = 3
-_LEAST_SPAN_PCT = 2.0
+_LEAST_SPAN_PCT = 0.2
 _PANEL_IN = 1.75
 
 
@@ -138,7 +138,9 @@ def _draw_pair(plot: Axes, styles: Styles, rows: list[Cells]) -> None:
     for limit in agreed:
         plot.axhline(limit, color=style.COLOURS[1], linewidth=1.2, linestyle=":")
     plot.axhline(0.0, color=style.INK, linewidth=0.6, alpha=0.5)
-    plot.set_ylim(style.pad_limits([0.0, *agreed, *limits, *differences], 0.6, _LEAST_SPAN_PCT))
+    shown = [0.0, *limits, *differences]
+    near = [limit for limit in agreed if abs(limit) < 3 * max(map(abs, shown))]
+    plot.set_ylim(style.pad_limits([*shown, *near], 0.6, _LEAST_SPAN_PCT))
     means = [x for _, x, _ in points]
     plot.set_xlim(style.pad_limits(means, 0.6, 0.1 * max(means)))
     plot.set_xlabel(f"mean of the two ({unit})")

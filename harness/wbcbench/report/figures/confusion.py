@@ -24,9 +24,10 @@ _DEEPEST = 0.6  # of the fill: text stays legible on it in light and dark
 
 
 def select_tested(study: ReportStudy) -> dict[str, list[tuple[Run, Scores]]]:
-    """By variant, the largest set of its finished runs that were tested on one list of classes."""
+    """By variant, those runs of the first table that were tested on one list of classes."""
     chosen = {}
-    for label, runs in study.by_label(study.done).items():
+    for configuration in study.configurations:
+        label, runs = configuration.label, study.used(configuration)
         tested = [(run, scores) for run in runs if (scores := study.evidence[run].test)]
         lists = [scores.classes for _, scores in tested]
         if lists:
@@ -41,7 +42,7 @@ def build_confusion_figure(study: ReportStudy) -> Figure | None:
     if not rows:
         return None
     variants = list(dict.fromkeys(str(row[0]) for row in rows))
-    names = dict.fromkeys(str(row[1]) for row in rows)
+    names = dict.fromkeys(str(name) for row in rows for name in row[1:3])
     keys = ", ".join(f"{_shorten(name)} {name.lower()}" for name in names)
     more = f" {MOST_MATRICES} of {len(variants)} variants." if len(variants) > MOST_MATRICES else ""
     return Figure(

@@ -51,9 +51,9 @@ def build_differences(study: ReportStudy) -> Figure | None:
         "differences",
         title,
         "; ".join(map(_describe, effects[: 2 * MOST_ROWS])),
-        " ".join(filter(None, words)) + study.energy_stamp,
+        " ".join(filter(None, words)) + study.stamp_of(e.metric.name for e in effects),
         build_data_table(
-            f"Differences within seeds.{study.energy_stamp}",
+            f"Differences within seeds.{study.stamp}",
             HEADINGS,
             [_build_row(effect) for effect in effects],
             (0, 1, 2, 6, 9),

@@ -32,6 +32,7 @@ _LEAST_SPAN = {False: 12.0, True: 2.0}  # percentage points
 _LEAST_RATIO = {False: 0.2, True: 0.02}
 _MARGIN = 0.62
 _ARM_POINTS = 24
+_FEWEST = 8  # seeds, before a share of resamples says anything
 
 
 def build_tradeoff(study: ReportStudy) -> Figure | None:
@@ -70,6 +71,10 @@ def _collect_means(study: ReportStudy) -> list[Cells]:
             means = (math.fsum(energies) / len(runs), math.fsum(accuracies) / len(runs))
             rows.append((configuration.label, *means, ends, shares.get(configuration.label)))
     front = pareto_front([(energy_j, accuracy) for _, energy_j, accuracy, _, _ in rows])
+    # The shares are of the accuracy that is compared: none where its front is another.
+    is_same = {rows[i][0] for i in front} == {each.label for each in compared if each.on_front}
+    if study.energy_status == "estimated" or study.blocks_used < _FEWEST or not is_same:
+        rows = [(*row[:-1], None) for row in rows]
     return [
         (label, MEAN, energy_j, accuracy, *ends, "yes" if place in front else "no", share)
         for place, (label, energy_j, accuracy, ends, share) in enumerate(rows)
@@ -79,7 +84,8 @@ def _collect_means(study: ReportStudy) -> list[Cells]:
 def _collect_runs(study: ReportStudy) -> list[Cells]:
     return [
         (study.label_of(run), run.run_id, run.row[ENERGY], run.row["accuracy"], *(None,) * 6)
-        for run in study.comparable
+        for configuration in study.configurations
+        for run in study.metered(configuration)
         if run.row["accuracy"] is not None
     ]
 
@@ -93,10 +99,10 @@ def _iterate_legend(study: ReportStudy, values: list[Cells]) -> Iterator[str]:
         yield "Faint: runs; solid: means."
     if any(row[4] is not None for row in means):
         yield "Crosses: 95 % CI."
-    if len(means) > 1:
-        share = ", with the share of resampled seeds that put a variant on it"
-        has_share = study.blocks_used > 1 and len(means) <= len(style.COLOURS)
-        yield f"Dashed: Pareto front of the means{share if has_share else ''}."
+    if sum(row[8] == "yes" for row in means) > 1:
+        yield "Dashed: Pareto front of the means."
+    if any(row[9] is not None for row in means) and len(means) <= len(style.COLOURS):
+        yield "Per cent: resampled seeds that put a variant on the front."
 
 
 def draw_tradeoff(styles: Styles, kind: str, data: DataTable) -> Canvas:

@@ -19,7 +19,9 @@ from wbcbench.table.view import Run
 if TYPE_CHECKING:
     from wbcbench.report.style import Axes, Canvas, Styles
 
-HEADINGS = ("variant", "run", "epoch", "energy since the start (J)", "training time (s)", "score")
+HEADINGS = (
+    "variant", "run", "epoch", "energy since the start (J)", "training time (s)", "score", "target",
+)  # fmt: skip
 # More lines than these add nothing, and make a page too large to load.
 MOST_LINES = 64
 _STEPS = 8
@@ -30,17 +32,16 @@ _SAME_POWER = 0.05
 def build_learning_curves(study: ReportStudy) -> Figure | None:
     """How the score grew with the joules, or with seconds where no joules are known."""
     runs = study.comparable or study.done
+    targets = {(run.spec.target_metric, run.spec.target_value) for run in runs}
+    target = runs[0].spec.target_value if len(targets) == 1 else None
     rows: list[Cells] = [
-        (study.label_of(run), run.run_id, *point)
+        (study.label_of(run), run.run_id, *point, target)
         for run in runs
         for point in _list_points(study, run, in_joules=bool(study.comparable))
     ]
     if not rows:
         return None
-    specs = [run.spec for run in runs]
-    metric = specs[0].target_metric.replace("val_", "validation ").replace("_", " ")
-    targets = {(spec.target_metric, spec.target_value) for spec in specs}
-    target = specs[0].target_value if len(targets) == 1 else None
+    metric = runs[0].spec.target_metric.replace("val_", "validation ").replace("_", " ")
     last = {str(row[1]): row for row in rows}
     return Figure(
         "learning-curves",
@@ -50,7 +51,7 @@ def build_learning_curves(study: ReportStudy) -> Figure | None:
         ),
         " ".join(_iterate_legend(len(last), len(study.labels), target)) + study.energy_stamp,
         build_data_table(f"The end of each epoch.{study.energy_stamp}", HEADINGS, rows, (0, 1)),
-        partial(draw_learning, study.styles, metric, target),
+        partial(draw_learning, study.styles, metric),
     )
 
 
@@ -69,14 +70,14 @@ def _iterate_legend(runs: int, variants: int, target: float | None) -> Iterator[
         yield "Dotted: the target."
 
 
-def draw_learning(styles: Styles, metric: str, target: float | None, data: DataTable) -> Canvas:
+def draw_learning(styles: Styles, metric: str, data: DataTable) -> Canvas:
     """Draw the rows of ``build_learning_curves``."""
     canvas, plot = style.create_plot()
     rows = list(data.select(*HEADINGS))
-    in_joules = rows[0][3] is not None
+    in_joules, target = rows[0][3] is not None, rows[0][6]
     divisor, unit = energy_scale(max(row[3] for row in rows)) if in_joules else (1.0, "s")
     curves: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    for variant, run, _, energy_j, time_s, score in rows:
+    for variant, run, _, energy_j, time_s, score, _ in rows:
         cost = (energy_j if in_joules else time_s) / divisor
         curves.setdefault(variant, {}).setdefault(run, []).append((cost, score, time_s))
     count = sum(map(len, curves.values()))

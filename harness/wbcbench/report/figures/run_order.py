@@ -162,8 +162,8 @@ def describe_drift(quantity: Quantity, drift: Drift) -> str:
     )
     if interval is None:
         return f"{slope} over {count_of(drift.runs, 'run')}, too few for an interval."
-    end = "" if interval.excludes(0.0) else ": no drift is shown"
-    return f"{slope} (95 % CI {interval.low:+.2g} to {interval.high:+.2g} {unit}){end}."
+    span = f"(95 % CI {interval.low:+.2g} to {interval.high:+.2g} {unit} a run)"
+    return f"{slope} {span}." if interval.excludes(0.0) else f"{name}: no drift is shown {span}."
 
 
 def build_run_order(study: ReportStudy, series: list[Series]) -> Figure | None:
@@ -189,34 +189,28 @@ def build_run_order(study: ReportStudy, series: list[Series]) -> Figure | None:
             rows,
             (0, 1),
         ),
-        partial(
-            draw_run_order,
-            study.styles,
-            [item.quantity for item in series],
-            [item.drift.slope if item.drift else None for item in series],
-        ),
+        partial(draw_run_order, study.styles, [item.quantity for item in series]),
     )
 
 
-def draw_run_order(
-    styles: Styles, quantities: list[Quantity], slopes: list[float | None], data: DataTable
-) -> Canvas:
+def draw_run_order(styles: Styles, quantities: list[Quantity], data: DataTable) -> Canvas:
     """Draw the rows of ``build_run_order``: a plot for each quantity."""
     from matplotlib.ticker import MaxNLocator
 
     size_in = (style.WIDTH_IN, 1.2 + _PANEL_IN * len(quantities))
     canvas, grid = style.create_plots(len(quantities), 1, size_in, share_x=True)
     shown = dict.fromkeys(row[0] for row in data.values)
-    for quantity, slope, (plot,) in zip(quantities, slopes, grid, strict=True):
+    for quantity, (plot,) in zip(quantities, grid, strict=True):
         rows = [
             row for row in data.select("variant", "place", quantity.heading) if row[2] is not None
         ]
         style.draw_runs(plot, styles, rows, alpha=0.9)
         places, values = [row[1] for row in rows], [row[2] for row in rows]
-        if slope is not None:
+        drift = fit_drift(places, values, [row[0] for row in rows])
+        if drift is not None:
             middle_x, middle_y = math.fsum(places) / len(rows), math.fsum(values) / len(rows)
             ends = (min(places), max(places))
-            y = [middle_y + slope * (end - middle_x) for end in ends]
+            y = [middle_y + drift.slope * (end - middle_x) for end in ends]
             plot.plot(ends, y, color=style.INK, linewidth=1.0, linestyle="--", alpha=0.8)
         plot.set_ylabel(quantity.axis)
         plot.set_ylim(style.pad_limits(values, 0.65, _LEAST_SPAN_PCT))

@@ -27,9 +27,9 @@ from wbcbench.table.view import Run
 def build_breakdown(study: ReportStudy) -> Section | None:
     """The joules of a whole run by phase and part; measured and estimated ones never in one sum."""
     rows = collect_phases(study)
-    if not rows:
-        return None
     parts: list[Part] = [*build_cost_statement(study)]
+    if not rows:
+        return Section("breakdown", "Where the joules go", tuple(parts)) if parts else None
     parts.append(_build_totals(study, rows))
     parts.append(build_breakdown_figure(study, rows))
     return Section("breakdown", "Where the joules go", tuple(parts))
@@ -87,10 +87,12 @@ def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
     }
     for name, part in (("energy", total), ("energy_wasted", wasted), ("energy_pilots", pilots)):
         values |= {f"{name}_{status}_j": j for status, j in sorted(part.energy_j.items())}
-    text = (
-        f"The whole study used {_format_sum(total)}: {count_of(total.runs, 'run')}, idle phases "
-        "included"
-    )
+    whose, runs = _name_part(study), count_of(total.runs, "run")
+    text = f"The {runs} used {_format_sum(total)}{whose}, idle phases included"
+    machine_j = sum_if_all_known([_sum_machine(study, run) for run in study.runs])
+    if machine_j and not whose.endswith("machine"):
+        values["energy_machine_j"] = machine_j
+        text += f"; the whole machine {human_energy(machine_j)}, measured"
     if total.unknown:
         text += f", and more that is not known of {count_of(total.unknown, 'run')}"
     if wasted.runs:
@@ -98,6 +100,21 @@ def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
     if pilots.runs:
         text += f"; in addition {_format_sum(pilots)} in {count_of(pilots.runs, 'pilot run')}"
     return (Statement("cost", f"{text}.", RUNS_TABLE, "", values),)
+
+
+def _name_part(study: ReportStudy) -> str:
+    """`` by the GPU``: whose joules are summed; nothing where runs differ."""
+    parts = study.distinct_values("primary_domain")
+    names = {"gpu": "GPU", "cpu": "CPU", "system": "whole machine"}
+    return f" by the {names.get(parts[0], parts[0])}" if len(parts) == 1 else ""
+
+
+def _sum_machine(study: ReportStudy, run: Run) -> float | None:
+    """Joules of the whole machine over a run, where a sensor has read all of them."""
+    phase_j = study.evidence[run].phase_j
+    known = [energy_j for (_, domain), energy_j in phase_j.items() if domain is Domain.SYSTEM]
+    is_measured = run.origins[Domain.SYSTEM] == Origin.MEASURED
+    return sum_if_all_known(known) if is_measured else None
 
 
 def _format_sum(total: Sum) -> str:

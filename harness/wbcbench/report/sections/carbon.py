@@ -70,7 +70,7 @@ def _build_statement(study: ReportStudy, energy_j: float, rows: list[Cells]) -> 
     text = (
         f"One training used {human_energy(energy_j)}{kind} on average of {count_of(runs, 'run')}: "
     )
-    text += f"{' and '.join(own)} CO2e, {_OWN}; " if own else "no country was set (--country); "
+    text += f"{' and '.join(own)} CO2e ({_OWN}); " if own else "no country was set (--country); "
     text += f"by the grid between {ends}."
     values = {
         "runs": runs,

@@ -26,6 +26,7 @@ from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN, count_of
 from wbcbench.report import DataTable, Part, Section
 from wbcbench.report.study import ReportStudy
+from wbcbench.stats.tests import describe_sign_flips
 from wbcbench.study.plan import check_contrasts
 
 _PHOTOGRAPHS = "On the same images"
@@ -48,7 +49,7 @@ def _iterate_parts(study: ReportStudy, comparison: Comparison) -> Iterator[Part]
     yield " ".join(_describe_method(study, settings, primary))
     yield from comparison.limits
     if primary:
-        caption = f"Primary contrasts{_describe_plan(study, primary)}. [ ] 95 % CI."
+        caption = f"Primary contrasts{_describe_plan(study, primary)}. 95 % CI over seeds."
         yield _build_table(study, caption, primary)
     if comparison.splits:
         yield _build_splits(study, comparison)
@@ -71,9 +72,9 @@ def _describe_method(
     )
     if settings.untested or not primary:
         return
-    floor = primary[0].p_floor
+    floor, kind = primary[0].p_floor, describe_sign_flips(primary[0].n)
     yield (
-        f"Exact sign-flip test, Holm over {count_of(count_tests(primary, settings), 'test')}"
+        f"{kind}, Holm over {count_of(count_tests(primary, settings), 'test')}"
         f"{f'; p cannot fall below {format_p(floor)}' if floor is not None else ''}. Equivalent: "
         f"within ±{settings.region_pct:g} % or ±{settings.region_pp:g} pp."
     )
@@ -96,7 +97,7 @@ def _build_table(
 ) -> DataTable:
     heading, names = _name_contrasts(effects)
     return DataTable(
-        f"{caption}{study.energy_stamp}",
+        f"{caption}{study.stamp_of(e.metric.name for e in effects)}",
         (heading, *_HEADINGS),
         tuple((name, *_build_row(e)) for name, e in zip(names, effects, strict=True)),
         (0, 1, 6),
@@ -145,6 +146,6 @@ def _build_splits(study: ReportStudy, comparison: Comparison) -> DataTable:
             for value, interval in parts
         )
         rows.append((name, *cells))
-    caption = "Energy = time × mean power, exactly. [ ] 95 % CI."
+    caption = "Energy = time × mean power, exactly. 95 % CI over seeds."
     headings = (heading, "Energy", "Time", "Mean power")
     return DataTable(f"{caption}{study.stamp}", headings, tuple(rows))

@@ -30,7 +30,7 @@ def _get_target(run: Run) -> tuple[str, float]:
 
 def _describe_target(study: ReportStudy) -> Statement:
     """How many reached the target that was fixed before the runs."""
-    runs = study.comparable or study.done
+    runs = [run for each in study.configurations for run in study.metered(each) or study.used(each)]
     targets = {_get_target(run) for run in runs}
     reached = sum(bool(run.row["target_reached"]) for run in runs)
     values = {"target_reached": reached, "runs": len(runs), "targets": len(targets)}

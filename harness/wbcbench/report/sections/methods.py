@@ -19,6 +19,7 @@ from wbcbench.report import DataTable, Listing, Part, Place, Section, Statement,
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import NONE, format_range
 from wbcbench.stats.order import count_balance
+from wbcbench.stats.tests import describe_sign_flips
 from wbcbench.study.limits import option_name
 from wbcbench.study.plan import Plan
 from wbcbench.table.view import Run
@@ -83,7 +84,9 @@ def build_methods(study: ReportStudy) -> Section:
     rows = tuple(_iterate_methods(study))
     table = DataTable(caption, ("Question", "answer"), rows, (0, 1))
     runs = count_of(len(study.runs), "run")
-    summary = "randomised blocks, exact sign-flip tests" if study.plan else f"{runs} without a plan"
+    summary = (
+        "randomised blocks, paired sign-flip tests" if study.plan else f"{runs} without a plan"
+    )
     return Section("methods", "Methods", (table,), Place.FOLDED, summary)
 
 
@@ -143,7 +146,9 @@ def _iterate_analysis(study: ReportStudy) -> Iterator[Line]:
         "photographs come from a cluster bootstrap: whole photographs are resampled within each "
         "class.",
     )
-    yield from [("tests", "none")] if settings.untested else _describe_tests(settings)
+    yield from (
+        [("tests", "none")] if settings.untested else _describe_tests(settings, study.blocks_used)
+    )
     if notes := [note for note in comparison.notes if note not in comparison.limits]:
         yield "notes", " ".join(notes)
     yield (
@@ -153,11 +158,11 @@ def _iterate_analysis(study: ReportStudy) -> Iterator[Line]:
     )
 
 
-def _describe_tests(settings: Settings) -> Iterator[Line]:
+def _describe_tests(settings: Settings, blocks: int) -> Iterator[Line]:
     yield (
         "tests",
-        "Exact paired sign-flip test over all patterns of signs; p is corrected within the family "
-        f"by Holm's method at {100 * settings.alpha:g} %.",
+        f"{describe_sign_flips(blocks)}, paired; p is corrected within the family by Holm's method "
+        f"at {100 * settings.alpha:g} %. Claims of the plan: Student's t, Holm over the claims.",
     )
     yield (
         "equivalence",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 
 from wbcbench.compare.design import notes_on_one_class
 from wbcbench.compare.render import decimals, format_signed
@@ -26,6 +27,7 @@ from wbcbench.report.summaries import (
     ENERGY,
     SUMMARY_FILE,
     WALL,
+    Mean,
     Row,
     build_summary_rows,
     format_means,
@@ -154,11 +156,13 @@ def _build_table(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
     means = {
         column: [get_mean(row, column) for row in rows] for column in ("accuracy", ENERGY, WALL)
     }
+    energies = _format_energies(study, means[ENERGY], divisor)
+    counted = "Seeds" if all(row["n"] == row["runs_tried"] for row in rows) else "Runs"
     columns = [
         ("Variant", [str(row["configuration"]) for row in rows]),
-        ("Seeds", [_format_count(row) for row in rows]),
+        (counted, [_format_count(row) for row in rows]),
         ("Accuracy, %", format_means(means["accuracy"], 0.01)),
-        (f"Energy, {unit}{f' ({kind})' if kind else ''}", format_means(means[ENERGY], divisor)),
+        (f"Energy, {unit}{f' ({kind})' if kind else ''}", energies),
     ]
     if effects:
         columns.append(("Energy against baseline, %", _format_effects(effects, rows)))
@@ -179,6 +183,12 @@ def _build_table(study: ReportStudy, rows: Sequence[Row]) -> DataTable:
         keys=labels,
         styles=tuple(study.styles[label] for label in labels),
     )
+
+
+def _format_energies(study: ReportStudy, means: Sequence[Mean | None], divisor: float) -> list[str]:
+    """Of an estimate the scatter over runs would pass for its error, which nobody knows."""
+    cells = format_means(means, divisor)
+    return [c.partition(" ")[0] for c in cells] if study.energy_status == "estimated" else cells
 
 
 def _is_whole_machine(study: ReportStudy) -> bool:
@@ -252,7 +262,7 @@ def _describe_meter_errors(rows: Sequence[Row]) -> str:
     for name, column in (("reading", "energy_reading_j"), ("board", "energy_board_j")):
         shares = [row[column] / row[ENERGY] for row in rows if row[column] and row[ENERGY]]
         if shares and rows[0]["energy_status"] != "estimated":
-            words += f" ± {format_percent(100 * max(shares))} % ({name})"
+            words += f" ± {format_percent(100 * median(shares))} % ({name})"
     return f",{words}" if words else ""
 
 
@@ -260,7 +270,8 @@ def _describe_photographs(study: ReportStudy, rows: Sequence[Row]) -> Iterator[s
     known = [(row, span) for row in rows if (span := format_photographs(row)) != UNKNOWN]
     if known and study.photographs:
         row, span = known[0]
-        percent = "–".join(f"{100 * float(end):.0f}" for end in span.split("–"))
+        ends = [100 * row[f"accuracy_photographs_{end}"] for end in ("low", "high")]
+        percent = "–".join(f"{end:.{int(ends[1] - ends[0] < 2)}f}" for end in ends)
         yield (
             f"Over other photographs (TEST has {study.photographs:g}) the accuracy of "
             f"{row['configuration']} may be {percent} % (95 % CI)."
