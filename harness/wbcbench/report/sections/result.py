@@ -135,7 +135,7 @@ def _iterate_reasons(study: ReportStudy) -> Iterator[str]:
 def _iterate_limits(comparison: Comparison) -> Iterator[str]:
     """What the comparison leaves open, or cannot show for want of joules or of seeds."""
     if comparison.energy.metric is None and not any(metric.part for metric in comparison.metrics):
-        yield f"No energy is compared: {comparison.energy.words}."
+        yield f"No energy is compared: {comparison.energy.words.partition(';')[0]}."
     seeds = len(comparison.blocks.runs)
     if seeds < _FEWEST_BLOCKS:
         count = f"{'is' if seeds == 1 else 'are'} {count_of(seeds, 'complete seed')}"
