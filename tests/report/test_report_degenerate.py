@@ -57,7 +57,7 @@ DEGENERATE = {
             make_record("relu-dropout"),
             make_record(seed=2, channels=LAPTOP, provenance=ELSEWHERE),
         ],
-        ["Estimated, mixed.", "1 of 3 finished runs used another", "Not comparable"],
+        ["Estimated, mixed.", "1 of 3 finished runs differ in", "Not comparable"],
     ),
     "metrics unknown": Case(
         [make_record(epochs=make_epochs([None, None]), test=None)], ["leaky-dropout used 5.60 kJ"]

@@ -68,7 +68,7 @@ def test_tables_and_figures_are_numbered_and_spoken_of(whole):
     for kind, count in (("Table", len(shown)), ("Figure", len(report.figures))):
         assert f"{kind} {count}:" in words
         assert f"{kind} {count + 1}:" not in words
-    assert "(Table 1, Figure 1, Figure 2)" in words
+    assert "(see Table 1, Figure 1, Figure 2)" in words
 
 
 def test_the_abstract_begins_with_the_result_and_references_are_cited(whole):

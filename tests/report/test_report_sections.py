@@ -59,7 +59,8 @@ def test_one_run_has_no_comparison_and_a_study_without_result_no_empty_sections(
     ]  # fmt: skip
     failed = build(gather("runs", [failed_record()])).sections
     assert {section.key for section in failed} == {
-        "result", "measurement", "methods", "runs", "environment", "limits", "reproduce",
+        "result", "breakdown", "measurement", "methods", "runs", "environment", "limits",
+        "reproduce",
     }  # fmt: skip
 
 
@@ -151,7 +152,8 @@ def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(t
     pilot = make_spec(study="runs-pilot", epochs=1)
     save(tmp_path, make_record(), failed_record(seed=2), make_record(spec=pilot))
     (claim,) = build_cost_statement(read_report_study(tmp_path, "runs"))
-    assert "2 runs, idle phases included" in claim.text
+    assert claim.text.startswith("The 2 runs used 19.0 kJ")
+    assert "idle phases included" in claim.text
     assert "of it without result (1 run)" in claim.text
     assert "in 1 pilot run" in claim.text
     assert claim.values["energy_measured_j"] > claim.values["energy_wasted_estimated_j"] > 0

@@ -34,6 +34,8 @@ _READ = {
     "integral_usage": "integrated power",
     "integral_average": "integrated averaged power",
     "integral_unnamed": "integrated power",
+    "rapl_package": "RAPL counter",
+    "rapl_dram": "RAPL counter",
     "rapl_rapl_package": "RAPL counter",
     "rapl_rapl_dram": "RAPL counter",
     "rapl_rapl_psys": "RAPL counter",

@@ -87,7 +87,8 @@ def _name_differences(study: ReportStudy) -> str:
         for name, a, b in zip(_COMPARED, own, run.comparable_by, strict=True)
         if a != b
     }
-    return " and ".join(words) or "having no joules"
+    *most, last = words or ["having no joules"]
+    return " and ".join(filter(None, (", ".join(most), last)))
 
 
 def _describe_energy(study: ReportStudy) -> Iterator[Notice]:
@@ -113,7 +114,9 @@ def _describe_energy(study: ReportStudy) -> Iterator[Notice]:
 def _describe_wall(study: ReportStudy, metered: int) -> str:
     runs = len(study.comparable)
     share = "" if metered == runs else f" in {metered} of {count_of(runs, 'run')}"
-    return f" The whole machine's is measured{share}." if metered else ""
+    methods = {str(run.row["wall_energy_method"]) for run in study.comparable}
+    by = " by a wall meter" if any(method.startswith("wall") for method in methods) else ""
+    return f" The whole machine's is measured{by}{share}." if metered else ""
 
 
 def _describe_missing(study: ReportStudy) -> str:
