@@ -176,7 +176,7 @@ def test_leftovers_of_killed_commands_go_and_young_or_foreign_files_stay(results
     assert ended.code == 0, ended.err
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in (*stay, young))
-    assert "\x1b" not in ended.out and len(ended.out.splitlines()) < 15
+    assert "\x1b" not in ended.out and len(ended.out.splitlines()) < 20
 
 
 def test_caches_go_unless_they_are_to_stay_and_nothing_else_in_their_folder(
@@ -364,11 +364,11 @@ def test_a_delete_that_is_killed_anywhere_leaves_no_half_run_and_loses_no_cost(
 
 def test_a_list_of_deleted_runs_that_is_damaged_is_not_replaced(results: Path) -> None:
     path = results / "runs" / "deleted-runs.json"
-    clean("gc", results, "--yes", "--no-cache")
-    other = json.loads(path.read_text())
+    swept = results.with_name("swept")
+    shutil.copytree(results, swept)
+    clean("gc", swept, "--yes", "--no-cache")
+    other = json.loads((swept / "runs" / path.name).read_text())
     other["runs"][0]["run_id"] = "relu-dropout-s1-0a1b2c3d"
-    shutil.rmtree(results / "runs")
-    write_study(results, Size(blocks=2, images=40), failed=FAILED)
     versions = ({"schema": "wbcbench.deleted-runs/9", "runs": []}, other)
     for text in ("{", *map(json.dumps, versions)):
         path.write_text(text)

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib import metadata
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -321,7 +322,8 @@ def describe_git(study: SubmittedStudy) -> document.GitState:
 
 def list_retained(study: SubmittedStudy) -> tuple[str, ...]:
     """Private things that stay, because a run's id and the plan's digest are made from them."""
-    has_uuid = any(UUID.search(gpu) for record in study.records for gpu in record.spec.gpus)
+    specs = chain((r.spec for r in study.records), (each.spec for each in study.deleted))
+    has_uuid = any(UUID.search(gpu) for spec in specs for gpu in spec.gpus)
     return ("GPU UUID in spec.gpus",) if has_uuid else ()
 
 

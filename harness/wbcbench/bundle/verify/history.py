@@ -50,7 +50,7 @@ def check_history(bundle: Bundle) -> Outcome:
         warnings += late
     errors += _check_boots(map(bundle.record, bundle.finished_and_pilots))
     deleted, pilots = bundle.study.deleted, bundle.study.deleted_pilots
-    warnings += _describe_deleted([*deleted, *pilots])
+    warnings += _describe_deleted(deleted, pilots)
     errors += [
         f"{each.run_id} was deleted before it began."
         for each in (*deleted, *pilots)
@@ -59,7 +59,15 @@ def check_history(bundle: Bundle) -> Outcome:
     warnings += [*_find_unnamed(bundle.runs, deleted), *_find_unnamed(bundle.pilots, pilots)]
     # Single runs lie where they happened to be made, and people tidy up there; merged ones may
     # have another name than where they were made.
-    removed = [*_find_removed(bundle.runs, deleted), *_find_removed(bundle.pilots, pilots)]
+    removed = [
+        *(
+            f"{each.run_id} was deleted, and it was {each.status}."
+            for each in deleted
+            if each.has_result
+        ),
+        *_find_removed(bundle.runs, deleted),
+        *_find_removed(bundle.pilots, pilots),
+    ]
     planned = {record.provenance.get("plan_sha256") for record in bundle.records}
     is_own = bundle.plan is not None and planned == {bundle.plan.sha256}
     (errors if is_own else warnings).extend(removed)
@@ -172,17 +180,16 @@ def _check_boots(records: Iterable[RunRecord]) -> Iterator[str]:
                 yield f"{run.run_id} began after {run.after}, which began later."
 
 
-def _describe_deleted(deleted: Sequence[DeletedRun]) -> Iterator[str]:
-    """What was deleted and what it cost, which only the list of deleted runs says."""
+def _describe_deleted(deleted: Sequence[DeletedRun], pilots: Sequence[DeletedRun]) -> Iterator[str]:
+    """What may be deleted, and what it cost, which only the list of deleted runs says."""
     if gone := [each.spent for each in deleted if not each.has_result]:
-        yield f"Runs that failed or were interrupted were deleted: {describe_sum(sum_spent(gone))}."
+        yield f"Deleted after they failed or were interrupted: {describe_sum(sum_spent(gone))}."
+    if gone := [each.spent for each in pilots]:
+        yield f"Deleted pilots: {describe_sum(sum_spent(gone))}."
 
 
 def _find_removed(runs: Sequence[RunDir], deleted: Sequence[DeletedRun]) -> Iterator[str]:
-    """Finished runs that were deleted, and runs that others began after and nothing tells of."""
-    for each in deleted:
-        if each.has_result:
-            yield f"{each.run_id} was deleted, and it was {each.status}."
+    """Runs after which another one of their folder began, and of which nothing tells."""
     there = {run.run_id for run in runs} | {each.run_id for each in deleted}
     for run in _list_begun(runs, deleted):
         if run.after is not None and run.after not in there:
