@@ -9,6 +9,7 @@ from shutil import copytree
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from builders.bundle import StudyDesign, bundle_study
 from program import wbcbench
@@ -23,7 +24,10 @@ from wbcbench.bundle.verify.files import check_required
 from wbcbench.bundle.verify.history import check_history
 from wbcbench.bundle.verify.inspect import as_text, verify
 from wbcbench.bundle.verify.plan import check_plan
+from wbcbench.bundle.verify.records import check_seeds
 from wbcbench.bundle.verify.sheet import format_markdown
+from wbcbench.core.errors import UsageError
+from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import DELETED_RUNS, pilot_study
 from wbcbench.study.cleanup import delete, find_garbage, find_removable_runs
 from wbcbench.table.deleted import read_deleted
@@ -231,10 +235,6 @@ def edit_spec(place: int, **changes: Any) -> Callable[[list[Entry]], None]:
 
 
 def rename(entry: Entry) -> None:
-    from pydantic import TypeAdapter
-
-    from wbcbench.core.spec import RunSpec
-
     entry["run_id"] = TypeAdapter(RunSpec).validate_python(entry["spec"]).run_id
 
 
@@ -271,7 +271,12 @@ FORGED: dict[str, tuple[Callable[[list[Entry]], None], Callable[..., Outcome], S
         check_history, Status.ERROR, "before it began",
     ),
     "named otherwise than asked for": (
-        edit_entry(0, run_id="relu-dropout-s1-0a1b2c3d"), check_plan, Status.ERROR, "names the run",
+        edit_entry(0, run_id="relu-dropout-s1-0a1b2c3d"),
+        check_seeds, Status.ERROR, "its spec was changed",
+    ),
+    "named as a place elsewhere": (
+        edit_entry(0, run_id="../../relu-dropout-s1-0a1b2c3d"),
+        check_plan, Status.ERROR, "a name that no run has",
     ),
     "of no plan": (
         edit_spec(0, seed=77), check_plan, Status.ERROR, "is in no plan: its settings are others",
@@ -299,8 +304,6 @@ def test_a_list_that_was_edited_is_found_out(bag: Bag, kind: str) -> None:
 
 def check_or_error(check: Callable[..., Outcome], bag: Bag) -> Outcome:
     """The outcome, as ``verify`` has it of a file that cannot be read."""
-    from wbcbench.core.errors import UsageError
-
     try:
         return check(load_bundle(bag.root))
     except UsageError as error:

@@ -368,7 +368,7 @@ def test_a_list_of_deleted_runs_that_is_damaged_is_not_replaced(results: Path) -
     shutil.copytree(results, swept)
     clean("gc", swept, "--yes", "--no-cache")
     other = json.loads((swept / "runs" / path.name).read_text())
-    other["runs"][0]["run_id"] = "relu-dropout-s1-0a1b2c3d"
+    other["runs"][0]["run_id"] = "../relu-dropout-s1-0a1b2c3d"
     versions = ({"schema": "wbcbench.deleted-runs/9", "runs": []}, other)
     for text in ("{", *map(json.dumps, versions)):
         path.write_text(text)

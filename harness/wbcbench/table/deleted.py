@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from wbcbench.table.view import Run
 SCHEMA = "wbcbench.deleted-runs/1"
 
 
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,159}")
 Ended = Literal["done", "invalid", "failed", "interrupted"]
 
 
@@ -155,7 +157,6 @@ def _read(study_dir: Path) -> tuple[DeletedRun, ...]:
         raise UsageError(f"{path} cannot be read: {reason}.") from error
     if file.schema != SCHEMA:
         raise UsageError(f"{path} is of another format than {SCHEMA}, which this version reads.")
-    for run in file.runs:
-        if run.run_id != run.spec.run_id:
-            raise UsageError(f"{path} names the run {run.spec.run_id} {run.run_id}.")
+    if not all(_RUN_ID.fullmatch(run.run_id) for run in file.runs):
+        raise UsageError(f"{path} has a run with a name that no run has.")
     return file.runs

@@ -54,6 +54,7 @@ def check_plan(bundle: Bundle) -> Outcome:
     errors = [
         *_find_missing_attempts([*specs, *(run.spec for run in deleted)]),
         *_check_dates(records),
+        *_find_unread_of_deleted(bundle),
     ]
     if bundle.plan_digest is not None:
         errors += _compare_posted(bundle.plan_digest, the_plan)
@@ -99,7 +100,7 @@ def _compare_posted(digest: str, the_plan: Plan | None) -> Iterator[str]:
 
 
 def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
-    """Numbers of repetitions have no gap, for a failed one is never removed."""
+    """Numbers of repetitions have no gap, deleted ones included."""
     repeats = group_values((repr(spec.identity), spec.repeat) for spec in specs)
     attempts = group_values((spec.block, spec.block_attempt) for spec in specs)
     for spec in specs:
@@ -157,6 +158,10 @@ def _find_unread(bundle: Bundle) -> Iterator[str]:
         again = parse_json(plan.to_json(read, ""))
         for name in find_unknown(stated, again):
             yield f"{path.name} has {quote(name)}, which no plan has."
+
+
+def _find_unread_of_deleted(bundle: Bundle) -> Iterator[str]:
+    """The same of the lists of deleted runs."""
     for path in sorted(bundle.data.glob(f"{layout.RESULTS}/*/{layout.DELETED_RUNS}")):
         again = parse_json(format_deleted(read_deleted(path.parent)))
         for name in find_unknown(parse_json(path.read_bytes()), again):
