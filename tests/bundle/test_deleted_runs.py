@@ -175,6 +175,24 @@ def test_a_run_that_is_there_in_spite_of_the_list_is_not_told_as_deleted(
     assert not errors(bag)
 
 
+def test_a_run_that_was_deleted_and_carried_out_again_has_its_name_twice(tmp_path: Path) -> None:
+    before, after = (
+        bundle_study(
+            tmp_path / name / "results",
+            StudyDesign(blocks=2, variants=TWO, epochs=1, ends=lambda s, ends=ends: ends[s.block]),
+        )
+        for name, ends in (("before", ["", "failed", "done"]), ("after", ["", "done", "done"]))
+    )
+    garbage = find_garbage(before.parent, with_caches=False)[0]
+    assert len(delete(before.parent, garbage)[0]) == 2
+    (after / DELETED_RUNS).write_bytes((before / DELETED_RUNS).read_bytes())
+    assert all((after / each.run_id / "record.json").exists() for each in read_deleted(after))
+    found = verify(submit_study(after.parent, after.name, tmp_path / "bag"))
+    assert found.verified, as_text(found)
+    assert found.outcomes["V04"].status is Status.OK
+    assert "(2 runs)" in found.outcomes["V20"].detail
+
+
 def test_pilots_may_be_deleted_and_their_joules_stay(results: Path, tmp_path: Path) -> None:
     (pilot,) = (path.parent.name for path in (results / pilot_study("study")).glob("*/spec.json"))
     delete_runs(results, pilot)

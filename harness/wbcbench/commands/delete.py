@@ -69,6 +69,7 @@ def delete_listed(
     Raises:
         UsageError: Nobody confirmed it, or something could not be deleted.
     """
+    from wbcbench.core.terminal import fill
     from wbcbench.study.cleanup import delete as delete_items
 
     if not as_json:
@@ -83,7 +84,8 @@ def delete_listed(
     if as_json:
         options.print_json(_build_document(items, [*kept, *failed], dry_run=dry_run), command)
     else:
-        typer.echo(_summarise(items, dry_run=dry_run))
+        lines = _summarise(items, dry_run=dry_run).splitlines()
+        typer.echo("\n".join(fill(line, rest="  ") for line in lines))
     if failed:
         raise UsageError(f"{failed[0].path} was not deleted. {failed[0].reason}")
 
