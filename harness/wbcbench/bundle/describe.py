@@ -141,10 +141,10 @@ class SubmittedStudy:
         folder = self.payload / layout.study_dir(pilot_study(self.name))
         return tuple(table.load_records(folder)) if folder.is_dir() else ()
 
-    @cached_property
+    @property
     def deleted(self) -> Sequence[DeletedRun]:
         """Runs that are no more; raises ``UsageError`` where the list of them is damaged."""
-        return read_deleted(self.folder)
+        return self.reported.deleted
 
     @cached_property
     def deleted_pilots(self) -> Sequence[DeletedRun]:

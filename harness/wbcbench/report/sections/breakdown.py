@@ -77,8 +77,7 @@ def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
 
     Deleted runs are runs without result.
     """
-    folder = study.folder
-    gone = [each.spent for each in read_deleted(folder)] if folder else []
+    folder, gone = study.folder, [each.spent for each in study.deleted]
     spoiled = [study.evidence[run].cost for run in study.runs if not run.is_done]
     total = sum_spent([*(study.evidence[run].cost for run in study.runs), *gone])
     wasted, deleted = sum_spent([*spoiled, *gone]), sum_spent(gone)
