@@ -77,7 +77,7 @@ def test_the_installed_package_is_the_wheels(installed: Installed, empty: Path) 
     ("words", "says"),
     [
         (("--version",), "wbcbench "),
-        (("--help",), "Commands:"),
+        (("--help",), "Run and measure:"),
         (("plan",), "2 × 2 (activation, regulariser)"),
         (("cite",), "@software{codecarbon"),
         (("schema", "experiment"), "json-schema.org"),

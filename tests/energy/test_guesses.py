@@ -49,8 +49,9 @@ def test_without_a_country_the_report_has_a_range_and_names_no_place_as_its_own(
     section = build_carbon(gather("study", [unplaced()]))
     text, (figure,) = section.statements[0].text, section.figures
     low, high = (figure.data.rows[end][0].partition(" (")[0] for end in (0, -1))
-    assert f" in {low}, " in text
-    assert f" in {high}; no country of the table was set" in text
+    assert f" in {low} and " in text
+    assert text.endswith(f" in {high}.")
+    assert "no country was set (--country)" in text
     assert "Germany" not in text
     assert "named in" not in text + figure.caption + figure.description
 

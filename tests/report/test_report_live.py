@@ -20,7 +20,7 @@ from program import command
 from wbcbench.commands.report import report as report_command
 from wbcbench.core.errors import UsageError
 from wbcbench.report.publish import MANIFEST_FILE, Manifest, format_manifest, publish, read_manifest
-from wbcbench.report.serve import LOOPBACK, LiveReport, keep_up_to_date, listen
+from wbcbench.commands.serve import LOOPBACK, LiveReport, keep_up_to_date, listen
 
 SECRET = b"not for readers"
 

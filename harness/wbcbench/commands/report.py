@@ -96,7 +96,7 @@ def _serve(
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
     from wbcbench.report.formats import known_formats
-    from wbcbench.report.serve import LiveReport, keep_up_to_date, listen
+    from wbcbench.commands.serve import LiveReport, keep_up_to_date, listen
     from wbcbench.run.live_state import print_progress
 
     if len(studies) != 1:

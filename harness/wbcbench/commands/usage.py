@@ -16,7 +16,7 @@ _LAST = "Output"
 # Two of each command, as typed; a test parses them.
 EXAMPLES: Mapping[str, tuple[str, str]] = {
     "demo": ("wbcbench demo", "wbcbench demo --open"),
-    "init": ("wbcbench init", "wbcbench init mine.toml && wbcbench plan mine.toml"),
+    "init": ("wbcbench init", "wbcbench init mine.toml"),
     "delete": (
         "wbcbench delete leaky-dropout-s1-883e6068 --dry-run",
         "wbcbench delete leaky-dropout-s1-883e6068 --yes",

@@ -44,12 +44,12 @@ _READ = {
 
 OTHER = "other"
 PHASES = (
-    "start-up", "warm-up", "train", "validate", "test", "inference", "idle", OTHER,
+    "start-up", "warm-up", TRAIN, "validate", "test", "inference", "idle", OTHER,
 )  # fmt: skip
 """What a run does, in order; the joules of its windows are added up by these words."""
 
 _PHASES = {
-    window.STARTUP: "start-up", window.WARMUP: "warm-up", TRAIN: "train", window.EVALUATE: "test",
+    window.STARTUP: "start-up", window.WARMUP: "warm-up", TRAIN: TRAIN, window.EVALUATE: "test",
 }  # fmt: skip
 
 _BUDGET = {"gain": 2, "quantisation": 2, "edges": 1, "sampling": 1, "baseline": 1}

@@ -300,19 +300,27 @@ def _save(
     out: IO[Any],
     metadata: Mapping[str, str | None],
 ) -> None:
-    """Draw it, find room for everything, then save: saving alone would draw it all twice.
-
-    Room is found on the surface and at the scale that it is saved with.
-    """
     with _apply_settings():
-        canvas = figure.draw(figure.data)
-        engine = canvas.get_layout_engine()
-        target = surface(canvas)
-        canvas.dpi = _DPI
-        if engine is not None:
-            engine.execute(canvas)
-        canvas.set_layout_engine(None)
+        target = surface(_draw(figure))
         target.print_figure(out, format=target.get_default_filetype(), metadata=metadata)
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def _draw(figure: Figure) -> Canvas:
+    """Draw it once for all formats, and find room for everything: saving alone would do it twice.
+
+    Room is found at the scale that it is saved with, and always on the same surface.
+    """
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    canvas = figure.draw(figure.data)
+    engine = canvas.get_layout_engine()
+    FigureCanvasSVG(canvas)
+    canvas.dpi = _DPI
+    if engine is not None:
+        engine.execute(canvas)
+    canvas.set_layout_engine(None)
+    return canvas
 
 
 @cache

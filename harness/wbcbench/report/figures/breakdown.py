@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from wbcbench.core.text import energy_scale
 from wbcbench.core.trace import Domain, Origin
+from wbcbench.core.window import TRAIN
 from wbcbench.energy.metrics import mean_known
 from wbcbench.report import Cells, DataTable, Figure, style
 from wbcbench.report.study import PHASES, ReportStudy
@@ -46,7 +47,7 @@ def _average_part(
         run: (run.origins[domain], str(source.method))
         for run in runs
         if (source := run.source(domain))
-        and study.evidence[run].phase_j.get(("train", domain)) is not None
+        and study.evidence[run].phase_j.get((TRAIN, domain)) is not None
     }
     if not ways:
         return
@@ -64,7 +65,7 @@ def _average_part(
 def build_breakdown_figure(study: ReportStudy, rows: Sequence[Cells]) -> Figure:
     """The figure of these rows of ``collect_phases``."""
     words = list(_iterate_legend(rows))
-    train = [row for row in rows if row[5] == "train" and row[6] is not None]
+    train = [row for row in rows if row[5] == TRAIN and row[6] is not None]
     return Figure(
         "energy-parts",
         "Where the joules go",
@@ -135,7 +136,7 @@ def _draw_bar(
     for status, phase, energy_j in pieces:
         plot.barh(
             y, energy_j / divisor, left=left, height=_BAR_HEIGHT * _BAR_IN,
-            color=colour if phase == "train" else style.GREYS[PHASES.index(phase) % 7],
+            color=colour if phase == TRAIN else style.GREYS[PHASES.index(phase) % 7],
             hatch=style.HATCHES[status], edgecolor=style.INK, linewidth=0.4,
         )  # fmt: skip
         left += energy_j / divisor
@@ -146,9 +147,9 @@ def _add_legend(canvas: Canvas, phases: Sequence[str]) -> None:
 
     handles = [
         Patch(
-            facecolor="none" if phase == "train" else style.GREYS[PHASES.index(phase) % 7],
+            facecolor="none" if phase == TRAIN else style.GREYS[PHASES.index(phase) % 7],
             edgecolor=style.INK, linewidth=0.4,
-            label=f"{phase} (coloured)" if phase == "train" else phase,
+            label=f"{phase} (coloured)" if phase == TRAIN else phase,
         )
         for phase in phases
     ]  # fmt: skip
