@@ -170,7 +170,7 @@ def test_deleted_runs_stay_in_the_sum_as_runs_without_result(tmp_path):
     (after,) = build_cost_statement(read_report_study(tmp_path, "runs"))
     swept = read_report_study(tmp_path, "runs")
     assert methods.build_runs(swept).summary == "1, none failed, stopped or invalid; 1 more deleted"
-    assert any("1 more run deleted." in notice.text for notice in build(swept).notices)
+    assert any(notice.text == "1 run was deleted." for notice in build(swept).notices)
     assert after.text == before.text.replace("(1 run)", "(1 run, 1 of them deleted since)")
     assert after.values["runs_deleted"] == 1
     deleted_j = after.values.pop("energy_deleted_estimated_j")
