@@ -18,9 +18,9 @@ from typer.testing import CliRunner
 from builders.run import make_record, save
 from program import command
 from wbcbench.commands.report import report as report_command
+from wbcbench.commands.serve import LOOPBACK, LiveReport, keep_up_to_date, listen
 from wbcbench.core.errors import UsageError
 from wbcbench.report.publish import MANIFEST_FILE, Manifest, format_manifest, publish, read_manifest
-from wbcbench.commands.serve import LOOPBACK, LiveReport, keep_up_to_date, listen
 
 SECRET = b"not for readers"
 

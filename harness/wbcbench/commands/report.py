@@ -95,8 +95,8 @@ def _serve(
     results: Path, studies: list[str], out: Path, formats: list[str], port: int, *, opened: bool
 ) -> None:
     """Serve one study's report and keep it up to date until Ctrl-C."""
-    from wbcbench.report.formats import known_formats
     from wbcbench.commands.serve import LiveReport, keep_up_to_date, listen
+    from wbcbench.report.formats import known_formats
     from wbcbench.run.live_state import print_progress
 
     if len(studies) != 1:
