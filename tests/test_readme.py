@@ -23,9 +23,7 @@ TWINS = {
     "make run": "make -n run",
     'pip install ".[train]"': "",  # test_installed.py builds and installs the wheel
     "wbcbench demo": "",  # as well
-    "wbcbench run --variant leaky-dropout --study example": (
-        f"wbcbench run --variant leaky-dropout --study example {SHORT}"
-    ),
+    "wbcbench run --variant leaky-dropout": f"wbcbench run --variant leaky-dropout {SHORT}",
     "wbcbench sweep experiments/quick.toml": (
         f"wbcbench sweep experiments/quick.toml {SHORT_STUDY}"
     ),

@@ -29,6 +29,7 @@ from wbcbench.core.record import attachment_to_json, to_json
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import studies
+from wbcbench.study.cleanup import delete, find_garbage
 from wbcbench.study.experiment import PlannedAnalysis, Until
 from wbcbench.table import write_table
 from wbcbench.table.merge import merge_studies
@@ -91,12 +92,13 @@ names = st.sampled_from(["Ada Lovelace", "José Núñez", "李小龍", "Zoë O'B
 
 @dataclass(frozen=True)
 class Case:
-    """Studies that were carried out, and how they are submitted."""
+    """Studies that were carried out, and how; ``is_tidy``: failed runs are deleted then."""
 
     designs: tuple[StudyDesign, ...]
     merged: str | None
     options: dict[str, Any]
     out: str
+    is_tidy: bool
 
 
 @st.composite
@@ -196,7 +198,8 @@ def cases(draw: st.DrawFn) -> Case:
         "data": draw(st.booleans()),
     }
     options["authors"] = tuple(map(Author, draw(st.lists(names, min_size=1, max_size=2))))
-    return Case(tuple(made), merged, options, draw(st.sampled_from(["bag", "my bag", "b.zip"])))
+    out = draw(st.sampled_from(["bag", "my bag", "b.zip"]))
+    return Case(tuple(made), merged, options, out, draw(st.booleans()))
 
 
 def carry_out(case: Case, room: Path) -> Path:
@@ -205,6 +208,9 @@ def carry_out(case: Case, room: Path) -> Path:
         bundle_study(room / f"machine {number}", design)
         for number, design in enumerate(case.designs)
     ]
+    for folder, design in zip(folders, case.designs, strict=True):
+        if case.is_tidy and design.planned:
+            tidy(folder)
     if case.merged is None:
         return folders[0]
     into = room / "all" / "both" if case.merged == "both" else folders[0]
@@ -212,6 +218,13 @@ def carry_out(case: Case, room: Path) -> Path:
     merge_studies(sources, into)
     write_table(into)
     return into
+
+
+def tidy(study: Path) -> None:
+    """Delete the runs without a result, unless none is left then."""
+    garbage = find_garbage(study.parent, with_caches=False)[0]
+    if {run.path for run in study_runs(study.parent, study.name)} - {g.path for g in garbage}:
+        delete(study.parent, garbage)
 
 
 def verify_study(study: Path, room: Path, **options: Any) -> Written:

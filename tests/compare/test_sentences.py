@@ -54,7 +54,7 @@ def test_each_variant_has_one_sentence_with_difference_and_interval_the_best_fir
     ]
     assert describe_open(clear) == ""
     assert [each.text for each in describe_differences(clear, in_a_row=True)][1:] == [
-        "leaky-batchnorm uses 3.8 % less energy (3.5 to 4.1 %) and has 1.9 pp higher balanced accuracy (1.6 to "
+        "leaky-batchnorm uses 3.8 % less energy (3.5 to 4.1 %) and is 1.9 pp more accurate (1.6 to "
         "2.1 pp).",
         "leaky-dropout uses 4.1 % more energy (3.7 to 4.4 %) and is 1.9 pp more accurate (1.4 to "
         "2.3 pp).",
@@ -84,18 +84,19 @@ def test_what_is_shown_to_be_too_small_to_matter_is_called_the_same():
 def test_what_is_inconclusive_is_in_no_sentence_but_named():
     some = compared(draw(5))  # p cannot be small enough with five seeds
     assert texts(some) == [
-        "relu-batchnorm has practically the same balanced accuracy as relu-dropout within ±1 pp (95 % CI -0.7 "
-        "to +0.5 pp)."
+        "relu-batchnorm has practically the same balanced accuracy as relu-dropout within ±1 pp "
+        "(95 % CI -0.7 to +0.5 pp)."
     ]
     assert describe_open(some) == (
-        "Inconclusive with 5 seeds: energy of relu-batchnorm, leaky-dropout and leaky-batchnorm; "
-        "balanced accuracy of leaky-dropout and leaky-batchnorm."
+        "Inconclusive with 5 seeds, with which p cannot fall below 0.062: energy of "
+        "relu-batchnorm, leaky-dropout and leaky-batchnorm; balanced accuracy of leaky-dropout "
+        "and leaky-batchnorm."
     )
     nothing = compared(draw(6, NOISY))
     assert texts(nothing) == []
     assert describe_open(nothing) == (
-        "No difference in energy or balanced accuracy is shown with 6 seeds: all 6 comparisons are "
-        "inconclusive."
+        "No difference in energy or balanced accuracy is shown with 6 seeds, with which p cannot "
+        "fall below 0.031: all 6 comparisons are inconclusive."
     )
 
 
@@ -106,8 +107,8 @@ def test_an_estimate_that_nothing_tested_says_so_and_needs_an_interval_without_z
     )
     both = replace(clear, effects=tuple(replace(e, **untested) for e in clear.effects[:2]))
     assert texts(both) == [
-        "relu-batchnorm uses 7.6 % less energy than relu-dropout (95 % CI 7.2 to 8.0 %), in 8 "
-        "seeds and not tested."
+        "Estimate from 8 seeds, not tested: relu-batchnorm uses 7.6 % less energy than "
+        "relu-dropout (95 % CI 7.2 to 8.0 %)."
     ]
     for interval in (None, Interval(-1.0, 0.5, "t")):
         unclear = tuple(replace(e, interval=interval) for e in both.effects)
@@ -132,8 +133,9 @@ def test_factors_and_how_they_work_together():
     assert alone.startswith("regulariser batchnorm uses 7.6 % less energy than dropout (95 % CI")
     assert other.startswith("activation leaky-relu uses 4.1 % more energy than relu (95 % CI")
     assert together.startswith(
-        "Together, activation × regulariser have practically the same energy as their single effects add up to "
-        "within ±2 % (95 % CI -0.7 to +0.7 %) and have practically the same balanced accuracy"
+        "Together, activation × regulariser have practically the same energy as their single "
+        "effects add up to within ±2 % (95 % CI -0.7 to +0.7 %) and have practically the same "
+        "balanced accuracy"
     )
     synergy = Truth({"leaky-batchnorm": -0.2}, {})
     first = describe_differences(compared(draw(8, synergy), family="factors"))[0]

@@ -340,7 +340,7 @@ def test_contrasts_of_a_study_whose_plan_has_more_are_not_called_planned(tmp_pat
     )
     assert [n.text for n in list_notices(study)] == ["6 of 12 planned runs are finished."]
     texts = [each.text for each in build_result(study).statements]
-    assert texts[0].endswith("in 3 seeds and not tested.")
+    assert texts[0].startswith("Estimate from 3 seeds, not tested: ")
 
 
 def test_contrasts_of_the_plan_are_called_fixed_before_the_first_run(tmp_path):

@@ -12,6 +12,7 @@ from builders.machine import LAPTOP, SYNTHETIC_CHANNELS
 from builders.run import failed_record, make_record, make_spec, run_dir, save
 from builders.study import draw, gather
 from builders.timeline import make_epochs
+from wbcbench.core.run_folder import study_runs
 from wbcbench.energy.metrics import load_intensities
 from wbcbench.registry import SECTIONS, load_part
 from wbcbench.report import Place, Section, build
@@ -20,6 +21,7 @@ from wbcbench.report.sections import methods
 from wbcbench.report.sections.breakdown import build_cost_statement
 from wbcbench.report.sections.comparison import build_comparison
 from wbcbench.report.sections.learning import build_learning
+from wbcbench.table.deleted import keep_cost
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +159,25 @@ def test_the_study_costs_what_all_its_runs_cost_the_failed_ones_and_pilots_too(t
     assert "of it without result (1 run)" in claim.text
     assert "in 1 pilot run" in claim.text
     assert claim.values["energy_measured_j"] > claim.values["energy_wasted_estimated_j"] > 0
+
+
+def test_deleted_runs_stay_in_the_sum_as_runs_without_result(tmp_path):
+    pilot = make_spec(study="runs-pilot", epochs=1)
+    save(tmp_path, make_record(), failed_record(seed=2), make_record(spec=pilot))
+    (before,) = build_cost_statement(read_report_study(tmp_path, "runs"))
+    for study in ("runs-pilot", "runs"):
+        (run, *_) = sorted(study_runs(tmp_path, study), key=lambda run: -run.read_spec().seed)
+        keep_cost(run)
+        run.delete()
+    (after,) = build_cost_statement(read_report_study(tmp_path, "runs"))
+    swept = read_report_study(tmp_path, "runs")
+    assert methods.build_runs(swept).summary == "1, none failed, stopped or invalid; 1 more deleted"
+    assert any(notice.text == "1 run was deleted." for notice in build(swept).notices)
+    assert after.text == before.text.replace("(1 run)", "(1 run, 1 of them deleted since)")
+    assert after.values["runs_deleted"] == 1
+    deleted_j = after.values.pop("energy_deleted_estimated_j")
+    assert deleted_j == after.values["energy_wasted_estimated_j"]
+    assert after.values | {"runs_deleted": 0} == before.values
 
 
 def test_joules_have_kwh_and_grams_beside_them_once_and_states_are_not_added(tmp_path):

@@ -22,8 +22,8 @@ from wbcbench.core.run_folder import Local, RunDir
 from wbcbench.core.run_state import ProcessIdentity, RunState, this_process
 from wbcbench.data.synthetic import MARKER
 from wbcbench.study import cleanup
-from wbcbench.study.deleted import read_deleted
 from wbcbench.study.progress import Progress, account_study
+from wbcbench.table.deleted import read_deleted
 
 FAILED = 2
 
@@ -37,7 +37,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def results(tmp_path: Path) -> Path:
-    """A planned study of eight runs, two of which failed; it takes force."""
+    """A planned study of eight runs, two of which failed."""
     write_study(tmp_path / "results", Size(blocks=2, images=40), failed=FAILED)
     return tmp_path / "results"
 
@@ -90,18 +90,18 @@ def old(path: Path) -> Path:
 @pytest.mark.parametrize("words", [(), ("--json",)])
 def test_nothing_goes_where_nobody_can_be_asked(results: Path, words: tuple[str, ...]) -> None:
     before = snapshot(results)
-    ended = clean("gc", results, "--force", *words)
+    ended = clean("gc", results, *words)
     assert (ended.code, "--yes" in ended.err, "--dry-run" in ended.err) == (2, True, True)
     assert snapshot(results) == before
 
 
 def test_a_dry_run_lists_and_deletes_nothing(results: Path) -> None:
     before = snapshot(results)
-    ended = clean("gc", results, "--force", "--dry-run", "--no-cache")
+    ended = clean("gc", results, "--dry-run", "--no-cache")
     assert ended.code == 0
     assert "Would delete 2 runs" in ended.out
     assert "Stays in the sum of the study: 1.64 kJ estimated (2 runs)." in ended.out
-    document = clean("gc", results, "--force", "--dry-run", "--json").json
+    document = clean("gc", results, "--dry-run", "--json").json
     assert document["schema"] == "wbcbench.gc/2"
     assert [item["what"] for item in document["would_delete"] if item["kind"] == "run"] == [
         "failed", "failed",
@@ -114,7 +114,7 @@ def test_a_dry_run_lists_and_deletes_nothing(results: Path) -> None:
 
 
 def test_failed_runs_go_and_what_they_cost_stays(results: Path) -> None:
-    ended = clean("gc", results, "--force", "--yes", "--no-cache")
+    ended = clean("gc", results, "--yes", "--no-cache")
     assert ended.code == 0, ended.err
     assert statuses(results) == ["done"] * 6
     assert len(list((results / "runs").glob("*/spec.json"))) == 6
@@ -123,12 +123,12 @@ def test_failed_runs_go_and_what_they_cost_stays(results: Path) -> None:
     assert sum(each.spent.energy_j or 0 for each in kept) == pytest.approx(1640)
     account = account_study([], Progress(results, "runs"), (), kept)
     assert account.wasted["deleted"].energy_j == {"estimated": pytest.approx(1640)}
-    assert clean("gc", results, "--force", "--yes", "--no-cache").out == "Nothing to delete.\n"
+    assert clean("gc", results, "--yes", "--no-cache").out == "Nothing to delete.\n"
 
 
 def test_a_run_that_is_repeated_under_its_name_does_not_bring_its_cost_back(results: Path) -> None:
     (failed, *_) = [
-        item for item in cleanup.find_garbage(results, force=True)[0] if item.kind == "run"
+        item for item in cleanup.find_garbage(results)[0] if item.kind == "run"
     ]  # fmt: skip
     name, before = failed.path, snapshot(failed.path)
     assert clean("delete", results, name.name, "--yes", "--force").code == 0
@@ -144,14 +144,12 @@ def test_a_run_that_is_repeated_under_its_name_does_not_bring_its_cost_back(resu
 
 def test_an_orphaned_run_gets_its_record_first(results: Path) -> None:
     run = unfinished(results, killed_process(), seed=77)
-    listed = clean("gc", results, "--force", "--dry-run", "--json", "--no-cache").json[
-        "would_delete"
-    ]
+    listed = clean("gc", results, "--dry-run", "--json", "--no-cache").json["would_delete"]
     assert {item["what"] for item in listed} == {"failed", "orphaned"}
     (orphaned,) = [item for item in listed if item["what"] == "orphaned"]
     assert orphaned["energy_j"] is None
     assert not run.is_finished
-    assert clean("gc", results, "--force", "--yes", "--no-cache").code == 0
+    assert clean("gc", results, "--yes", "--no-cache").code == 0
     assert not run.path.exists()
     assert [each.status for each in read_deleted(results / "runs")].count("interrupted") == 1
 
@@ -174,7 +172,7 @@ def test_leftovers_of_killed_commands_go_and_young_or_foreign_files_stay(results
     ]
     young = study / ".plan.json.0a1b2c3d.tmp"
     young.write_bytes(b"")
-    ended = clean("gc", results, "--force", "--yes", "--no-cache")
+    ended = clean("gc", results, "--yes", "--no-cache")
     assert ended.code == 0, ended.err
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in (*stay, young))
@@ -199,9 +197,9 @@ def test_caches_go_unless_they_are_to_stay_and_nothing_else_in_their_folder(
         old(cache / "synthetic-cells-v1-s2-24-8" / "notes.txt"),
     ]
     assert any((cache / "studies").glob("*.jsonl"))
-    assert clean("gc", results, "--force", "--yes", "--no-cache").code == 0
+    assert clean("gc", results, "--yes", "--no-cache").code == 0
     assert all(path.exists() for path in ours)
-    ended = clean("gc", results, "--force", "--yes")
+    ended = clean("gc", results, "--yes")
     assert ended.code == 0, ended.err
     assert not any(path.exists() for path in ours)
     assert all(path.exists() for path in mine)
@@ -211,7 +209,7 @@ def test_caches_stay_while_a_run_measures_here(results: Path, cache: Path) -> No
     kept = old(cache / "listings" / f"{'0a' * 32}.json")
     (item,) = (each for each in cleanup.find_garbage(results)[0] if each.kind == "cache")
     with machine_lock(HOST, share=False):
-        ended = clean("gc", results, "--force", "--yes")
+        ended = clean("gc", results, "--yes")
         assert (ended.code, "measures on this machine" in ended.err) == (0, True)
         assert cleanup.delete(results, [item])[0] == []
     assert kept.exists()
@@ -221,8 +219,8 @@ def test_caches_stay_while_a_run_measures_here(results: Path, cache: Path) -> No
 # --- what stays --------------------------------------------------------------------------------
 
 
-def test_a_run_of_a_plan_takes_force_and_another_does_not(results: Path) -> None:
-    """A bundle without it does not verify, whether it failed or is done."""
+def test_a_finished_run_of_a_plan_takes_force_and_no_other_does(results: Path) -> None:
+    """Without one no bundle is verified; what has no result is told in the list of deleted runs."""
     single = make_record(spec=make_spec(seed=99, study="tries"))
     failed = failed_record(spec=make_spec(seed=98, study="tries"))
     save(results, single, failed)
@@ -231,13 +229,16 @@ def test_a_run_of_a_plan_takes_force_and_another_does_not(results: Path) -> None
     assert (refused.code, "--force" in refused.err) == (2, True)
     assert run_dir(results, single).path.exists()  # all of them, or none
     swept = clean("gc", results, "--yes", "--no-cache")
-    assert swept.code == 0 and swept.err.count("`verify` would miss it") == FAILED
-    assert "Deleted 1 run" in swept.out and "Stays in the sum" not in swept.out
+    assert (swept.code, swept.err) == (0, "")
+    assert "Deleted 3 runs" in swept.out and "Stays in the sum" in swept.out
     assert not run_dir(results, failed).path.exists()
     assert not (results / "tries" / "deleted-runs.json").exists()
     assert clean("delete", results, single.run_id, "--yes").code == 0
     assert clean("delete", results, done, "--yes", "--force").code == 0
-    assert [each.run_id for each in read_deleted(results / "runs")] == [done]
+    kept = read_deleted(results / "runs")
+    assert [each.status for each in kept] == ["failed"] * FAILED + ["done"]
+    assert [each.has_result for each in kept] == [False] * FAILED + [True]
+    assert kept[-1].run_id == kept[-1].spec.run_id == done
 
 
 @pytest.mark.parametrize("force", [(), ("--force",)])
@@ -247,15 +248,13 @@ def test_a_run_that_goes_on_or_may_stays(results: Path, force: tuple[str, ...]) 
         run = unfinished(results, runner, seed=70 + len(says))
         ended = clean("delete", results, run.run_id, "--yes", *force)
         assert (ended.code, says in ended.err) == (2, True), ended.err
-        swept = clean("gc", results, "--force", "--yes", "--no-cache")
+        swept = clean("gc", results, "--yes", "--no-cache")
         assert swept.code == 0 and str(run.path.name) in swept.err
         assert run.path.exists() and not run.is_finished
 
 
 def test_a_run_whose_folder_is_locked_stays(results: Path) -> None:
-    (failed, *_) = [
-        item for item in cleanup.find_garbage(results, force=True)[0] if item.what == "failed"
-    ]
+    (failed, *_) = [item for item in cleanup.find_garbage(results)[0] if item.what == "failed"]
     with RunDir(failed.path).hold_lock() as is_ours:
         assert is_ours
         ended = clean("delete", results, failed.path.name, "--yes", "--force")
@@ -267,14 +266,10 @@ def test_no_link_is_followed(results: Path, tmp_path: Path, cache: Path) -> None
     outside = tmp_path / "elsewhere"
     write_study(outside, Size(blocks=2, images=40), study="theirs", failed=FAILED)
     (results / "linked").symlink_to(outside / "theirs")
-    failed = [
-        item for item in cleanup.find_garbage(outside, force=True)[0] if item.what == "failed"
-    ]
+    failed = [item for item in cleanup.find_garbage(outside)[0] if item.what == "failed"]
     (results / "runs" / failed[0].path.name).symlink_to(failed[0].path)
     precious = old(tmp_path / "precious.txt")
-    mine = next(
-        item for item in cleanup.find_garbage(results, force=True)[0] if item.what == "failed"
-    ).path
+    mine = next(item for item in cleanup.find_garbage(results)[0] if item.what == "failed").path
     (mine / ".lock").unlink(missing_ok=True)
     (mine / "tb").mkdir(exist_ok=True)
     (mine / "tb" / "link").symlink_to(precious)
@@ -283,7 +278,7 @@ def test_no_link_is_followed(results: Path, tmp_path: Path, cache: Path) -> None
     (cache / "pixels").symlink_to(outside)
     old(outside / f"{'0a' * 16}-80px-cv2.raw")
     before = snapshot(outside)
-    ended = clean("gc", results, "--force", "--yes")
+    ended = clean("gc", results, "--yes")
     assert ended.code == 0, ended.err
     assert not mine.exists()
     assert "link" in ended.err
@@ -297,12 +292,10 @@ def test_no_link_is_followed(results: Path, tmp_path: Path, cache: Path) -> None
 
 def test_a_lock_that_is_a_link_truncates_nothing(results: Path, tmp_path: Path) -> None:
     precious = old(tmp_path / "precious.txt")
-    failed = [
-        item.path for item in cleanup.find_garbage(results, force=True)[0] if item.what == "failed"
-    ]
+    failed = [item.path for item in cleanup.find_garbage(results)[0] if item.what == "failed"]
     (failed[0] / ".lock").unlink(missing_ok=True)
     (failed[0] / ".lock").symlink_to(precious)
-    clean("gc", results, "--force", "--yes", "--no-cache")
+    clean("gc", results, "--yes", "--no-cache")
     assert precious.read_bytes() == b"half"
 
 
@@ -326,7 +319,7 @@ def test_a_run_elsewhere_is_not_deleted(results: Path, tmp_path: Path) -> None:
 def test_a_damaged_run_is_named_and_stops_no_other(results: Path) -> None:
     (done, *_) = (results / "runs").glob("relu-dropout-s1001-*")
     (done / "record.json").write_bytes(b"{")
-    ended = clean("gc", results, "--force", "--dry-run", "--no-cache")
+    ended = clean("gc", results, "--dry-run", "--no-cache")
     assert ended.code == 0
     assert "Would delete 2 runs" in ended.out and done.name in ended.err
 
@@ -338,20 +331,14 @@ def test_a_delete_that_is_killed_anywhere_leaves_no_half_run_and_loses_no_cost(
     results: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(results, tmp_path / "whole")
-    names = {
-        item.path.name
-        for item in cleanup.find_garbage(results, force=True)[0]
-        if item.kind == "run"
-    }
+    names = {item.path.name for item in cleanup.find_garbage(results)[0] if item.kind == "run"}
     touches, ended = 0, ""
     while not ended.startswith("ended"):
         shutil.rmtree(results)
         shutil.copytree(tmp_path / "whole", results)
 
         def work(_: Stops) -> str:
-            items = [
-                each for each in cleanup.find_garbage(results, force=True)[0] if each.kind == "run"
-            ]
+            items = [each for each in cleanup.find_garbage(results)[0] if each.kind == "run"]
             cleanup.delete(results, items)
             return "done"
 
@@ -371,15 +358,21 @@ def test_a_delete_that_is_killed_anywhere_leaves_no_half_run_and_loses_no_cost(
         touches += 1
     assert ended == "ended: done" and touches > 10
     assert touches < WHOLE
-    assert clean("gc", results, "--force", "--yes", "--no-cache").code == 0
+    assert clean("gc", results, "--yes", "--no-cache").code == 0
     assert not [path for path in (results / "runs").iterdir() if path.name.startswith(".d")]
 
 
 def test_a_list_of_deleted_runs_that_is_damaged_is_not_replaced(results: Path) -> None:
     path = results / "runs" / "deleted-runs.json"
-    for text in ("{", json.dumps({"schema": "wbcbench.deleted-runs/9", "runs": []})):
+    swept = results.with_name("swept")
+    shutil.copytree(results, swept)
+    clean("gc", swept, "--yes", "--no-cache")
+    other = json.loads((swept / "runs" / path.name).read_text())
+    other["runs"][0]["run_id"] = "../relu-dropout-s1-0a1b2c3d"
+    versions = ({"schema": "wbcbench.deleted-runs/9", "runs": []}, other)
+    for text in ("{", *map(json.dumps, versions)):
         path.write_text(text)
-        ended = clean("gc", results, "--force", "--yes", "--no-cache")
+        ended = clean("gc", results, "--yes", "--no-cache")
         assert (ended.code, "deleted-runs.json" in ended.err) == (2, True)
         assert path.read_text() == text
         assert len(list((results / "runs").glob("*/spec.json"))) == 8
@@ -389,7 +382,7 @@ def test_a_list_of_deleted_runs_that_is_damaged_is_not_replaced(results: Path) -
 def test_on_a_terminal_the_answer_counts(results: Path, answer: str, left: int) -> None:
     ours, theirs = os.openpty()
     program = subprocess.Popen(
-        command("gc", "--force", "--results", str(results), "--no-cache"),
+        command("gc", "--results", str(results), "--no-cache"),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -14,6 +14,8 @@ from program import wbcbench
 from wbcbench.core.errors import UsageError
 from wbcbench.core.record import to_json
 from wbcbench.core.run_folder import Local, RunDir
+from wbcbench.core.study_folder import DELETED_RUNS
+from wbcbench.table.deleted import keep_cost, read_deleted
 from wbcbench.table.merge import merge_studies
 
 
@@ -128,3 +130,29 @@ def test_an_unknown_study_to_merge_exits_2(tmp_path):
     save(tmp_path, *draw(1))
     ended = wbcbench("merge", "stduy", "--into", "x", "--results", str(tmp_path))
     assert ended.code == 2
+
+
+def test_deleted_runs_come_along_once_and_only_those_that_are_no_more(tmp_path):
+    records = draw(4)
+    folders = [save(tmp_path / name, *records) for name in ("a", "b", "c")]
+    for folder, places in zip(folders, ([0, 1], [1, 2], []), strict=True):
+        for record in (records[place] for place in places):
+            run = RunDir(folder / record.run_id)
+            keep_cost(run)
+            run.delete()
+    merge_studies(folders[:2], tmp_path / "all")
+    gone = read_deleted(tmp_path / "all")
+    assert [each.run_id for each in gone] == [records[1].run_id]
+    assert gone[0].spent.energy_j > 0
+    merge_studies(folders[:1], tmp_path / "all")
+    assert read_deleted(tmp_path / "all") == gone
+    merge_studies(folders[2:], tmp_path / "all")
+    assert read_deleted(tmp_path / "all") == []
+
+
+def test_a_damaged_list_of_deleted_runs_is_refused_before_anything_is_copied(tmp_path):
+    folder = save(tmp_path / "a", *draw(1))
+    (folder / DELETED_RUNS).write_text("{")
+    with pytest.raises(UsageError, match=DELETED_RUNS):
+        merge_studies([folder], tmp_path / "all")
+    assert not (tmp_path / "all").exists()

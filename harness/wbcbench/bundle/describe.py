@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, cached_property
 from importlib import metadata
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
 from wbcbench.study.statement import Author
 from wbcbench.table.columns import load_columns
+from wbcbench.table.deleted import DeletedRun, read_deleted
 from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Run
 
@@ -140,6 +142,16 @@ class SubmittedStudy:
         return tuple(table.load_records(folder)) if folder.is_dir() else ()
 
     @property
+    def deleted(self) -> Sequence[DeletedRun]:
+        """Runs that are no more; raises ``UsageError`` where the list of them is damaged."""
+        return self.reported.deleted
+
+    @cached_property
+    def deleted_pilots(self) -> Sequence[DeletedRun]:
+        """The same of pilots."""
+        return read_deleted(self.payload / layout.study_dir(pilot_study(self.name)))
+
+    @property
     def ended_utc(self) -> str:
         """When the last run ended: the date of everything that is made from the study."""
         return max(record.ended_utc for record in self.records)
@@ -230,7 +242,7 @@ def build_submission(
             document.Stated(claim.id, claim.text, claim.source, claim.row, dict(claim.values))
             for claim in study.report.claims
         ),
-        pilot_study=pilot_study(study.name) if study.pilots else None,
+        pilot_study=pilot_study(study.name) if study.pilots or study.deleted_pilots else None,
     )
 
 
@@ -241,14 +253,20 @@ def _count_runs(study: SubmittedStudy) -> document.RunCounts:
         planned=None if plan is None else sum(run.block <= plan.blocks for run in plan.runs),
         **{name: states[name] for name in ("done", "failed", "interrupted", "invalid")},
         unfinished=study.reported.unfinished,
+        deleted=len(study.deleted),
     )
 
 
 def _sum_energy(study: SubmittedStudy) -> document.EnergyTotals:
+    gone = [each.spent for each in study.deleted]
     spoiled = [record for record in study.records if not Run(record).is_done]
     total, wasted, pilots = (
-        sum_spent(map(spent, map(Run, records)))
-        for records in (study.records, spoiled, study.pilots)
+        sum_spent([*map(spent, map(Run, records)), *deleted])
+        for records, deleted in (
+            (study.records, gone),
+            (spoiled, gone),
+            (study.pilots, [each.spent for each in study.deleted_pilots]),
+        )
     )
     return document.EnergyTotals(total.energy_j, wasted.energy_j, pilots.energy_j, total.unknown)
 
@@ -304,7 +322,8 @@ def describe_git(study: SubmittedStudy) -> document.GitState:
 
 def list_retained(study: SubmittedStudy) -> tuple[str, ...]:
     """Private things that stay, because a run's id and the plan's digest are made from them."""
-    has_uuid = any(UUID.search(gpu) for record in study.records for gpu in record.spec.gpus)
+    specs = chain((r.spec for r in study.records), (each.spec for each in study.deleted))
+    has_uuid = any(UUID.search(gpu) for spec in specs for gpu in spec.gpus)
     return ("GPU UUID in spec.gpus",) if has_uuid else ()
 
 

@@ -123,7 +123,8 @@ class MeterState:
 class RunCounts:
     """Runs by how they ended; ``planned`` is ``None`` without a plan.
 
-    ``invalid`` counts done runs of invalid quality; ``unfinished`` have no record.
+    ``invalid`` counts done runs of invalid quality; ``unfinished`` have no record; ``deleted`` are
+    no more, and counted nowhere else.
     """
 
     planned: int | None
@@ -132,11 +133,12 @@ class RunCounts:
     interrupted: int
     invalid: int
     unfinished: int
+    deleted: int = 0
 
     @property
     def spoiled(self) -> int:
         """Runs that used energy without a usable result."""
-        return self.failed + self.interrupted + self.invalid
+        return self.failed + self.interrupted + self.invalid + self.deleted
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ class EnergyTotals:
 
     Attributes:
         study: Of every run of the study, the spoiled ones included.
-        wasted: Of those that failed, were interrupted, or are invalid.
+        wasted: Of those that failed, were interrupted, are invalid, or were deleted.
         pilot: Of the pilots.
         unknown_runs: Runs whose joules are unknown, or only known in part.
     """

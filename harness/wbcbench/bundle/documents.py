@@ -99,7 +99,8 @@ def _load_environment() -> Environment:
 def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any]:
     made_later = {*DOCUMENTS, layout.SUBMISSION, layout.CRATE}
     files = layout.list_files(study.payload).items()
-    times = [time_s for r in study.records if (time_s := spent(Run(r)).time_s) is not None]
+    costs = [*map(spent, map(Run, study.records)), *(each.spent for each in study.deleted)]
+    times = [cost.time_s for cost in costs if cost.time_s is not None]
     tables = build_comparison_tables(study.comparison) if study.comparison else ()
     return {
         "submission": submission,
@@ -121,6 +122,7 @@ def _list_values(study: SubmittedStudy, submission: Submission) -> dict[str, Any
         "has_lock": (study.payload / layout.LOCK).exists(),
         "results_folder": layout.study_dir(study.name).as_posix(),
         "report_folder": layout.report_dir(study.name).as_posix(),
+        "n_runs": len(study.runs) + len(study.deleted),
         "n_skipped": sum(len(r.dataset.skipped) for r in study.records if r.dataset),
     }
 

@@ -10,7 +10,7 @@ it says otherwise, relative to ``data/``. For readers: ``harness/BUNDLE.md``.
       data/
         README.md  submission.json  ro-crate-metadata.json  CITATION.cff  LICENSE
         MODEL_CARD.md  IMPACT.md  ARTIFACT_APPENDIX.md  CHECKLIST.md
-        results/<study>/     plan, table, contrasts, one folder a run
+        results/<study>/     plan, table, contrasts, deleted runs, one folder a run
         results/<study>-pilot/   the pilots of the study, if there were any
         reports/<study>/     the report, its figures and the numbers behind them
         config/  env/  data-manifest/  code/  schemas/
@@ -79,6 +79,7 @@ PLAN = study_folder.PLAN
 RUNS_TABLE = study_folder.RUNS_TABLE
 RUNS_SCHEMA = "runs.schema.json"
 CONTRASTS = study_folder.CONTRASTS
+DELETED_RUNS = study_folder.DELETED_RUNS
 
 # A run; relative to its folder. The others are those of ``core.run_folder``.
 RECORD = run_folder.RECORD
@@ -106,7 +107,7 @@ RUN_FILES: tuple[str, ...] = (
 """What is copied of a run, as patterns; ``PHASES`` and ``BOAMPS`` are made."""
 
 STUDY_FILES: tuple[str, ...] = (study_folder.PLAN, study_folder.EARLIER_PLANS)
-"""What is copied of a study beside its runs, as patterns."""
+"""What is copied of a study beside its runs, as patterns. ``DELETED_RUNS`` is written anew."""
 
 REQUIRED = (
     README, SUBMISSION, CRATE, CITATION, LICENCE, MODEL_CARD, IMPACT, APPENDIX, CHECKLIST,

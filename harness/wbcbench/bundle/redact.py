@@ -391,6 +391,8 @@ def _redact_file(source: Path, data: bytes, redactor: Redactor) -> bytes:
     text = data.decode("utf-8", errors="replace")
     if source.match(study_folder.PLANS):
         new = _redact_plan(text, redactor)
+    elif source.name == study_folder.DELETED_RUNS:  # each entry has a spec
+        new = _format_json(redactor.replace_in_value(json.loads(text)))
     elif source.suffix == ".json":
         new = _redact_json(text, redactor)
     elif source.suffix == ".jsonl":

@@ -42,6 +42,7 @@ from wbcbench.report.publish import ALL_FORMATS
 from wbcbench.run.finalise import finalise_abandoned
 from wbcbench.study.statement import ANSWERS, Author
 from wbcbench.table import derive
+from wbcbench.table.deleted import read_deleted, write_deleted
 
 _MOST_LETTERS = 20
 
@@ -205,7 +206,7 @@ def replace_bundle(target: Path, new: Path, temporary: Path) -> None:
 
 
 def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
-    """Copy plans and runs of one study folder to ``results/<its name>`` of the bundle."""
+    """Copy plans, runs and the list of deleted ones to ``results/<its name>`` of the bundle."""
     target = payload / layout.study_dir(source.name)
     runs = study_runs(source.parent, source.name)
     for run in runs:
@@ -219,6 +220,9 @@ def _copy_study(source: Path, payload: Path, redactor: Redactor | None) -> None:
                     "the file itself there, or remove the link."
                 )
             copy_file(path, into, path.relative_to(folder).as_posix(), redactor)
+    if deleted := read_deleted(source):  # those that are no more, for here no record tells
+        write_deleted(target, deleted)
+        copy_file(target / layout.DELETED_RUNS, target, layout.DELETED_RUNS, redactor)
 
 
 def _account_again(studies: Iterable[Path]) -> Iterator[tuple[str, tuple[str, ...]]]:

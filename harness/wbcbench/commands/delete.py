@@ -24,7 +24,8 @@ Runs = Annotated[
     ),
 ]
 Force = Annotated[
-    bool, typer.Option("--force", help="Also runs of planned studies, which `verify` would miss.")
+    bool,
+    typer.Option("--force", help="Also finished runs of planned studies: no bundle verifies then."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would go; delete nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
@@ -40,9 +41,9 @@ def delete(
 ) -> None:
     """Delete runs: lists what goes, and asks.
 
-    A run that is being carried out stays, and without --force so does a run of a planned study:
-    each run names the one before it, so that a bundle without one does not verify. What deleted
-    runs have cost stays in the sum that `sweep` gives of a planned study.
+    A run that is being carried out stays, and without --force so does a finished run of a planned
+    study: a bundle without it is not verified. What deleted runs of a planned study have cost stays
+    in its sum, in `sweep`, report and bundle.
     """
     from wbcbench.study.cleanup import find_removable_runs
 
@@ -68,6 +69,7 @@ def delete_listed(
     Raises:
         UsageError: Nobody confirmed it, or something could not be deleted.
     """
+    from wbcbench.core.terminal import fill
     from wbcbench.study.cleanup import delete as delete_items
 
     if not as_json:
@@ -82,7 +84,8 @@ def delete_listed(
     if as_json:
         options.print_json(_build_document(items, [*kept, *failed], dry_run=dry_run), command)
     else:
-        typer.echo(_summarise(items, dry_run=dry_run))
+        lines = _summarise(items, dry_run=dry_run).splitlines()
+        typer.echo("\n".join(fill(line, rest="  ") for line in lines))
     if failed:
         raise UsageError(f"{failed[0].path} was not deleted. {failed[0].reason}")
 

@@ -17,7 +17,6 @@ Cache = Annotated[
 def gc(
     results: options.Results = Path("results"),
     cache: Cache = True,
-    force: delete.Force = False,
     dry_run: delete.DryRun = False,
     yes: delete.Yes = False,
     as_json: options.AsJson = False,
@@ -25,10 +24,10 @@ def gc(
     """Delete what no result needs: lists it, and asks.
 
     Runs that failed, were interrupted or lost their recorder, what killed commands left half
-    written, and caches. Finished runs stay, valid or not; those of planned studies that failed stay
-    without --force, for a bundle without them does not verify.
+    written, and caches. Finished runs stay, valid or not. What deleted runs of a planned study have
+    cost stays in its sum, in `sweep`, report and bundle.
     """
     from wbcbench.study.cleanup import find_garbage
 
-    items, kept = find_garbage(results, force=force, with_caches=cache)
+    items, kept = find_garbage(results, with_caches=cache)
     delete.delete_listed("gc", results, items, kept, dry_run=dry_run, yes=yes, as_json=as_json)

@@ -54,6 +54,9 @@ All = Annotated[
 ]
 
 
+Force = Annotated[bool, typer.Option("--force", help="Replace the file of --out.")]
+
+
 def plan(
     file: File = None,
     seeds: Seeds = None,
@@ -63,6 +66,7 @@ def plan(
     changes: options.Changes = None,
     exploratory: options.Exploratory = False,
     out: Out = None,
+    force: Force = False,
     pilot: Pilot = False,
     data: options.Data = None,
     results: options.Results = Path("results"),
@@ -110,11 +114,13 @@ def plan(
             typer.echo(describe_plan_details(study, power, costs))
     options.confirm(costs, limit_j, yes=yes)
     if out is None:
-        start = f"Start: wbcbench sweep {shell_word(file)}" if file else "Keep it with --out FILE."
+        is_changed = any(value not in (None, []) for value in asked.values()) or changes
+        keeps = file is None or is_changed or exploratory
+        start = "Keep it with --out FILE." if keeps else f"Start: wbcbench sweep {shell_word(file)}"
         more = "" if show_all or as_json else "   (more: --all)"
         print_progress(f"Nothing was written. {start}{more}")
     else:
-        _write(out, study, content)
+        _write(out, study, content, replace=force)
 
 
 def _plan_design(
@@ -153,19 +159,21 @@ def _format_file(design: dict[str, Any]) -> bytes:
     return format_experiment(describe_experiment(), design).encode()
 
 
-def _write(out: Path, study: Plan, content: bytes | None) -> None:
+def _write(out: Path, study: Plan, content: bytes | None, *, replace: bool) -> None:
     from wbcbench.run.live_state import print_progress
-    from wbcbench.study.plan import read_stored_utc, to_json
+    from wbcbench.study.plan import read_plan, read_stored_utc, to_json
 
     if out.suffix != ".json":
         if content is None:
             raise UsageError(f"{out}: a finished plan is kept as it is. Name it with .json.")
-        options.write_output(out, content)
+        options.write_output(out, content, replace=replace)
         print_progress(f"{out} written. Start: wbcbench sweep {shell_word(out)}")
         return
     # The plan of a study keeps its date.
     stored_utc = read_stored_utc(out, study) if out.name == PLAN else None
-    options.write_output(out, to_json(study, stored_utc))
+    written = to_json(study, stored_utc)
+    may_replace = replace or (out.is_file() and read_plan(out).sha256 == study.sha256)
+    options.write_output(out, written, replace=may_replace)
     print_progress(f"{out} written. Start: wbcbench sweep {shell_word(out)}")
     print_progress(
         f"Post its digest before the first run, for `wbcbench verify --plan-digest`: {study.sha256}"

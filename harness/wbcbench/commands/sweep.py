@@ -157,9 +157,9 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
 def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
     from wbcbench.core.terminal import fill
-    from wbcbench.study.deleted import read_deleted
     from wbcbench.study.progress import Progress, account_study
     from wbcbench.study.text import build_sweep_document, describe_sweep
+    from wbcbench.table.deleted import read_deleted
 
     pilots = Progress(results, pilot_study(plan.study))
     folders = (results / plan.study, results / pilot_study(plan.study))

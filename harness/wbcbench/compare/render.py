@@ -315,7 +315,7 @@ def describe_claim(result: PlannedClaimResult) -> str:
         difference = format_difference(result.estimate, result.interval, result.metric)
         words += f"; found {difference} over {count_of(result.n, 'block')}"
     if result.p_holm is not None:
-        words += f", p = {format_p(result.p_holm)} after Holm's correction"
+        words += f", p = {format_p(result.p_holm)} by Student's t after Holm's correction"
     status = STATUS_WORDS.get(result.status)
     text = f" In the author's words: \u201c{result.claim.text}\u201d" if result.claim.text else ""
     return f"{words}; {status}.{text}" if status else f"{words}.{text}"

@@ -151,7 +151,7 @@ def _describe(effects: Sequence[Effect], is_named: bool) -> DifferenceSentence:
         strong.append(size)
     text = f"{'Together, ' if is_interaction else ''}{name} {' and '.join(clauses)}"
     if first.result is ContrastResult.NOT_TESTED:
-        text += f", in {count_of(first.n, 'seed')} and not tested"
+        text = f"Estimate from {count_of(first.n, 'seed')}, not tested: {text}"
     return DifferenceSentence(f"{text}.", tuple(strong), tuple(effects))
 
 
@@ -177,7 +177,7 @@ def _describe_effect(effect: Effect, *, is_first: bool) -> tuple[str, str]:
     if effect.metric.part is not None:
         size = f"{amount} {'less' if is_less else 'more'} {name}"
         verb = uses
-    elif effect.metric.unit == "pp" and name == "accuracy":
+    elif effect.metric.unit == "pp" and name.endswith("accuracy"):
         size = f"{amount} {'less' if is_less else 'more'} accurate"
         verb = is_
     else:

@@ -75,6 +75,11 @@ def find_main(names: Collection[str]) -> str:
     return next((name for name in _MAIN if name in names), TRAIN)
 
 
+def is_epoch(name: str) -> bool:
+    """Whether it holds the training steps of one epoch, which are in ``train``, too."""
+    return name.startswith(_EPOCH)
+
+
 def is_validation(name: str) -> bool:
     """Whether it is a validation pass: inside ``train``, and not counted in it."""
     return name.startswith(_VALIDATE)

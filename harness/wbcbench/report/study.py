@@ -18,6 +18,7 @@ from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import describe_model, target_score, timeline
+from wbcbench.table.deleted import DeletedRun, read_deleted
 from wbcbench.table.derive import Spent, spent
 from wbcbench.table.view import Run, Study
 
@@ -231,6 +232,11 @@ class ReportStudy(Study):
         """How many runs the plan has without those added by a stopping rule; 0 without a plan."""
         plan = self.plan
         return sum(run.block <= plan.blocks for run in plan.runs) if plan else 0
+
+    @cached_property
+    def deleted(self) -> Sequence[DeletedRun]:
+        """Runs of the study that are no more."""
+        return read_deleted(self.folder) if self.folder else ()
 
     @property
     def comparison(self) -> Comparison | None:

@@ -123,6 +123,8 @@ def _describe_missing(study: ReportStudy) -> str:
     done, failed = len(study.done), len(study.runs) - len(study.done)
     words = f"{failed} of {count_of(len(study.runs), 'run')} failed, stopped early or are invalid"
     parts = [f"{words}; they are in no mean"] if failed else []
+    if gone := len(study.deleted):
+        parts.append(f"{count_of(gone, 'run')} {'was' if gone == 1 else 'were'} deleted")
     if study.planned > done:
         parts.append(f"{done} of {study.planned} planned runs are finished")
     if study.unfinished:

@@ -26,8 +26,8 @@ from wbcbench.core.spec import MEASURED
 from wbcbench.core.study_folder import PLAN, find_run, is_pilot_study, studies
 from wbcbench.data.synthetic import MARKER
 from wbcbench.run import finalise
-from wbcbench.study.deleted import keep_cost
 from wbcbench.study.sweep import study_lock
+from wbcbench.table.deleted import keep_cost
 from wbcbench.table.derive import Spent, spent
 from wbcbench.table.view import Run
 
@@ -89,7 +89,7 @@ def find_removable_runs(
     Args:
         results: Where studies lie.
         wanted: Whole ids, or folders.
-        force: Whether runs of planned studies may go.
+        force: Whether finished runs of planned studies may go.
 
     Raises:
         UsageError: There is no such run, or it is not in the results; nothing may go then.
@@ -107,14 +107,11 @@ def find_removable_runs(
     return list(found.values()), kept
 
 
-def find_garbage(
-    results: Path, *, force: bool = False, with_caches: bool = True
-) -> tuple[list[Removable], list[Kept]]:
+def find_garbage(results: Path, *, with_caches: bool = True) -> tuple[list[Removable], list[Kept]]:
     """Runs that failed, were interrupted or lost their recorder, leftovers, and caches.
 
     Args:
         results: Where studies lie.
-        force: Whether such runs of planned studies may go, too.
         with_caches: Whether caches may.
     """
     found, kept = list[Removable](), list[Kept]()
@@ -126,7 +123,7 @@ def find_garbage(
             try:
                 if _has_result(run):
                     continue
-                why = _find_obstacle(run, force=force)
+                why = _find_obstacle(run, force=False)
                 kept += [Kept(run.path, why)] * bool(why)
                 found += [] if why else [_describe_run(run)]
             except WbcbenchError as error:
@@ -168,9 +165,11 @@ def _find_obstacle(run: RunDir, *, force: bool) -> str:
         state = condition(run)
         if state.stage is not RunStage.GONE:
             return state.text
-    # Each run names the one before it, so that a bundle shows whether a run is missing.
-    if _is_of_plan(run) and not force:
-        return "It belongs to a planned study, and `verify` would miss it. --force deletes it."
+    if not force and _is_of_plan(run) and _has_result(run):
+        return (
+            "It is a finished run of a planned study, and no bundle without it is verified. "
+            "--force deletes it."
+        )
     return ""
 
 

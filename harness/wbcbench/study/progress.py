@@ -26,8 +26,8 @@ from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.spec import PLACE, SPEC_FIELDS, RunSpec
 from wbcbench.core.study_folder import INTERIM_ANALYSES
 from wbcbench.stats.tests import count_stein_blocks, stein_interval
-from wbcbench.study.deleted import DeletedRun
 from wbcbench.study.plan import Plan, analysis_settings
+from wbcbench.table.deleted import DeletedRun
 from wbcbench.table.derive import Past, Spent, Sum, sum_spent
 from wbcbench.table.summary import Summaries, SummarisedRun, summarise_study
 

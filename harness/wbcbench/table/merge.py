@@ -17,6 +17,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sync_folder
 from wbcbench.core.run_folder import LOCK, RunDir
 from wbcbench.data.read import usable_cores
+from wbcbench.table.deleted import DeletedRun, merge_deleted, write_deleted
 from wbcbench.table.summary import RunSummary, Summaries, SummarisedRun, summarise_runs
 from wbcbench.table.view import COMPARABLE
 
@@ -43,12 +44,12 @@ class Merged:
 
 
 def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
-    """Copy every accounted-for run of these study folders into one.
+    """Copy every accounted-for run of these study folders into one, and what deleted ones cost.
 
     Raises:
-        UsageError: Two runs of one name differ, a record cannot be read, a study is the target
-            itself, or the target cannot be written. Nothing was copied then, except on a full
-            disk: what was copied by then is complete.
+        UsageError: Two runs of one name differ, a record or a list of deleted runs cannot be read,
+            a study is the target itself, or the target cannot be written. Nothing was copied then,
+            except on a full disk: what was copied by then is complete.
     """
     if into.resolve() in {study.resolve() for study in studies}:
         raise UsageError(f"{into} cannot be merged into itself. Name another study with --into.")
@@ -57,7 +58,7 @@ def merge_studies(studies: Sequence[Path], into: Path) -> Merged:
     found = [summarise_runs(study) for study in studies]
     finished = [pair for runs, _ in found for pair in runs]
     new = [pair for pair in _choose_runs(finished, known) if pair[0].run_id not in known]
-    _copy(new, into)
+    _copy(new, into, merge_deleted([into, *studies]))
     views = [SummarisedRun(summary, run) for run, summary in (*known.values(), *new)]
     kinds = {run.comparable_by for run in views if run.is_done}
     differing = tuple(
@@ -101,11 +102,12 @@ def _read_content(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-def _copy(runs: Sequence[_Finished], into: Path) -> None:
+def _copy(runs: Sequence[_Finished], into: Path, deleted: Sequence[DeletedRun]) -> None:
     """Copy runs, several at once, for it is the system that takes its time."""
     pool = ThreadPoolExecutor(usable_cores())
     try:
         into.mkdir(parents=True, exist_ok=True)
+        write_deleted(into, deleted)
         copies = pool.map(lambda pair: _copy_run(pair[0], into), runs)
         with Summaries(into) as summaries:
             for (run, _), copied in zip(runs, copies, strict=True):

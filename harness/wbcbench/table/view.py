@@ -24,6 +24,7 @@ from wbcbench.core.window import (
     Window,
     epoch,
     find_main,
+    is_epoch,
     is_validation,
 )
 from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, Reached, energy_above_idle_j, intensity
@@ -281,7 +282,12 @@ class Run:
             if latest_s < -edges[1]:  # nothing that began before, or then, ends as late
                 outer.add(edges)
                 latest_s = -edges[1]
-        return [w for w in self.record.windows if is_validation(w.name) or span(w) in outer]
+        phases: dict[tuple[float, float], Window] = {}
+        for w in self.record.windows:
+            if span(w) in outer and (span(w) not in phases or is_epoch(phases[span(w)].name)):
+                phases[span(w)] = w  # training that stopped in its first epoch is one window
+        kept = {w.name for w in phases.values()}
+        return [w for w in self.record.windows if is_validation(w.name) or w.name in kept]
 
     @property
     def phase_names(self) -> list[str]:

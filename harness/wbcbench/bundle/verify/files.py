@@ -180,7 +180,7 @@ def _belongs(bundle: Bundle, name: str) -> bool:
         return any(record.provenance.get("lock_sha256") for record in records)
     if name == layout.DIFF:
         return any(record.provenance.get("git_dirty") for record in records)
-    own, of_runs = layout.STUDY_FILES, layout.RUN_FILES
+    own, of_runs = (*layout.STUDY_FILES, layout.DELETED_RUNS), layout.RUN_FILES
     if path.is_relative_to(layout.study_dir(submission.study)):
         own += (layout.RUNS_TABLE, layout.RUNS_SCHEMA, layout.CONTRASTS)
         of_runs += (layout.PHASES, layout.BOAMPS)

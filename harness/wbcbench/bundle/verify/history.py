@@ -24,6 +24,9 @@ from wbcbench.core.text import count_of
 from wbcbench.core.window import unix_s
 from wbcbench.stats.order import draw_orders
 from wbcbench.study.plan import Plan
+from wbcbench.study.text import describe_sum
+from wbcbench.table.deleted import DeletedRun
+from wbcbench.table.derive import sum_spent
 
 _ASIDE_S = 600.0  # a clock is no further off unless it was set or the machine suspended
 _SET_S = 93_600.0  # 26 hours: further than two time zones can lie apart
@@ -46,9 +49,25 @@ def check_history(bundle: Bundle) -> Outcome:
         errors += early
         warnings += late
     errors += _check_boots(map(bundle.record, bundle.finished_and_pilots))
+    deleted, pilots = bundle.study.deleted, bundle.study.deleted_pilots
+    warnings += _describe_deleted(deleted, pilots)
+    errors += [
+        f"{each.run_id} was deleted before it began."
+        for each in (*deleted, *pilots)
+        if unix_s(each.deleted_utc) < unix_s(each.started_utc)
+    ]
+    warnings += [*_find_unnamed(bundle.runs, deleted), *_find_unnamed(bundle.pilots, pilots)]
     # Single runs lie where they happened to be made, and people tidy up there; merged ones may
     # have another name than where they were made.
-    removed = [*_find_removed(bundle, bundle.runs), *_find_removed(bundle, bundle.pilots)]
+    removed = [
+        *(
+            f"{each.run_id} was deleted, and it was {each.status}."
+            for each in deleted
+            if each.has_result
+        ),
+        *_find_removed(bundle.runs, deleted),
+        *_find_removed(bundle.pilots, pilots),
+    ]
     planned = {record.provenance.get("plan_sha256") for record in bundle.records}
     is_own = bundle.plan is not None and planned == {bundle.plan.sha256}
     (errors if is_own else warnings).extend(removed)
@@ -66,6 +85,15 @@ class _BootedRun(NamedTuple):
     utc_s: float
     study: str
     after: str
+
+
+class _Begun(NamedTuple):
+    """Where and when a run began, there or deleted, and after which one."""
+
+    run_id: str
+    host_id: str | None
+    began_s: float
+    after: str | None
 
 
 @cache_by_files
@@ -152,14 +180,46 @@ def _check_boots(records: Iterable[RunRecord]) -> Iterator[str]:
                 yield f"{run.run_id} began after {run.after}, which began later."
 
 
-def _find_removed(bundle: Bundle, runs: Sequence[RunDir]) -> Iterator[str]:
-    """Runs after which another one of their folder began, and which are not there."""
-    there = {run.run_id for run in runs}
+def _describe_deleted(deleted: Sequence[DeletedRun], pilots: Sequence[DeletedRun]) -> Iterator[str]:
+    """What may be deleted, and what it cost, which only the list of deleted runs says."""
+    if gone := [each.spent for each in deleted if not each.has_result]:
+        yield f"Deleted after they failed or were interrupted: {describe_sum(sum_spent(gone))}."
+    if gone := [each.spent for each in pilots]:
+        yield f"Deleted pilots: {describe_sum(sum_spent(gone))}."
+
+
+def _find_removed(runs: Sequence[RunDir], deleted: Sequence[DeletedRun]) -> Iterator[str]:
+    """Runs after which another one of their folder began, and of which nothing tells."""
+    there = {run.run_id for run in runs} | {each.run_id for each in deleted}
+    for run in _list_begun(runs, deleted):
+        if run.after is not None and run.after not in there:
+            yield f"{run.run_id} began after {run.after}, which is missing."
+
+
+def _find_unnamed(runs: Sequence[RunDir], deleted: Sequence[DeletedRun]) -> Iterator[str]:
+    """Deleted runs that no run names which began after them, while they were there."""
+    begun = _list_begun(runs, deleted) if deleted else []
+    named = {each.after for each in begun}
+    for run in deleted:
+        began_s, deleted_s = unix_s(run.started_utc), unix_s(run.deleted_utc)
+        if run.run_id not in named and any(
+            each.host_id == run.host_id and began_s < each.began_s < deleted_s for each in begun
+        ):
+            yield f"{run.run_id} is said to have been deleted, but the run after it names another."
+
+
+def _list_begun(runs: Sequence[RunDir], deleted: Sequence[DeletedRun]) -> list[_Begun]:
+    """Runs of which it is known where they began, and after which."""
+    begun = [
+        _Begun(each.run_id, each.host_id, unix_s(each.started_utc), each.after_run)
+        for each in deleted
+    ]
     for run in runs:
-        began = run.read_began()
-        name = None if began is None else began.provenance.get(AFTER_RUN)
-        if name is not None and name not in there:
-            yield f"{run.run_id} began after {name}, which is missing."
+        if (began := run.read_began()) is not None and AFTER_RUN in began.provenance:
+            host_id, after = (began.provenance.get(name) for name in ("host_id", AFTER_RUN))
+            after_run = None if after is None else str(after)
+            begun.append(_Begun(run.run_id, str(host_id), unix_s(began.started_utc), after_run))
+    return begun
 
 
 def _check_drawn_order(plan: Plan) -> Iterator[str]:

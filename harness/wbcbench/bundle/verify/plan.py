@@ -33,6 +33,7 @@ from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import identify_without_images
 from wbcbench.table.columns import Cell
+from wbcbench.table.deleted import DeletedRun, format_deleted, read_deleted
 
 _EXPECTED_EQUAL = (
     *ALWAYS, *ENERGY, *MACHINE, "gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256",
@@ -46,11 +47,15 @@ _MODELS = ("cpu_load", "tdp_load", "constant", "tdp")
 def check_plan(bundle: Bundle) -> Outcome:
     """Plan followed: written before the first run, run in its order, nothing left out."""
     the_plan = bundle.plan
-    specs = [run.read_spec() for run in bundle.runs]
+    specs, deleted = [run.read_spec() for run in bundle.runs], bundle.study.deleted
     runs = zip(bundle.records, bundle.finished, strict=True)
     begun = sorted((record.started_utc, record.run_id, run) for record, run in runs)
     records = LazySequence[RunRecord](bundle.record, [run for *_, run in begun])
-    errors = [*_find_missing_attempts(specs), *_check_dates(records)]
+    errors = [
+        *_find_missing_attempts([*specs, *(run.spec for run in deleted)]),
+        *_check_dates(records),
+        *_find_unread_of_deleted(bundle),
+    ]
     if bundle.plan_digest is not None:
         errors += _compare_posted(bundle.plan_digest, the_plan)
     if the_plan is None:
@@ -63,9 +68,12 @@ def check_plan(bundle: Bundle) -> Outcome:
     if foreign and not any(digest == the_plan.sha256 for _, digest in named):
         run_id, digest = foreign[0]
         errors.append(f"{run_id} and all others belong to another plan, {str(digest)[:12]}.")
-    errors += _compare_with_plans(the_plan, plans, specs, records)
-    warnings = []
+    errors += _compare_with_plans(the_plan, plans, specs, records, deleted)
+    warnings = list[str]()
     there = set(map(_make_key, specs))
+    gone = {key: run.run_id for run in deleted if (key := _make_key(run.spec)) not in there}
+    warnings += [f"{run_id} was deleted, and none is in its place." for run_id in gone.values()]
+    there |= gone.keys()
     planned = [spec for spec in the_plan.runs if spec.block <= the_plan.blocks]
     if missing := [spec for spec in planned if _make_key(spec) not in there]:
         warnings.append(f"{len(missing)} planned runs were not carried out.")
@@ -92,7 +100,7 @@ def _compare_posted(digest: str, the_plan: Plan | None) -> Iterator[str]:
 
 
 def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
-    """Numbers of repetitions have no gap, for a failed one is never removed."""
+    """Numbers of repetitions have no gap, deleted ones included."""
     repeats = group_values((repr(spec.identity), spec.repeat) for spec in specs)
     attempts = group_values((spec.block, spec.block_attempt) for spec in specs)
     for spec in specs:
@@ -152,6 +160,14 @@ def _find_unread(bundle: Bundle) -> Iterator[str]:
             yield f"{path.name} has {quote(name)}, which no plan has."
 
 
+def _find_unread_of_deleted(bundle: Bundle) -> Iterator[str]:
+    """The same of the lists of deleted runs."""
+    for path in sorted(bundle.data.glob(f"{layout.RESULTS}/*/{layout.DELETED_RUNS}")):
+        again = parse_json(format_deleted(read_deleted(path.parent)))
+        for name in find_unknown(parse_json(path.read_bytes()), again):
+            yield f"{path.name} has {quote(name)}, which no list of deleted runs has."
+
+
 def _name_plan(record: RunRecord) -> JsonValue:
     """The digest of the plan that a run was carried out under; ``None`` for a single run."""
     return record.provenance.get("plan_sha256")
@@ -162,6 +178,7 @@ def _compare_with_plans(
     plans: Sequence[tuple[Plan, str | None]],
     specs: Sequence[RunSpec],
     records: Sequence[RunRecord],
+    deleted: Sequence[DeletedRun],
 ) -> Iterator[str]:
     """Every run is in its plan, at its place and later; none before the last one is missing.
 
@@ -171,23 +188,23 @@ def _compare_with_plans(
     dates = {each.sha256: stored_utc for each, stored_utc in plans}
     if None in dates.values():
         yield "The plan has no date."
-    for record in records:
-        spec, sha256 = record.spec, _name_plan(record)
-        if spec.block == 0 or sha256 not in {None, *keys} or not record.provenance:
+    begun = [(r.spec, _name_plan(r), r.started_utc) for r in records if r.provenance]
+    begun += [(each.spec, each.plan_sha256, each.started_utc) for each in deleted]
+    for spec, named, started_utc in begun:
+        if spec.block == 0 or named not in {None, *keys}:
             continue
-        sha256 = the_plan.sha256 if sha256 is None else str(sha256)
+        sha256 = the_plan.sha256 if named is None else str(named)
         match, stored_utc = keys[sha256].get(_make_key(spec)), dates[sha256]
         if match is None:
             yield f"{spec.run_id} is in no plan: its settings are others."
         elif (match.order_in_block, match.order_global) != (spec.order_in_block, spec.order_global):
             yield f"{spec.run_id} has another place than in the plan."
-        if stored_utc and _parse_date(stored_utc) > _parse_date(record.started_utc):
-            yield (
-                f"The plan is of {stored_utc}, after {spec.run_id} began ({record.started_utc})."
-            )
+        if stored_utc and _parse_date(stored_utc) > _parse_date(started_utc):
+            yield f"The plan is of {stored_utc}, after {spec.run_id} began ({started_utc})."
     own = {r.run_id for r in records if _name_plan(r) in {None, the_plan.sha256}}
     last = max((s.order_global for s in specs if s.run_id in own), default=0)
-    finished, there = {record.run_id for record in records}, set(map(_make_key, specs))
+    finished = {record.run_id for record in records}
+    there = {_make_key(spec) for spec in (*specs, *(run.spec for run in deleted))}
     for spec in specs:
         if 0 < spec.order_global < last and spec.run_id not in finished:
             yield f"{spec.run_id} has no record, but later runs have one."

@@ -133,7 +133,8 @@ def check_seeds(bundle: Bundle) -> Outcome:
     """Seeds and identities: ids follow from specs, seeds pair in blocks, no run occurs twice."""
     specs = {run.run_id: run.read_spec() for run in bundle.runs}
     errors = list[str]()
-    for run_id, spec in specs.items():
+    deleted = ((run.run_id, run.spec) for run in bundle.study.deleted)
+    for run_id, spec in (*specs.items(), *deleted):
         if spec.run_id != run_id:
             errors.append(f"{run_id} has the spec of {spec.run_id}: its spec was changed.")
     # Runs of several plans may have been merged; each plan has seeds of its own.

@@ -87,8 +87,9 @@ class Summary:
         is_synthetic: Whether images or sensors were.
         planned, done: How many runs there should be, ``None`` without a plan; how many are done,
             repeats not counted.
-        states: How the runs ended → how many did.
-        energy, wasted, pilots: Of all runs, of those without a usable result, and of pilots.
+        states: How the runs ended → how many did; deleted ones are counted as such alone.
+        energy, wasted, pilots: Of all runs, of those without a usable result, and of pilots, with
+            deleted ones.
         primary_parts: Parts of the machine that these joules are of.
         parts: Part of the machine → the statuses that its joules have.
         claims: Of the plan; without any, what the report answers.
@@ -155,6 +156,8 @@ def summarise(
     label = plan.label if plan else _label_variant
     facts = [_read_facts(StoredRun(run), label) for run in bundle.finished]
     pilots = bundle.finished_and_pilots[len(facts) :]
+    gone = [each.spent for each in bundle.study.deleted]
+    states = Counter(each.status for each in facts) + Counter(deleted=len(gone))
     first = choose_first([each.result for each in facts if each.result])
     return Summary(
         title=said.title,
@@ -168,10 +171,15 @@ def summarise(
         is_synthetic=said.synthetic,
         planned=sum(run.block <= plan.blocks for run in plan.runs) if plan else None,
         done=len(first),
-        states=dict(Counter(each.status for each in facts)),
-        energy=sum_spent(each.cost for each in facts),
-        wasted=sum_spent(each.cost for each in facts if each.result is None),
-        pilots=sum_spent(spent(StoredRun(run)) for run in pilots),
+        states=dict(states),
+        energy=sum_spent([*(each.cost for each in facts), *gone]),
+        wasted=sum_spent([*(each.cost for each in facts if each.result is None), *gone]),
+        pilots=sum_spent(
+            [
+                *(spent(StoredRun(run)) for run in pilots),
+                *(each.spent for each in bundle.study.deleted_pilots),
+            ]
+        ),
         primary_parts=tuple(sorted({each.primary_part for each in facts})),
         parts={part: tuple(sorted({each.parts[part] for each in facts})) for part in _PARTS},
         claims=tuple(_iterate_claims(bundle, outcomes, claims)),

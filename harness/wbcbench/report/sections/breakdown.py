@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
@@ -20,6 +21,7 @@ from wbcbench.energy.metrics import carbon_g, load_intensities, sum_if_all_known
 from wbcbench.report import Cells, DataTable, Part, Section, Statement, Value
 from wbcbench.report.figures.breakdown import PARTS, build_breakdown_figure, collect_phases
 from wbcbench.report.study import ReportStudy
+from wbcbench.table.deleted import read_deleted
 from wbcbench.table.derive import Sum, spent, sum_spent
 from wbcbench.table.view import Run
 
@@ -71,21 +73,30 @@ def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
 
 
 def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
-    """One sentence with the joules, kWh and grams of every run and pilot; none without joules."""
-    total = sum_spent(study.evidence[run].cost for run in study.runs)
-    wasted = sum_spent(study.evidence[run].cost for run in study.runs if not run.is_done)
-    folder = study.folder
-    pilot_runs = study_runs(folder.parent, pilot_study(study.name)) if folder else []
-    pilots = sum_spent(spent(Run(run.read_record())) for run in pilot_runs if run.is_finished)
+    """One sentence with the joules, kWh and grams of every run and pilot; none without joules.
+
+    Deleted runs are runs without result.
+    """
+    folder, gone = study.folder, [each.spent for each in study.deleted]
+    spoiled = [study.evidence[run].cost for run in study.runs if not run.is_done]
+    total = sum_spent([*(study.evidence[run].cost for run in study.runs), *gone])
+    wasted, deleted = sum_spent([*spoiled, *gone]), sum_spent(gone)
+    pilots = _sum_pilots(folder.parent, pilot_study(study.name)) if folder else sum_spent(())
     if not total.energy_j:
         return ()
     values: dict[str, Value] = {
         "runs": total.runs,
         "runs_unknown": total.unknown,
         "runs_wasted": wasted.runs,
+        "runs_deleted": deleted.runs,
         "pilots": pilots.runs,
     }
-    for name, part in (("energy", total), ("energy_wasted", wasted), ("energy_pilots", pilots)):
+    for name, part in (
+        ("energy", total),
+        ("energy_wasted", wasted),
+        ("energy_deleted", deleted),
+        ("energy_pilots", pilots),
+    ):
         values |= {f"{name}_{status}_j": j for status, j in sorted(part.energy_j.items())}
     whose, runs = _name_part(study), count_of(total.runs, "run")
     text = f"The {runs} used {_format_sum(total)}{whose}, idle phases included"
@@ -96,7 +107,9 @@ def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
     if total.unknown:
         text += f", and more that is not known of {count_of(total.unknown, 'run')}"
     if wasted.runs:
-        text += f"; {_format_sum(wasted)} of it without result ({count_of(wasted.runs, 'run')})"
+        since = f", {deleted.runs} of them deleted since" if deleted.runs else ""
+        runs = f"{count_of(wasted.runs, 'run')}{since}"
+        text += f"; {_format_sum(wasted)} of it without result ({runs})"
     if pilots.runs:
         text += f"; in addition {_format_sum(pilots)} in {count_of(pilots.runs, 'pilot run')}"
     return (Statement("cost", f"{text}.", RUNS_TABLE, "", values),)
@@ -115,6 +128,12 @@ def _sum_machine(study: ReportStudy, run: Run) -> float | None:
     known = [energy_j for (_, domain), energy_j in phase_j.items() if domain is Domain.SYSTEM]
     is_measured = run.origins[Domain.SYSTEM] == Origin.MEASURED
     return sum_if_all_known(known) if is_measured else None
+
+
+def _sum_pilots(results: Path, study: str) -> Sum:
+    """What pilots cost, with those that are deleted."""
+    there = [Run(run.read_record()) for run in study_runs(results, study) if run.is_finished]
+    return sum_spent([*map(spent, there), *(each.spent for each in read_deleted(results / study))])
 
 
 def _format_sum(total: Sum) -> str:

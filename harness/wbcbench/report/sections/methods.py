@@ -281,9 +281,11 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
 
 
 def build_runs(study: ReportStudy) -> Section:
-    """Every run, failed ones included: nothing is left out."""
+    """Every run that is there, failed ones included; deleted ones are counted."""
     failed = len(study.runs) - len(study.done)
     summary = f"{len(study.runs)}, {failed or 'none'} failed, stopped or invalid"
+    if study.deleted:
+        summary += f"; {len(study.deleted)} more deleted"
     table = DataTable(
         f"Every run with a record. Energy as measured, idle power included.{study.stamp}",
         _RUN_HEADINGS,
