@@ -223,3 +223,19 @@ def test_a_table_that_is_none_is_refused_as_a_whole() -> None:
     experiment.change_design(document, epochs=2, variants=["relu-dropout"])
     with pytest.raises(UsageError, match="key 'run'"):
         experiment.parse_design(document, "x", "x")
+
+
+def test_plan_replaces_no_file_and_starts_nothing_else_than_it_shows(tmp_path: Path) -> None:
+    kept = tmp_path / "mine.toml"
+    kept.write_text("# my own words\n", encoding="utf-8")
+    ended = wbcbench("plan", "--out", str(kept))
+    assert (ended.code, kept.read_text(encoding="utf-8")) == (2, "# my own words\n")
+    assert "--force" in ended.err
+    assert wbcbench("plan", "--out", str(kept), "--force").code == 0
+    changed = wbcbench("plan", str(kept), "--seeds", "12")
+    assert "Keep it with --out FILE." in changed.err
+    assert "Start:" not in changed.err
+    assert "Start: wbcbench sweep" in wbcbench("plan", str(kept)).err
+    digest = tmp_path / "plan.json"
+    assert [wbcbench("plan", "--out", str(digest)).code for _ in range(2)] == [0, 0]  # the same
+    assert wbcbench("plan", "--seeds", "16", "--out", str(digest)).code == 2

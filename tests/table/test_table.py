@@ -17,6 +17,7 @@ from builders.timeline import make_epochs
 from wbcbench import table
 from wbcbench.core.cpu_load import CpuLoad
 from wbcbench.core.quality import Quality, QualityWarning, Severity
+from wbcbench.core.window import TRAIN, epoch
 from wbcbench.table.columns import load_columns
 from wbcbench.table.export import SCALE, describe_table
 from wbcbench.table.rows import Cells, compile_expression, parse_expression
@@ -298,3 +299,14 @@ def test_what_follows_from_an_unknown_value_is_unknown():
 
 def test_the_description_of_the_columns_is_part_of_the_package():
     assert resources.files("wbcbench.table").joinpath("columns.toml").is_file()
+
+
+def test_training_that_stopped_in_its_first_epoch_is_counted_once():
+    record = make_record()
+    (whole,) = (w for w in record.windows if w.name == TRAIN)
+    first = replace(whole, name=epoch(1))
+    others = tuple(w for w in record.windows if w.end_s <= whole.start_s)
+    for windows in ((*others, whole, first), (*others, first, whole)):
+        names = Run(replace(record, windows=windows)).phase_names
+        assert names.count(TRAIN) == 1
+        assert epoch(1) not in names
