@@ -53,7 +53,8 @@ def describe_study(study: ReportStudy) -> str:
 def format_common(study: ReportStudy, column: str) -> str:
     """The value that all runs share, or how many there are; empty where none is known."""
     values = study.distinct_values(column)
-    return values[0] if len(values) == 1 else f"{len(values)} different {column}" if values else ""
+    kind = {"gpu_name": "GPU models", "cpu_model": "processor models"}.get(column, column)
+    return values[0] if len(values) == 1 else f"{len(values)} {kind}" if values else ""
 
 
 def list_notices(study: ReportStudy) -> Iterator[Notice]:
