@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, str] = {
     "breakdown": "report.sections.breakdown:build_breakdown",
     "confusion": "report.sections.accuracy:build_confusion",
     "claims": "report.sections.claims:build_claims",
+    "claims-in-full": "report.sections.claims:build_claim_statements",
     "measurement": "report.sections.measurement:build_measurement",
     "inference": "report.sections.accuracy:build_inference",
     "carbon": "report.sections.carbon:build_carbon",

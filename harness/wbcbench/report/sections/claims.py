@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from wbcbench.compare.render import build_claims_table, describe_claim
-from wbcbench.compare.result import format_claim_key
+from wbcbench.compare.result import build_claim_row, format_claim_key
 from wbcbench.core.study_folder import CONTRASTS
 from wbcbench.core.text import UNKNOWN
-from wbcbench.report import DataTable, Section
+from wbcbench.report import DataTable, Place, Section, Statement
 from wbcbench.report.study import ReportStudy
 
 _TITLE = "Claims of the plan"
@@ -40,3 +40,21 @@ def build_claims(study: ReportStudy) -> Section | None:
         f"{_RESULTS}.{fixed}{study.stamp}", headings, rows, (0, 1, 2, 3), CONTRASTS, keys
     )
     return Section("claims", _TITLE, (table,))
+
+
+def build_claim_statements(study: ReportStudy) -> Section | None:
+    """Each claim of the plan in one sentence, with its test: what a bundle states of it."""
+    if study.comparison is None or not study.planned_claims:
+        return None
+    statements = tuple(
+        Statement(
+            f"planned-{place}",
+            describe_claim(result),
+            CONTRASTS,
+            format_claim_key(result),
+            build_claim_row(result),
+        )
+        for place, result in enumerate(study.planned_claims, start=1)
+    )
+    summary = "each with its test, interval and p"
+    return Section("claims-in-full", "Claims in full", statements, Place.FOLDED, summary)
