@@ -100,7 +100,7 @@ def test_a_dry_run_lists_and_deletes_nothing(results: Path) -> None:
     ended = clean("gc", results, "--force", "--dry-run", "--no-cache")
     assert ended.code == 0
     assert "Would delete 2 runs" in ended.out
-    assert "Stays in the sum of the study: 1.64 kJ estimated (2 runs)." in ended.out
+    assert "Stays in the sum of the study: 1.64 kJ estimated (2 whole runs)." in ended.out
     document = clean("gc", results, "--force", "--dry-run", "--json").json
     assert document["schema"] == "wbcbench.gc/2"
     assert [item["what"] for item in document["would_delete"] if item["kind"] == "run"] == [
