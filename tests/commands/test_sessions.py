@@ -132,7 +132,7 @@ def test_at_50_columns_the_state_of_each_run_stays(tmp_path: Path) -> None:
     lines = see(50, "list", "both", "--results", tmp_path).splitlines()
     states = [line.split(maxsplit=1)[1] for line in lines if WHOLE.match(line.strip())]
     assert {state.split("  ")[0] for state in states[:17]} == {
-        "done", "done synthetic", "runner unknown",
+        "done", "done synthetic", "waiting",
     }  # fmt: skip
 
 

@@ -110,6 +110,16 @@ def test_a_dry_run_lists_and_deletes_nothing(results: Path) -> None:
     assert snapshot(results) == before
 
 
+def test_a_run_that_cannot_be_read_stays_and_the_way_out_is_named(results: Path) -> None:
+    (record, *_) = sorted((results / "runs").glob("*/record.json"))
+    record.write_text("{")
+    by_hand = "To be rid of it, remove its folder by hand."
+    for name, *words in (("gc",), ("delete", str(record.parent)), ("compare", "runs")):
+        force = ["--force", "--yes"] * (name != "compare")
+        assert by_hand in clean(name, results, *words, *force).err
+    assert record.parent.is_dir()
+
+
 # --- what goes ---------------------------------------------------------------------------------
 
 

@@ -81,7 +81,6 @@ def _describe_runs(runs: list[RunDir]) -> list[dict[str, Any]]:
 
 def _describe_run(run: RunDir, summaries: Summaries) -> dict[str, Any]:
     from wbcbench.core.run_condition import condition
-    from wbcbench.core.run_folder import WAY_OUT
     from wbcbench.table.summary import SummarisedRun
 
     ended = stage = about = None
@@ -94,7 +93,7 @@ def _describe_run(run: RunDir, summaries: Summaries) -> dict[str, Any]:
             ended = SummarisedRun(summaries.read(run), run, run.path.parent.name)
             status = ended.status
         except UsageError as error:  # one bad record hides no other run
-            status, about = UNREADABLE, f"{error} {WAY_OUT}"
+            status, about = UNREADABLE, str(error)
     is_program = ended is not None and ended.spec.is_program
     spec = ended.spec if ended else None
     with suppress(UsageError, OSError):  # of a damaged folder nothing is known
