@@ -33,7 +33,7 @@ from wbcbench.commands.usage import EXAMPLES
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.quality import Quality, Severity
 from wbcbench.core.record import Failure
-from wbcbench.core.run_folder import study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.energy.warnings import load_warnings, make_warning
 
 WIDTHS = (50, 80, 120)
@@ -124,6 +124,29 @@ def test_decimal_points_of_a_list_stand_below_each_other(results: Path) -> None:
     assert len([places for places in points if len(places) == 3]) == 1
 
 
+def test_at_50_columns_the_state_of_each_run_stays(tmp_path: Path) -> None:
+    simulated = draw(2, study="both", channels=SYNTHETIC_CHANNELS, seed=3, batch_size=32)
+    save(tmp_path, *simulated, *draw(2, study="both"))
+    spec = make_spec("leaky-batchnorm", seed=1009, study="both")
+    RunDir(tmp_path / "both" / spec.run_id).create(spec, Local())
+    lines = see(50, "list", "both", "--results", tmp_path).splitlines()
+    states = [line.split(maxsplit=1)[1] for line in lines if WHOLE.match(line.strip())]
+    assert {state.split("  ")[0] for state in states[:17]} == {
+        "done", "done synthetic", "waiting",
+    }  # fmt: skip
+
+
+def test_configurations_are_counted_and_told_apart_by_what_differs(tmp_path: Path) -> None:
+    for batch_size in (32, 64):
+        save(tmp_path, *draw(2, study="sizes", batch_size=batch_size))
+    text = see(120, "list", "sizes", "--results", tmp_path)
+    assert "Study sizes   8 configurations × 2 seeds" in text
+    assert re.search(r"\n +run +state +batch_size +accuracy %", text)
+    assert len(re.findall(r"done +32 ", text)) == len(re.findall(r"done +64 ", text)) == 8
+    narrow = squeeze(see(50, "list", "sizes", "--results", tmp_path))
+    assert "Left out: batch_size, accuracy %, time s (--wide shows all)" in narrow
+
+
 def test_runs_that_are_read_differently_say_so_in_each_line(results: Path) -> None:
     text = see(120, "list", "mixed", "--results", results)
     assert "read by" in text
@@ -187,9 +210,11 @@ def test_where_nothing_is_shown_a_comparison_says_so(results: Path) -> None:
     words = squeeze(see(80, "compare", "nothing", "--results", results))
     assert "is shown with 8 seeds: all 6 comparisons are inconclusive." in words
     assert " uses " not in words
+    assert re.search(r"Pareto front: .*% of resamples", words)
     few = squeeze(see(80, "compare", "few", "--results", results))
     assert "is shown with 2 seeds: all 6 comparisons are inconclusive." in few
     assert "2 complete seeds: estimates only." in few
+    assert "Pareto front" not in few
 
 
 def test_a_failed_run_and_its_seed_are_named(results: Path) -> None:
@@ -271,6 +296,14 @@ def make_failed(results: Path) -> Path:
     )
 
 
+@pytest.mark.parametrize("command", ["compare", "report", "submit"])
+def test_without_a_name_and_without_its_study_the_studies_are_named(
+    results: Path, command: str
+) -> None:
+    with pytest.raises(UsageError, match=r"^Name a study: alone, clear, few, laptop, mixed, …\.$"):
+        see(80, command, "--results", results)
+
+
 # -- show and run ---------------------------------------------------------------------------------
 
 
@@ -310,7 +343,7 @@ def test_a_run_has_its_result_one_table_of_energy_and_what_is_not_included(
     for window in ("idle before", "training", "validation", "test, inference", "idle after"):
         assert f"\n  {window} " in text
     assert "GPU counter, measured; CPU RAPL, measured; DRAM RAPL, measured" in words
-    assert text.splitlines()[-1] == f"Saved {run}"
+    assert text.splitlines()[-1] == f"Run {run}"
     assert width == 50 or len(text.splitlines()) < 24
     assert "nvml/gpu0/power" in see(width, "show", run, "--all", "--results", results)
 
@@ -339,7 +372,7 @@ def test_an_attached_wall_meter_is_the_measured_energy_of_the_whole_machine(
     assert "whole machine kJ" in words
 
 
-def test_above_idle_is_shown_only_where_it_is_positive(tmp_path: Path) -> None:
+def test_above_idle_is_shown_only_where_it_is_more_than_idle_scatters(tmp_path: Path) -> None:
     record = make_record(channels=GPU_CHANNELS)
     save(tmp_path, record)
     assert "above idle: GPU 8.80 kJ" in squeeze(see(80, "show", "leaky", "--results", tmp_path))
@@ -351,9 +384,25 @@ def test_above_idle_is_shown_only_where_it_is_positive(tmp_path: Path) -> None:
         tmp_path,
         replace(record, run_id=make_spec(seed=2).run_id, spec=make_spec(seed=2), energies=hot),
     )
-    for words in ((), ("--all",)):
-        text = see(80, "show", make_spec(seed=2).run_id, *words, "--results", tmp_path)
-        assert "above idle" not in text
+    unsteady = tuple(
+        replace(e, energy_j=3.5e3, mean_power_w=350.0) if e.window == "idle_post" else e
+        for e in record.energies
+    )
+    spec = make_spec(seed=3)
+    save(tmp_path, replace(record, run_id=spec.run_id, spec=spec, energies=unsteady))
+    for seed in (2, 3):
+        for words in ((), ("--all",)):
+            text = see(80, "show", make_spec(seed=seed).run_id, *words, "--results", tmp_path)
+            assert "above idle" not in text
+
+
+def test_a_run_that_ended_early_has_no_joules_per_image(tmp_path: Path) -> None:
+    record = make_record()
+    save(tmp_path, record)
+    assert "per image" in see(80, "show", record.run_id, "--results", tmp_path)
+    spec = make_spec(seed=2, epochs=record.spec.epochs + 1)
+    save(tmp_path, replace(record, run_id=spec.run_id, spec=spec, status="interrupted"))
+    assert "per image" not in see(80, "show", spec.run_id, "--results", tmp_path)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -28,8 +28,6 @@ from program import wbcbench
 from wbcbench import table
 from wbcbench.commands.compare import compare
 from wbcbench.compare.design import (
-    NOT_TREATMENTS,
-    TREATMENTS,
     configurations,
     find_complete_blocks,
     make_design,
@@ -44,7 +42,7 @@ from wbcbench.core.errors import (
     UsageError,
 )
 from wbcbench.core.quality import Quality, QualityWarning, Severity
-from wbcbench.core.spec import SPEC_FIELDS
+from wbcbench.core.spec import NOT_TREATMENTS, SPEC_FIELDS, TREATMENTS
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.sections.result import build_result
 from wbcbench.stats.order import draw_orders

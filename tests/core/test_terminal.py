@@ -117,3 +117,12 @@ def test_decimal_points_stand_below_each_other(cells: list[str]) -> None:
 def test_a_paragraph_breaks_between_words_alone(text: str, width: int) -> None:
     assert fill(text, width=width).split() == text.split()
     assert cell_width("漢") == 2
+
+
+def test_a_number_and_its_unit_stay_on_one_line() -> None:
+    text = "it took 41.2 kJ ± 0.3 % in 2 min 31 s at 280 W for 3 pp, 4 seeds and 12 students"
+    for width in range(12, 80):
+        lines = fill(text, width=width).splitlines()
+        assert " ".join(lines) == text
+        assert not any(line.split()[0] in {"kJ", "%", "min", "s", "W", "pp,"} for line in lines)
+        assert not any(line.endswith("±") for line in lines)

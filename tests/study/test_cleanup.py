@@ -100,7 +100,7 @@ def test_a_dry_run_lists_and_deletes_nothing(results: Path) -> None:
     ended = clean("gc", results, "--dry-run", "--no-cache")
     assert ended.code == 0
     assert "Would delete 2 runs" in ended.out
-    assert "Stays in the sum of the study: 1.64 kJ estimated (2 runs)." in ended.out
+    assert "Stays in the sum of the study: 1.64 kJ estimated (2 whole runs)." in ended.out
     document = clean("gc", results, "--dry-run", "--json").json
     assert document["schema"] == "wbcbench.gc/2"
     assert [item["what"] for item in document["would_delete"] if item["kind"] == "run"] == [
@@ -108,6 +108,16 @@ def test_a_dry_run_lists_and_deletes_nothing(results: Path) -> None:
     ]  # fmt: skip
     assert document["deleted"] == [] and document["freed_bytes"] == 0
     assert snapshot(results) == before
+
+
+def test_a_run_that_cannot_be_read_stays_and_the_way_out_is_named(results: Path) -> None:
+    (record, *_) = sorted((results / "runs").glob("*/record.json"))
+    record.write_text("{")
+    by_hand = "To be rid of it, remove its folder by hand."
+    for name, *words in (("gc",), ("delete", str(record.parent)), ("compare", "runs")):
+        force = ["--force", "--yes"] * (name != "compare")
+        assert by_hand in clean(name, results, *words, *force).err
+    assert record.parent.is_dir()
 
 
 # --- what goes ---------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ Force = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="List what would go; delete nothing.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Delete without asking.")]
 
+_HEADINGS = ("what goes", "state", "size", "energy, whole run")
+
 
 def delete(
     runs: Runs,
@@ -107,7 +109,7 @@ def _print_items(results: Path, items: Sequence[Removable]) -> None:
     for what, sizes in caches.items():
         rows.append((f"cache of {what}", count_of(len(sizes), "item"), human_size(sum(sizes)), "–"))
     if rows:
-        options.print_table(("what goes", "state", "size", "energy"), rows, ("size", "energy"))
+        options.print_table(_HEADINGS, rows, _HEADINGS[2:])
 
 
 def _print_kept(kept: Sequence[Kept]) -> None:

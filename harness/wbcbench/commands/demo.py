@@ -50,6 +50,7 @@ def demo(
     silent = quiet or as_json
     say = live_state.silent if silent else live_state.print_progress
     require_training()
+    options.require_folder(out)  # before the training, not after it
     chosen = {**_SHORT, "meters": options.split_words(meters)}
     spec = limits.check_spec(RunSpec(variant="leaky-dropout", study=STUDY, **chosen))
     local = options.describe_local(None, share=share)

@@ -31,7 +31,6 @@ def init(file: File = Path("experiment.toml"), force: Force = False) -> None:
     check_field("study", file.stem, "The name of the file, which names the study,")
     design = published_design()
     parse_design(design, file, file.stem)
-    options.write_output(
-        file, format_experiment(describe_experiment(), design).encode(), replace=force
-    )
+    content = format_experiment(describe_experiment(), design).encode()
+    options.write_output(file, content, replace=force, way_out="Name another FILE.")
     print_progress(f"{file} written. Next: wbcbench plan {shell_word(file)}")

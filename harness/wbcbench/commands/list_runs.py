@@ -21,6 +21,7 @@ from wbcbench.train.variants import Variant
 if TYPE_CHECKING:
     from wbcbench.core.record import RunRecord
     from wbcbench.core.run_folder import RunDir
+    from wbcbench.core.spec import RunSpec
     from wbcbench.core.terminal import TableColumn
     from wbcbench.table.summary import Summaries
 
@@ -106,9 +107,17 @@ def _describe_run(run: RunDir, summaries: Summaries) -> dict[str, Any]:
         "about": about,
         "variant": spec.variant if spec and not spec.is_program else None,
         "seed": spec.seed if spec and not spec.is_program else None,
+        "settings": _read_settings(spec) if spec and not spec.is_program else None,
         "row": ended.row if ended and not is_program else None,
         "program": _describe_program(run.read_record()) if is_program else None,
     }
+
+
+def _read_settings(spec: RunSpec) -> dict[str, Any]:
+    """What makes another configuration of a variant, by name."""
+    from wbcbench.core.spec import TREATMENTS
+
+    return {name: getattr(spec, name) for name in TREATMENTS}
 
 
 def _describe_program(record: RunRecord) -> dict[str, Any]:
@@ -169,13 +178,28 @@ def _find_cells(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _count_design(entries: Sequence[dict[str, Any]]) -> str:
-    """``4 variants × 8 seeds``; with a comma where not every variant has every seed."""
-    trained = {(entry["variant"], entry["seed"]) for entry in entries if entry["variant"]}
-    if not trained:
+    """``4 variants × 8 seeds``; with a comma where not every variant has every seed.
+
+    Where their settings differ, too, configurations are counted.
+    """
+    known = [entry for entry in entries if entry["variant"]]
+    if not known:
         return ""
-    variants, seeds = ({pair[place] for pair in trained} for place in (0, 1))
-    sign = " ×" if len(trained) == len(variants) * len(seeds) else ","
-    return f"{count_of(len(variants), 'variant')}{sign} {count_of(len(seeds), 'seed')}"
+    names = ["variant", *_find_factors(entries)]
+    trained = {
+        (tuple({**entry["settings"], **entry}[name] for name in names), entry["seed"])
+        for entry in known
+    }
+    configurations, seeds = ({pair[place] for pair in trained} for place in (0, 1))
+    noun = "configuration" if len(names) > 1 else "variant"
+    sign = " ×" if len(trained) == len(configurations) * len(seeds) else ","
+    return f"{count_of(len(configurations), noun)}{sign} {count_of(len(seeds), 'seed')}"
+
+
+def _find_factors(entries: Sequence[dict[str, Any]]) -> list[str]:
+    """The settings in which the runs differ."""
+    own = [entry["settings"] for entry in entries if entry["settings"]]
+    return [name for name in (own[0] if own else ()) if len({each[name] for each in own}) > 1]
 
 
 def _name_device(runs: Sequence[dict[str, Any]]) -> str:
@@ -192,8 +216,11 @@ def _build_columns(
     yield text_column("run", [entry["run_id"] for entry in entries])
     are_alike = len({bool(cells["synthetic"]) for cells in runs if cells}) < 2
     pairs = zip(entries, runs, strict=True)
-    states = [_name_state(entry, {} if are_alike else own) for entry, own in pairs]
-    yield text_column("state", states, leaves=1)
+    states = [_name_shortly(entry, {} if are_alike else own) for entry, own in pairs]
+    yield text_column("state", states)
+    for name in _find_factors(entries):
+        values = [entry["settings"] and entry["settings"][name] for entry in entries]
+        yield text_column(name, values, leaves=7)
     if any(cells.get("quality", _VALID) != _VALID for cells in runs):
         yield text_column("quality", [cells.get("quality") for cells in runs], leaves=3)
     if any(entry["program"] for entry in entries):
@@ -201,7 +228,7 @@ def _build_columns(
         yield text_column("window", windows, leaves=5)
     if any(entry["row"] for entry in entries):
         yield share_column("accuracy", [cells.get("accuracy") for cells in runs], leaves=2)
-    yield energy_column("energy", [cells.get("energy_j") for cells in runs])
+    yield energy_column("energy", [cells.get("energy_j") for cells in runs], leaves=1)
     readings = [_name_reading(cells) for cells in runs]
     if len({*readings} - {""}) > 1:
         yield text_column("read by", readings, leaves=4)
@@ -211,6 +238,11 @@ def _build_columns(
 def _name_state(entry: dict[str, Any], cells: dict[str, Any]) -> str:
     words = ", ".join(filter(None, (entry["status"], entry["stage"])))
     return f"{words} synthetic" if cells.get("synthetic") else words
+
+
+def _name_shortly(entry: dict[str, Any], cells: dict[str, Any]) -> str:
+    """Its stage alone where it is unfinished: beside a run id 50 columns leave 18."""
+    return entry["stage"] or _name_state(entry, cells)
 
 
 def _name_energy(cells: dict[str, Any]) -> str:

@@ -414,13 +414,20 @@ def confirm(costs: Cost, limit_j: float | None, *, yes: bool) -> None:
     raise ThresholdExceededError(f"{text}. Nothing was started. Add --yes, or plan less.")
 
 
-def write_output(out: Path, data: bytes, *, replace: bool = True) -> None:
+def write_output(
+    out: Path,
+    data: bytes,
+    *,
+    replace: bool = True,
+    way_out: str = "Name another file with --out.",
+) -> None:
     """Write the file of ``--out``.
 
     Args:
         out: The file.
         data: What it shall hold.
         replace: Whether a file that is there may be replaced.
+        way_out: What to do where it cannot be written.
 
     Raises:
         UsageError: It cannot be written, or is there.
@@ -435,8 +442,20 @@ def write_output(out: Path, data: bytes, *, replace: bool = True) -> None:
             f"{out} is there already and is not replaced. Name another file, or add --force."
         ) from error
     except OSError as error:
+        raise UsageError(f"{out} cannot be written: {error.strerror}. {way_out}") from error
+
+
+def require_folder(out: Path) -> None:
+    """Make the folder of ``--out``; raise ``UsageError`` where nothing can be written into it."""
+    from tempfile import TemporaryFile
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out):
+            pass
+    except OSError as error:
         raise UsageError(
-            f"{out} cannot be written: {error.strerror}. Name another file with --out."
+            f"{out} cannot be written: {error.strerror}. Name another folder with --out."
         ) from error
 
 

@@ -9,12 +9,12 @@ import typer
 
 from wbcbench.commands import options, show
 from wbcbench.core.extras import require_training
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import DEFAULT_STUDY, RunSpec
 
 if TYPE_CHECKING:
     from wbcbench.core.run_folder import RunDir
 
-DEFAULT_STUDY, DEFAULT_RESULTS = "runs", "results"
+DEFAULT_RESULTS = "results"
 
 
 @options.with_spec_options

@@ -74,7 +74,7 @@ def print_run(run: RunDir, *, everything: bool = False) -> None:
         typer.echo()
         typer.echo(fill("Energy by window and channel, idle included, ± of the reading (95 %)"))
         typer.echo("\n".join(format_table(_build_columns(own.record))))
-    typer.echo(f"Saved {run.path}")
+    typer.echo(f"Run {run.path}")
 
 
 def _build_columns(record: RunRecord) -> list[TableColumn]:

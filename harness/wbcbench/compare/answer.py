@@ -35,6 +35,8 @@ from wbcbench.energy.source import name_reading
 
 _MARKS = {ContrastResult.DIFFERENT: " *", ContrastResult.EQUIVALENT: " ="}
 _LABELS = {GPU_ENERGY: "energy", PRIMARY: "energy", TIME: "time", ACCURACY: "balanced accuracy"}
+_SEEDS_OF_FRONT = 3  # means of fewer say too little of which is better
+_SEEDS_OF_SHARES = 8  # and of fewer than these there are too few different resamples
 # Tables that --all adds, by their titles, in a word.
 _MORE = {
     "Where the joules come from": "time × power",
@@ -186,11 +188,14 @@ def _explain_marks(comparison: Comparison, groups: Sequence[Sequence[Effect]]) -
 
 
 def _format_front(comparison: Comparison) -> Iterator[str]:
-    """Configurations that no other beats in both energy and accuracy."""
+    """Configurations that no other beats in both energy and accuracy, of enough seeds."""
+    seeds = len(comparison.blocks.runs)
+    if seeds < _SEEDS_OF_FRONT:
+        return
     names = list[str]()
     for summary in comparison.configurations:
         if summary.on_front:
-            share = summary.front_share
+            share = summary.front_share if seeds >= _SEEDS_OF_SHARES else None
             of = " of resamples" if not names else ""
             names.append(summary.label + ("" if share is None else f" ({100 * share:.0f} %{of})"))
     if names and len(comparison.configurations) > 1:

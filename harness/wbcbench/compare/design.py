@@ -25,7 +25,7 @@ from typing import Literal
 from wbcbench.compare.metric import Metric, PrimaryFamily
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.quality import Quality
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import TREATMENTS, RunSpec
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.stats.tests import FIRST, INTERACTION, SECOND, Weights, build_pair_weights
 from wbcbench.table.view import Run
@@ -33,21 +33,6 @@ from wbcbench.table.view import Run
 Family = Literal["primary", "secondary"]
 
 Level = str | float | bool | None
-
-TREATMENTS = (
-    "epochs", "batch_size", "learning_rate", "leaky_slope", "dropout_conv", "dropout_dense",
-    "batchnorm_momentum", "image_size", "precision", "xla", "deterministic", "steps_per_execution",
-    "threads", "tuned", "validation", "validation_fraction", "power_limit_w",
-)  # fmt: skip
-"""Fields of a spec that make another configuration."""
-
-NOT_TREATMENTS = (
-    "variant", "seed", "study", "block", "block_attempt", "order_in_block", "order_global",
-    "repeat", "dataset_id", "dataset_sha256", "split_seed", "target_metric", "target_value",
-    "meters", "gpus", "interval_s", "idle_s", "warmup_steps", "inference_s", "cooldown_c",
-    "country",
-)  # fmt: skip
-"""Fields that say which run it is, what its data are, or how it is measured."""
 
 ONE_CLASS = "one-class-predicted"  # a warning
 

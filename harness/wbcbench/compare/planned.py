@@ -7,7 +7,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from wbcbench.compare.design import (
-    TREATMENTS,
     Blocks,
     ComparisonDesign,
     Configuration,
@@ -16,6 +15,7 @@ from wbcbench.compare.design import (
 from wbcbench.compare.effects import compute_differences
 from wbcbench.compare.metric import Settings, TwoStages, find_metric
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.spec import TREATMENTS
 from wbcbench.core.text import count_of
 from wbcbench.stats.intervals import Floats
 from wbcbench.stats.tests import count_stein_blocks

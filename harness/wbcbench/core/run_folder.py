@@ -88,6 +88,8 @@ LOG = "log.txt"
 TENSORBOARD = "tb"
 LOCK = ".lock"
 
+WAY_OUT = "To be rid of it, remove its folder by hand."  # of a run that cannot be read
+
 LOCK_WAIT_S = 2.0  # nobody who only tests a lock holds it as long
 _RETRY_S = 0.02
 _NEW = ".new"  # begins the name of a folder that is not complete yet

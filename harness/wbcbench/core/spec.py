@@ -13,6 +13,9 @@ from typing import Any, Literal
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
 
+DEFAULT_STUDY = "runs"
+"""The study of runs and commands that name none."""
+
 MEASURED = "measured"
 """The study of programs that were measured: no trainings, so that no table or report reads it."""
 
@@ -62,7 +65,7 @@ class RunSpec:
 
     variant: str
     seed: int = 1
-    study: str = "runs"
+    study: str = DEFAULT_STUDY
     block: int = 0
     block_attempt: int = 1
     order_in_block: int = 0
@@ -129,3 +132,18 @@ class RunSpec:
 
 
 SPEC_FIELDS = tuple(field.name for field in fields(RunSpec))
+
+TREATMENTS = (
+    "epochs", "batch_size", "learning_rate", "leaky_slope", "dropout_conv", "dropout_dense",
+    "batchnorm_momentum", "image_size", "precision", "xla", "deterministic", "steps_per_execution",
+    "threads", "tuned", "validation", "validation_fraction", "power_limit_w",
+)  # fmt: skip
+"""Fields of a spec that make another configuration."""
+
+NOT_TREATMENTS = (
+    "variant", "seed", "study", "block", "block_attempt", "order_in_block", "order_global",
+    "repeat", "dataset_id", "dataset_sha256", "split_seed", "target_metric", "target_value",
+    "meters", "gpus", "interval_s", "idle_s", "warmup_steps", "inference_s", "cooldown_c",
+    "country",
+)  # fmt: skip
+"""Fields that say which run it is, what its data are, or how it is measured."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import SPEC, RunDir, holds_runs, list_folders
-from wbcbench.core.spec import MEASURED
+from wbcbench.core.spec import DEFAULT_STUDY, MEASURED
 
 # The names in ``results/<study>/`` beside the folders of the runs.
 PLAN = "plan.json"
@@ -70,6 +70,10 @@ def require_study(results: Path, study: str, *, trained: bool = True) -> Path:
         raise UsageError(
             f"There are no runs under {results}/. Start one with `wbcbench run --variant "
             "leaky-dropout`, or give their folder with --results."
+        )
+    if study == DEFAULT_STUDY and study not in known:
+        raise UsageError(
+            f"Name a study: {', '.join(known[:_NAMED])}{', …' * (len(known) > _NAMED)}."
         )
     if study not in known:
         raise unknown_name("study", study, known)

@@ -6,6 +6,7 @@ No word, run id or path is ever broken: what is wider than the terminal stays wh
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -21,6 +22,11 @@ ABSENT = "–"
 _USUAL = (80, 24)
 _GAPS = (3, 2)
 _FEWEST_FOLDED = 24
+_NO_BREAK = "\xa0"
+# Between a number and its unit, and between ± and its number, no line ends.
+_UNIT_SPACE = re.compile(
+    r"(?<=\d) (?=(?:[GMkmµ]?[JWBsg]|kWh|min|h|%|pp|px|°C)(?!\w))|(?<=±) (?=\d)"
+)
 
 
 def terminal_width() -> int:
@@ -39,9 +45,9 @@ def cell_width(text: str) -> int:
 
 def fill(text: str, first: str = "", rest: str | None = None, width: int | None = None) -> str:
     """A paragraph whose first line begins with ``first`` and whose others with ``rest``."""
-    return "\n".join(
+    text = "\n".join(
         textwrap.wrap(
-            text,
+            _UNIT_SPACE.sub(_NO_BREAK, text),
             width or terminal_width(),
             initial_indent=first,
             subsequent_indent=first if rest is None else rest,
@@ -50,6 +56,7 @@ def fill(text: str, first: str = "", rest: str | None = None, width: int | None 
         )
         or [first.rstrip()]
     )
+    return text.replace(_NO_BREAK, " ")
 
 
 @dataclass(frozen=True, slots=True)

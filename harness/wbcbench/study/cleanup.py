@@ -20,7 +20,7 @@ from wbcbench.core.cache import cache_root
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, is_held
 from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.run_folder import RunDir, delete_folder, list_folders, list_left_behind
+from wbcbench.core.run_folder import WAY_OUT, RunDir, delete_folder, list_folders, list_left_behind
 from wbcbench.core.run_state import Liveness
 from wbcbench.core.spec import MEASURED
 from wbcbench.core.study_folder import PLAN, find_run, is_pilot_study, studies
@@ -102,8 +102,11 @@ def find_removable_runs(
         _require_inside(results, run.path)
         if why := _find_obstacle(run, force=force):
             kept.append(Kept(run.path, why))
-        else:
+            continue
+        try:
             found[run.path.resolve()] = _describe_run(run)
+        except UsageError as error:
+            raise UsageError(f"{error} {WAY_OUT}") from error
     return list(found.values()), kept
 
 
@@ -127,7 +130,7 @@ def find_garbage(results: Path, *, with_caches: bool = True) -> tuple[list[Remov
                 kept += [Kept(run.path, why)] * bool(why)
                 found += [] if why else [_describe_run(run)]
             except WbcbenchError as error:
-                kept.append(Kept(run.path, str(error)))
+                kept.append(Kept(run.path, f"{error} {WAY_OUT}"))
     cache = cache_root()
     folders = list(_walk_folders(results))
     if with_caches and is_held(HOST):

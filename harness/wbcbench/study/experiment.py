@@ -22,11 +22,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
-from wbcbench.compare.design import TREATMENTS
 from wbcbench.compare.metric import PlannedClaim, PrimaryFamily
 from wbcbench.core.errors import UsageError, list_problems, suggest
 from wbcbench.core.files import load_toml
-from wbcbench.core.spec import SPEC_FIELDS, RunSpec
+from wbcbench.core.spec import SPEC_FIELDS, TREATMENTS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
 from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.tests import ALPHA, find_least_blocks

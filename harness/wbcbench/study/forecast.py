@@ -38,6 +38,7 @@ class Cost:
         status: Of the joules.
         based_on: How many past runs the forecast rests on.
         based_on_epochs: How many epochs these had.
+        missing: The settings of the first run for which there was no past one; empty if none.
     """
 
     runs: int
@@ -47,6 +48,7 @@ class Cost:
     status: str
     based_on: int
     based_on_epochs: int
+    missing: str = ""
 
     @property
     def time_s(self) -> float | None:
@@ -97,7 +99,14 @@ def forecast_cost(specs: Iterable[RunSpec], pasts: Sequence[Past]) -> Cost:
         status=statuses.pop() if len(statuses) == 1 else "",
         based_on=len(used),
         based_on_epochs=sum(past.spec.epochs for past in used.values()),
+        missing=next((_describe_needed(alike[key][0]) for key in nearest if not nearest[key]), ""),
     )
+
+
+def _describe_needed(spec: RunSpec) -> str:
+    """``image_size 80, validation published``: what a past run must have in common with it."""
+    images = ["the same images"] * bool(spec.dataset_id)
+    return ", ".join([*(f"{name} {getattr(spec, name)}" for name in _MUST_AGREE), *images])
 
 
 def find_nearest(spec: RunSpec, pasts: Sequence[Past]) -> list[Past]:

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wbcbench.compare.analysis import compare
-from wbcbench.compare.design import TREATMENTS
 from wbcbench.compare.metric import ACCURACY, PRIMARY, Metric, PrimaryFamily, Settings, find_metric
 from wbcbench.compare.result import Effect
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.run_folder import study_runs
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import TREATMENTS, RunSpec
 from wbcbench.core.study_folder import studies
 from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.order import Balance, count_balance

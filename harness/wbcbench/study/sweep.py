@@ -304,8 +304,8 @@ def with_images(plan: Plan, local: Local, say: Say) -> list[RunSpec]:
             if planned not in {"", here}:
                 raise UsageError(
                     f"The plan of {plan.study} is about other images: its {name} is "
-                    f"{planned[:12]}, not {here[:12]}. Name the right images with --data, or add "
-                    f"--set {name}={here} --set study={plan.study}-other."
+                    f"{planned[:12]}, not {here[:12]}. Name them with --data, or sweep the "
+                    f"experiment file with --set {name}={here} --set study={plan.study}-other."
                 )
         specs.append(replace(run, **images))
     return specs
@@ -335,8 +335,8 @@ def refuse_other_runs(specs: Sequence[RunSpec], progress: Progress, study_dir: P
             raise UsageError(
                 f"The study in {study_dir} has runs on other images "
                 f"({attempt.spec.dataset_sha256[:12]}, not {spec.dataset_sha256[:12]}), which "
-                "cannot be compared. Use the same images, or start another study with "
-                "--set study=NAME."
+                "cannot be compared. Use the same images, or start another study of the "
+                "experiment file with --set study=NAME."
             )
 
 
@@ -356,5 +356,6 @@ def _describe_difference(attempt: Attempt, specs: Sequence[RunSpec], study_dir: 
     place = shell_word(study_dir / PLAN)
     return (
         f"{attempt.run.run_id} in {study_dir} is not in this plan ({', '.join(least)}). "
-        f"Continue it with `wbcbench sweep {place}`, or add --set study=NAME."
+        f"Continue it with `wbcbench sweep {place}`, or the experiment file with "
+        "--set study=NAME."
     )

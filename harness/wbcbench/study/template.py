@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from wbcbench.compare.design import TREATMENTS
+from wbcbench.core.spec import TREATMENTS
 
 _WIDTH = 88
 _HEAD = """\

@@ -200,7 +200,10 @@ def _format_balance(power: PowerAnalysis) -> str:
 def _describe_cost(plan: Plan, cost: Cost) -> str:
     """``about 1 h 45 min, 0.40 kWh measured, 0.9 GB (from 1 epoch of 5.0 s and 1.38 kJ)``."""
     if cost.time_s is None:
-        return "unknown: no finished run to learn from; --pilot carries out one epoch"
+        return (
+            f"unknown: no finished run with {cost.missing} to learn from; --pilot carries out one "
+            "epoch"
+        )
     energy = "joules unknown"
     if cost.energy_j is not None:
         is_small = cost.energy_j < _KWH_FROM_J
@@ -371,12 +374,12 @@ def describe_sweep(plan: Plan, outcome: SweepOutcome, account: Account) -> str:
 
 
 def describe_sum(total: Sum) -> str:
-    """Joules by status, never added across them."""
+    """Joules of whole runs by status, never added across them."""
     if not total.runs:
         return "no run"
     joules = " + ".join(f"{human_energy(j)} {status}" for status, j in total.energy_j.items())
     least = "at least " if total.unknown and joules else ""
-    return f"{least}{joules or 'joules unknown'} ({count_of(total.runs, 'run')})"
+    return f"{least}{joules or 'joules unknown'} ({count_of(total.runs, 'whole run')})"
 
 
 def build_sweep_document(plan: Plan, outcome: SweepOutcome, account: Account) -> dict[str, Any]:

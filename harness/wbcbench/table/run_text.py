@@ -158,7 +158,7 @@ def _list_run_facts(run: Run) -> Iterator[_Fact]:
         yield _Fact("time", _format_time(time_s), ", ".join(filter(None, (power, left_out))))
     training_j = run.number("energy_per_train_image_j")
     inference_j = run.number("energy_per_infer_image_j")
-    if training_j is not None:
+    if training_j is not None and len(record.epochs) == run.spec.epochs:
         more = "" if inference_j is None else f"; {human_energy(inference_j)} inference"
         note = f"training{more}{f' at batch {TABLE_BATCH}' if more else ''}"
         yield _Fact("per image", human_energy(training_j), note)
@@ -270,8 +270,8 @@ def format_energies(run: Run) -> list[str]:
     readings = [f"{name_reading(d, s.method)}, {s.status or 'absent'}" for d, s in known]
     if run.spec.is_program and len(record.windows) > len(groups):
         readings.append("all windows: --all")
-    above = ((domain, run.energy_above_idle_j(source)) for domain, source in known)
-    parts = [f"{name_part(domain)} {human_energy(j)}" for domain, j in above if j and j > 0]
+    above = ((domain, _find_above_idle(run, source)) for domain, source in known)
+    parts = [f"{name_part(domain)} {human_energy(j)}" for domain, j in above if j is not None]
     if parts:
         readings.append(f"training above idle: {', '.join(parts)}")
     return [
@@ -386,9 +386,19 @@ def _list_details(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _add_idle(run: Run, source: EnergySource | None) -> str:
-    """Joules above idle, where they are more than none."""
-    above_j = run.energy_above_idle_j(source)
-    return f"{human_energy(above_j)} above idle, " if above_j and above_j > 0 else ""
+    above_j = _find_above_idle(run, source)
+    return "" if above_j is None else f"{human_energy(above_j)} above idle, "
+
+
+def _find_above_idle(run: Run, source: EnergySource | None) -> float | None:
+    """Joules above idle; ``None`` where idle before and after differ by as much or more."""
+    above_j, time_s = run.energy_above_idle_j(source), run.duration_s(TRAIN)
+    if above_j is None or time_s is None:
+        return None
+    idle_w = [run.idle_w(source, period) for period in ("before", "after")]
+    known_w = [power_w for power_w in idle_w if power_w is not None]
+    spread_j = (max(known_w) - min(known_w)) * time_s
+    return above_j if above_j > max(spread_j, 0.0) else None
 
 
 def _format_target(run: Run) -> str:

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 from wbcbench.core.cache import KeptValues, Stamp, read_stamp
 from wbcbench.core.child import PythonChild
 from wbcbench.core.errors import UsageError
-from wbcbench.core.run_folder import RunDir, study_runs
+from wbcbench.core.run_folder import WAY_OUT, RunDir, study_runs
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.read import usable_cores
 from wbcbench.table.columns import Cell, load_columns
@@ -101,7 +101,7 @@ class Summaries:
                 self.save()
 
     def read(self, run: RunDir) -> RunSummary:
-        """The summary of a run; raises like ``RunDir.read_record``."""
+        """The summary of a run; raises like ``RunDir.read_record``, with the way out."""
         stamp, known = _read_stamp(run), _READ.get(run.path)
         if known and known[0] == stamp:
             return known[1]
@@ -110,7 +110,10 @@ class Summaries:
             with suppress(ValidationError):  # a damaged line
                 summary = _adapter().validate_python(kept)
         if summary is None:
-            summary = _summarise(run)
+            try:
+                summary = _summarise(run)
+            except UsageError as error:
+                raise UsageError(f"{error} {WAY_OUT}") from error
             self._kept.keep(run.run_id, stamp, summary)
         _READ[run.path] = stamp, summary
         return summary
