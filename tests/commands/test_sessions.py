@@ -212,7 +212,7 @@ def test_where_nothing_is_shown_a_comparison_says_so(results: Path) -> None:
     assert " uses " not in words
     assert re.search(r"Pareto front: .*% of resamples", words)
     few = squeeze(see(80, "compare", "few", "--results", results))
-    assert "is shown with 2 seeds: all 6 comparisons are inconclusive." in few
+    assert "all 6 comparisons are inconclusive." in few
     assert "2 complete seeds: estimates only." in few
     assert "Pareto front" not in few
 
