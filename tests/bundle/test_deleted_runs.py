@@ -100,7 +100,7 @@ def test_a_study_whose_failed_runs_were_deleted_is_verified_and_says_so(submitte
     detail = found.outcomes["V20"].detail
     assert found.outcomes["V20"].status is Status.WARNING
     assert detail.startswith("Deleted after they failed or were interrupted: ")
-    assert detail.endswith(" measured (3 runs).")
+    assert detail.endswith(" measured (3 whole runs).")
     assert "3 deleted, 9 done" in format_markdown("bag", found)
 
 
@@ -190,7 +190,7 @@ def test_a_run_that_was_deleted_and_carried_out_again_has_its_name_twice(tmp_pat
     found = verify(submit_study(after.parent, after.name, tmp_path / "bag"))
     assert found.verified, as_text(found)
     assert found.outcomes["V04"].status is Status.OK
-    assert "(2 runs)" in found.outcomes["V20"].detail
+    assert "(2 whole runs)" in found.outcomes["V20"].detail
 
 
 def test_pilots_may_be_deleted_and_their_joules_stay(results: Path, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_finished_run_that_is_said_to_have_failed_leaves_a_hole_that_is_told(
     found = verify(submit_study(results, "study", tmp_path / "bag"))
     assert found.outcomes["V04"].status is Status.WARNING
     assert f"{victim} was deleted, and none is in its place." in found.outcomes["V04"].detail
-    assert "(4 runs)" in found.outcomes["V20"].detail
+    assert "(4 whole runs)" in found.outcomes["V20"].detail
 
 
 def edit_entry(place: int, **changes: Any) -> Callable[[list[Entry]], None]:

@@ -81,13 +81,10 @@ def list_notices(study: ReportStudy) -> Iterator[Notice]:
 
 def _name_differences(study: ReportStudy) -> str:
     """What sets the finished runs apart whose energy is in no mean."""
-    own, others = study.comparable[0].comparable_by, set(study.done) - set(study.comparable)
-    words = {
-        name: None
-        for run in others
-        for name, a, b in zip(_COMPARED, own, run.comparable_by, strict=True)
-        if a != b
-    }
+    kept = set(study.comparable)
+    others = [run.comparable_by for run in study.done if run not in kept]
+    sides = zip(_COMPARED, study.comparable[0].comparable_by, *others, strict=True)
+    words = [name for name, own, *rest in sides if any(each != own for each in rest)]
     *most, last = words or ["having no joules"]
     return " and ".join(filter(None, (", ".join(most), last)))
 

@@ -98,10 +98,11 @@ def build_cost_statement(study: ReportStudy) -> tuple[Statement, ...]:
         ("energy_pilots", pilots),
     ):
         values |= {f"{name}_{status}_j": j for status, j in sorted(part.energy_j.items())}
-    whose, runs = _name_part(study), count_of(total.runs, "run")
+    whose = "" if deleted.runs else _name_part(study)  # nothing says whose those were
+    runs = count_of(total.runs, "run")
     text = f"The {runs} used {_format_sum(total)}{whose}, idle phases included"
     machine_j = sum_if_all_known([_sum_machine(study, run) for run in study.runs])
-    if machine_j and not whose.endswith("machine"):
+    if machine_j and not deleted.runs and not whose.endswith("machine"):
         values["energy_machine_j"] = machine_j
         text += f"; the whole machine {human_energy(machine_j)}, measured"
     if total.unknown:
