@@ -111,7 +111,7 @@ def test_a_kill_while_the_record_is_written_costs_nothing(tmp_path: Path) -> Non
     assert "interrupted" in listed.out
     shown = wbcbench("show", run.run_id, "--results", str(tmp_path))
     assert "train.py" in shown.out
-    assert "energy, command" in shown.out
+    assert "  energy " in shown.out and "command" in shown.out
 
 
 def test_every_warning_of_every_window_is_kept_and_the_main_one_decides(tmp_path: Path) -> None:

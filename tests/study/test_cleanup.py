@@ -115,7 +115,7 @@ def test_a_run_that_cannot_be_read_stays_and_the_way_out_is_named(results: Path)
     record.write_text("{")
     by_hand = "To be rid of it, remove its folder by hand."
     for name, *words in (("gc",), ("delete", str(record.parent)), ("compare", "runs")):
-        force = ["--force", "--yes"] * (name != "compare")
+        force = {"delete": ["--force", "--yes"], "gc": ["--yes"]}.get(name, [])
         assert by_hand in clean(name, results, *words, *force).err
     assert record.parent.is_dir()
 
