@@ -67,6 +67,7 @@ def test_windows_come_in_order_and_all_are_closed(undisturbed: Told) -> None:
     assert [window.name for window in events.windows] == [
         "startup",
         "idle_context",
+        "compile",
         "warmup",
         "epoch-1",
         "validate-1",

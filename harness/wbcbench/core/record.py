@@ -28,7 +28,7 @@ from wbcbench.core.strict_json import parse_json, read_document
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.window import Window, WindowEnergy
 
-RECORD_SCHEMA = "2.2"
+RECORD_SCHEMA = "2.3"
 ATTACHMENT_SCHEMA = "2.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
