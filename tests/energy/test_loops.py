@@ -103,7 +103,7 @@ def test_epochs_that_cost_differently_keep_their_own_means() -> None:
 
 def test_an_epoch_that_one_loop_does_not_know_is_unknown_and_says_why() -> None:
     windows, done = timeline(3)
-    lost = counter(lambda _: 300.0, done[2].spans_s[0][1] - 0.1)  # it was read no further
+    lost = counter(lambda _: 300.0, done[2].spans_s[0][1] + 0.05)  # it was read no further
     by_name, stated = state(lost, windows, done)
     assert by_name["epoch-2"].energy_j is None
     assert by_name["epoch-2"].reason.startswith("in a loop: ")
