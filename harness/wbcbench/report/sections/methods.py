@@ -49,13 +49,12 @@ _SPLITS = {
 
 COLUMNS = (
     "dataset_id", "dataset_sha256", "n_train", "n_val", "n_test", "n_test_photographs",
-    "epochs_planned", "batch_size", "learning_rate", "optimizer", "params_total",
-    "flops_per_image", "precision", "xla", "path", "loops", "deterministic_ops",
-    "steps_per_execution", "target_metric", "target_value", "host_id", "gpu_name", "gpu_count",
-    "gpu_power_limit_w", "driver_version", "cpu_model", "cpu_count", "ram_bytes", "in_container", "virtualised",
-    "os", "python_version", "tensorflow_version", "cuda_version", "cudnn_version",
-    "codecarbon_version", "codecarbon_cpu_mode", "wbcbench_version", "git_commit", "git_dirty",
-    "lock_sha256",
+    "epochs_planned", "batch_size", "learning_rate", "optimizer", "params_total", "flops_per_image",
+    "precision", "xla", "path", "loops", "deterministic_ops", "steps_per_execution",
+    "target_metric", "target_value", "host_id", "gpu_name", "gpu_count", "gpu_power_limit_w",
+    "driver_version", "cpu_model", "cpu_count", "ram_bytes", "in_container", "virtualised", "os",
+    "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "codecarbon_version",
+    "codecarbon_cpu_mode", "wbcbench_version", "git_commit", "git_dirty", "lock_sha256",
 )  # fmt: skip
 
 _PARTS = {
