@@ -2,10 +2,10 @@
 
     python tests/benchmarks/bench_metered.py [--data PATH] [--epochs N] [--rounds N]
 
-Both train the same network on the same images by the same path, in turns, each in fresh processes.
-An epoch's cost is the CPU seconds of everything that was started: those of a long training less those
-of one of a single epoch, by the epochs between them, so that no start counts. No limits, no asserts;
-wanted: ratio <= 1.02, and the recorder's CPU <= 1 % of one core while it samples.
+Both train the same network on the same images by the same path, in turns, each in fresh
+processes. An epoch's cost is the CPU seconds of all that was started: those of a long training less
+those of one of a single epoch, by the epochs between them, so that no start counts. No limits, no
+asserts; wanted: ratio <= 1.02, and the recorder's CPU <= 1 % of one core while it samples.
 """
 
 from __future__ import annotations
