@@ -19,7 +19,7 @@ from wbcbench.core.trace import Channel, Kind, Trace
 from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
-from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
+from wbcbench.energy.delay import Delay, find_delay, move, span_work, undo_delay, widen
 from wbcbench.energy.faults import (
     Fault,
     Flaw,
@@ -234,7 +234,7 @@ def review_traces(
 
     Whoever shows a curve or a reading beside stated joules takes it from here.
     """
-    sound = review_sensors(traces)
+    sound = review_sensors([*map(undo_delay, traces)])
     sensors = [describe_sensor(trace) for trace in sound.traces]
     work = work or span_work(windows)
     delays = [*map(find_delay, sound.traces, repeat(work), sensors)]
