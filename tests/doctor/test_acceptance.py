@@ -32,11 +32,13 @@ from fakes.scripted_load import CONTEXT_W, IDLE_W, STEP_W, ScriptedLoad, loading
 from fakes.user_settings import noisy_python
 from program import wbcbench
 from wbcbench.cli import build_app
+from wbcbench.commands.acceptance import describe
 from wbcbench.core.cache import cache_root
 from wbcbench.core.errors import CannotMeasureError, ThresholdExceededError, UsageError
 from wbcbench.core.lock import machine_lock
 from wbcbench.core.trace import Kind
 from wbcbench.doctor.acceptance import Acceptance, accept_board
+from wbcbench.doctor.device import describe_cards
 from wbcbench.energy.acceptance import Board, BoardCard, BoardClaim, read_card
 from wbcbench.energy.sensor_fit import Estimate
 from wbcbench.power.meter import MeterRequest
@@ -135,6 +137,11 @@ def test_every_reading_of_a_part_time_board_is_known_and_all_claims_hold(
     assert set(states(card).values()) == {"pass"}
     assert {each.kind_guess for each in card.cards} == {"counter", "part_time", "running_average"}
     assert read_card(card.to_json(), "card.json") == card
+    text = "\n".join(describe(accepted, Path("acceptance/GPU-1/card.html")))
+    assert "looks at 25 % of the time" in text
+    assert "pass     joules are proportional" in text
+    assert text.endswith("Later runs on this board use the card until its driver changes.")
+    assert max(map(len, text.splitlines())) <= 80
     page = to_html(build_page(card, accepted.traces, accepted.played)).decode()
     assert page.count("<svg") == 5
     assert "://" not in page.replace("http://www.w3.org", "")
@@ -194,6 +201,8 @@ def test_later_runs_take_the_card_however_old_until_the_driver_changes(
         described = power_card.describe(meter.channels[1])
         assert described.averaging_s == pytest.approx(0.025, rel=0.05)
         assert described.delay_s == pytest.approx(0.02, abs=0.001)
+        told = [line.text for line in describe_cards(cards)]
+        assert all("found by known loads 960 h" in text for text in told), told
         anew = probe_sensors([meter], clock)  # a full probe is of the day, and hides nothing
         assert not any(card.is_active for card in anew)
         assert all(card.is_active for card in load_cards(meter))
@@ -259,24 +268,25 @@ def board(
     return play
 
 
-def test_the_command_writes_a_card_and_a_page_and_says_what_holds(
+def test_the_command_writes_a_card_and_a_page_of_a_board_that_its_load_moves(
     board: Callable[[FakeGpu], float], tmp_path: Path
 ) -> None:
     board(replace(H100, uuid="GPU-accepted"))
     out = tmp_path / "out"
-    done = CliRunner().invoke(APP, ["doctor", "--acceptance", "--out", str(out)])
+    done = CliRunner().invoke(APP, ["doctor", "--acceptance", "--out", str(out), "--json"])
     assert done.exception is None, done.output
-    card = read_card((out / "card.json").read_bytes(), "card.json")
+    data = (out / "card.json").read_bytes()
+    told = json.loads(done.stdout)
+    assert told.pop("page") == str(out / "card.html")
+    assert told == json.loads(data)
+    card = read_card(data, "card.json")
     assert set(states(card).values()) == {"pass"}
     by_reading = {each.reading: each.fit for each in card.readings}
     fit = by_reading["power_instant"]
     assert fit.update_s.value == pytest.approx(0.1, rel=0.01)
     assert fit.averaging_s.value == pytest.approx(0.025, rel=0.05)
     assert (out / "card.html").read_text().count("<svg") == 5
-    assert f"Saved {out / 'card.html'}" in done.output
     assert "load: duty" in done.stderr
-    assert "pass     joules are proportional" in done.stdout
-    assert max(map(len, done.stdout.replace(str(out), "").splitlines())) <= 80
     assert (cache_root() / "sensor-cards" / "active-GPU-accepted.json").exists()
 
 

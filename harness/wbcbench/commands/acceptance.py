@@ -51,7 +51,7 @@ def accept(request: MeteringRequest, out: Path | None, *, as_json: bool) -> None
         document = json.loads(card.to_json())
         options.print_json({"schema": document.pop("schema"), **document, "page": str(page)})
     else:
-        typer.echo("\n".join(_describe(accepted, page)))
+        typer.echo("\n".join(describe(accepted, page)))
     if failed := card.list_claims("fail"):
         names = ", ".join(claim.name for claim in failed)
         raise ThresholdExceededError(
@@ -78,7 +78,7 @@ def _write_files(accepted: Acceptance, out: Path | None) -> Path:
     return page
 
 
-def _describe(accepted: Acceptance, page: Path) -> Iterator[str]:
+def describe(accepted: Acceptance, page: Path) -> Iterator[str]:
     """The board, each reading, each claim, and where the card is."""
     from wbcbench.core.terminal import fill
     from wbcbench.core.text import printable

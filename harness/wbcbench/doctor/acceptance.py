@@ -21,7 +21,7 @@ from wbcbench.core.trace import Origin, PollValues, Trace
 from wbcbench.core.window import Clock, Window, utc_now
 from wbcbench.doctor.load_program import LoadPlayer
 from wbcbench.energy.acceptance import COLD, CONTEXT, Board, BoardCard, judge_board
-from wbcbench.energy.load_plan import IDLE_S, PROCESSOR, SETTLE_S, Bout, Played, list_bouts
+from wbcbench.energy.load_plan import IDLE_S, PROCESSOR, Bout, Played, list_bouts
 from wbcbench.power.device import Device, UnreadGpuError
 from wbcbench.power.meter import AUTO, EnergyMeter, open_meters
 from wbcbench.power.probing import store_cards
@@ -31,6 +31,7 @@ METERS = ("nvml", "rapl")  # of boards that the load can run on, the first that 
 POLL_S = 0.001
 HUNG_S = 3.0  # without an answer of the driver
 LOST_S = 1.0  # without a good reading
+WARM_S = 3.0  # after the load's program has warmed the board up
 
 StartLoad = Callable[[Device | None, Callable[[], None]], AbstractContextManager[LoadPlayer]]
 """Starts what loads a board, or the processor; the second argument is to be called meanwhile."""
@@ -84,7 +85,7 @@ def accept_board(
                     "Run: pip install 'wbcbench[cuda]'"
                 )
             tell("idle with TensorFlow's context")
-            _rest(CONTEXT, SETTLE_S, clock, poller)
+            _rest(CONTEXT, WARM_S, clock, poller)  # its clocks come down
             idle.append(_rest(CONTEXT, IDLE_S, clock, poller))
             played = tuple(_play(load, poller, has_board=device is not None, tell=tell))
         traces = poller.stop()

@@ -20,7 +20,7 @@ import tensorflow as tf
 SIZES = (4096, 2048, 1024, 512, 256)
 MOST_PRODUCT_S = 0.0006  # the end of a span is as exact
 SLICE_S = 0.05  # of a long span: its speed may change meanwhile
-TRIAL_S, WARM_S = 0.01, 0.5
+TRIAL_S, TRIALS, WARM_S = 0.02, 5, 0.5
 SPIN_S = 0.0005  # before a start, for sleep is not so exact
 
 Span = tuple[float, float]
@@ -31,44 +31,59 @@ class KnownLoad:
 
     def __init__(self, device: str) -> None:
         """Warm the device up and time its products."""
+        # A GPU has its next products before it has finished the last; a processor computes at once.
+        self._is_ahead = "GPU" in device
         for size in SIZES:
-            self._multiply = _build_products(device, size)
-            self._product_s = self._time_products()
+            self._start = _build_products(device, size)
+            self._launch_s, self._product_s = self._time_products()
             if self._product_s <= MOST_PRODUCT_S:
                 break
         self.run(time.monotonic() + WARM_S)
-        self._product_s = self._time_products()
+        self._launch_s, self._product_s = self._time_products()
 
-    def _time_products(self) -> float:
-        """Seconds that one takes, from as many as take long enough to tell."""
-        self._multiply(1)
+    def _time_products(self) -> tuple[float, float]:
+        """Seconds until the first begins, and that each takes, by so many that it shows."""
+        self._time(1)
         count = 1
-        while True:
-            start_s = time.monotonic()
-            self._multiply(count)
-            took_s = time.monotonic() - start_s
-            if took_s >= TRIAL_S:
-                return took_s / count
+        while (took_s := self._time(count)) < TRIAL_S:
             count *= 2
+        product_s = took_s / count
+        alone_s = min(self._time(1) for _ in range(TRIALS))
+        return max(alone_s - product_s, 0.0), product_s
+
+    def _time(self, count: int) -> float:
+        start_s = time.monotonic()
+        self._start(count).numpy()
+        return time.monotonic() - start_s
 
     def run(self, until_s: float) -> None:
-        """Compute until a moment, and until the device has finished."""
-        while (left_s := until_s - time.monotonic()) > 0.5 * self._product_s:
-            self._multiply(max(round(min(left_s, SLICE_S) / self._product_s), 1))
+        """Compute until a moment, without a pause, and until the device has finished."""
+        last, free_s = None, time.monotonic()
+        while (left_s := until_s - free_s) > 0.5 * self._product_s:
+            count = max(round(min(left_s, SLICE_S) / self._product_s), 1)
+            now = self._start(count)
+            if self._is_ahead and last is not None:
+                last.numpy()  # then these have just begun
+            elif not self._is_ahead:
+                now.numpy()
+            last, free_s = now, time.monotonic() + count * self._product_s * self._is_ahead
+        if last is not None:
+            last.numpy()
 
     def play(self, at_s: float, spans: list[Span]) -> list[Span]:
         """Be on in spans of start and length from ``at_s`` on; the starts and ends as they were."""
         played = list[Span]()
         for start_s, length_s in spans:
-            _wait_until(at_s + start_s)
-            began_s = time.monotonic()
+            _wait_until(at_s + start_s - self._launch_s)
+            began_s = time.monotonic() + self._launch_s
             self.run(max(at_s + start_s, began_s - 0.5 * length_s) + length_s)
-            played.append((began_s, time.monotonic()))
+            ended_s = time.monotonic()
+            played.append((min(began_s, 0.5 * (began_s + ended_s)), ended_s))
         return played
 
 
-def _build_products(device: str, size: int) -> Callable[[int], None]:
-    """What computes a number of products on a device and waits for their end."""
+def _build_products(device: str, size: int) -> Callable[[int], tf.Tensor]:
+    """What starts a number of products on a device; the number that it returns is there after."""
     with tf.device(device):
         seeds = tf.constant([1, 2]), tf.constant([3, 4])
         first, factor = (tf.random.stateless_normal((size, size), seed) for seed in seeds)
@@ -82,11 +97,7 @@ def _build_products(device: str, size: int) -> Callable[[int], None]:
             return product[0, 0]
 
     compiled = tf.function(compute)
-
-    def multiply(count: int) -> None:
-        compiled(tf.constant(count)).numpy()
-
-    return multiply
+    return lambda count: compiled(tf.constant(count))
 
 
 def _wait_until(at_s: float) -> None:
