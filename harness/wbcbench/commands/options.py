@@ -57,9 +57,10 @@ HELP: dict[str, tuple[str, str]] = {
     "validation_fraction": (DATA, "Fraction of TRAIN that is held out."),
     "split_seed": (DATA, "Seed of the choice of held-out photographs."),
     "precision": (EXECUTION, "Number format of the arithmetic."),
-    "xla": (EXECUTION, "Compile the training step with XLA."),
+    "xla": (EXECUTION, "Compile with XLA; by default where a GPU trains."),
+    "path": (EXECUTION, "Images on the device and an epoch a call, or Keras' plain fit."),
     "deterministic": (EXECUTION, "Use deterministic operations only."),
-    "steps_per_execution": (EXECUTION, "Training steps per call from Python."),
+    "steps_per_execution": (EXECUTION, "Steps per call, of --path fit."),
     "threads": (EXECUTION, "Intra-op threads; all cores if left out."),
     "tuned": (EXECUTION, "Faster execution settings; --no-tuned: TensorFlow's own."),
     "gpus": (EXECUTION, "GPU index, UUID or UUID prefix; several by commas."),
@@ -68,6 +69,8 @@ HELP: dict[str, tuple[str, str]] = {
     "idle_s": (MEASURING, "Length of each idle window in seconds; 0: none."),
     "warmup_steps": (MEASURING, "Warm-up steps before training; their effect is undone."),
     "inference_s": (MEASURING, "Minimum length of an inference window in seconds; 0: none."),
+    "loops": (MEASURING, "Trainings in one window: N, or auto; by default auto on a GPU, else 1."),
+    "train_window_s": (MEASURING, "Least length of that window in seconds, for --loops auto."),
     "cooldown_c": (MEASURING, "Wait until the GPU is at most this warm, in °C."),
     "power_limit_w": (EXECUTION, "GPU power limit in watts, restored afterwards; needs root."),
     "country": (
@@ -78,7 +81,7 @@ HELP: dict[str, tuple[str, str]] = {
 _HINTS = get_type_hints(RunSpec)
 _DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(RunSpec)}
 _LISTS = ("gpus", "meters")
-_VALUES = {"target_metric": ("val_balanced_accuracy", "val_accuracy")}
+_VALUES = {"target_metric": ("val_balanced_accuracy", "val_accuracy"), "loops": ("N", "auto")}
 _SETTINGS = ("country", "gpus", "meters")
 
 
@@ -95,6 +98,7 @@ def with_spec_options(command: Callable[..., None]) -> Callable[..., None]:
     def run_with_fields(**values: Any) -> None:
         spec_fields = {name: values.pop(name) for name in HELP}
         spec_fields |= {name: split_words(spec_fields[name]) for name in _LISTS}
+        spec_fields["loops"] = _parse_loops(spec_fields["loops"])
         command(spec_fields, **values)
 
     run_with_fields.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -107,11 +111,11 @@ def _create_parameter(name: str) -> inspect.Parameter:
     panel, text = HELP[name]
     hint, default = _HINTS[name], _DEFAULTS[name]
     option = option_name(name)
-    if hint is bool and default:
+    if hint == bool | None or (hint is bool and default):
         option = f"{option}/--no-{option[2:]}"
     variable = f"WBCBENCH_{name.upper()}" if name in _SETTINGS else None
     # On the command line, choices and lists are words; ``limits`` checks them.
-    is_plain = hint in (int, float, bool, int | None, float | None)
+    is_plain = hint in (int, float, bool, int | None, float | None, bool | None)
     values = _VALUES.get(name) or (get_args(hint) if get_origin(hint) is Literal else ())
     metavar = f"<{'|'.join(values)}>" if values else None
     info = typer.Option(option, help=text, rich_help_panel=panel, envvar=variable, metavar=metavar)
@@ -119,8 +123,13 @@ def _create_parameter(name: str) -> inspect.Parameter:
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=",".join(default) if name in _LISTS else default,
-        annotation=Annotated[hint if is_plain else str, info],
+        annotation=Annotated[hint if is_plain else str | None if default is None else str, info],
     )
+
+
+def _parse_loops(text: str | None) -> int | str | None:
+    """The number of loops where it is one; ``limits`` refuses other words than ``auto``."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def split_words(text: str) -> tuple[str, ...]:

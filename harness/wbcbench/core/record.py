@@ -60,6 +60,23 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True)
+class TrainingLoop:
+    """One of several trainings from the same start, made in one window ``train``.
+
+    The first is that of the run, whose epochs were validated. ``spans_s`` are start and end of the
+    training steps of each epoch; ``loss`` and ``accuracy`` those of the last epoch's steps;
+    ``weights_sha256`` and ``test_accuracy`` are of its last weights, ``None`` where not asked.
+    """
+
+    index: int
+    spans_s: tuple[tuple[float, float], ...]
+    loss: float | None
+    accuracy: float
+    weights_sha256: str | None = None
+    test_accuracy: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Scores:
     """Quality on one set of images.
 
@@ -119,7 +136,9 @@ class ModelFacts:
     """What the trainer built and how TensorFlow ran it.
 
     ``first_weights_sha256`` is the digest of the weights before any step, ``image_order_sha256``
-    that of the training images in the batches of the first epoch; older records have neither.
+    that of the training images in the batches of the first epoch, ``path`` is how an epoch was
+    made: ``resident``, ``streamed`` (the images had no room on the GPU) or ``fit``; older records
+    have none of these.
     """
 
     params_total: int
@@ -134,6 +153,7 @@ class ModelFacts:
     environment: Mapping[str, str]
     first_weights_sha256: str | None = None
     image_order_sha256: str | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +267,12 @@ class RunRecord:
     telemetry: tuple[Telemetry, ...] = ()
     sensor_cards: tuple[SensorCard, ...] = ()
     cpu_loads: tuple[CpuLoad, ...] = ()
+    loops: tuple[TrainingLoop, ...] = ()
+
+    @property
+    def loop_count(self) -> int:
+        """How many trainings the window ``train`` holds; its joules are those of one."""
+        return max(len(self.loops), 1)
 
     @property
     def device(self) -> str:

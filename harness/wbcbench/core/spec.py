@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
+TrainingPath = Literal["resident", "fit"]
+
+MOST_LOOPS = 1000
+LONGER = 1.05  # than asked for: the trainings that follow may be a little faster
 
 DEFAULT_STUDY = "runs"
 """The study of runs and commands that name none."""
@@ -22,8 +27,8 @@ MEASURED = "measured"
 PLACE = ("order_in_block", "order_global")
 """Fields that say when a run is carried out, not what is requested."""
 
-LATER = {"batchnorm_momentum": 0.99}
-"""Fields that earlier specs lack, and what these meant: so their digests stay what they were."""
+LATER = {"batchnorm_momentum": 0.99, "path": "resident", "loops": None, "train_window_s": 60.0}
+"""Fields that earlier specs lack, and their value then: so their digests stay what they were."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,11 @@ class RunSpec:
         epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense,
             batchnorm_momentum: The training.
         image_size: Side of the square input in pixels.
-        precision, xla, deterministic, steps_per_execution: How TensorFlow carries it out.
+        precision, deterministic: How TensorFlow computes.
+        xla: Compile with XLA; ``None``: where a GPU trains on the resident path.
+        path: ``resident`` keeps the images on the device and makes an epoch in one call;
+            ``fit`` is the plain loop of Keras.
+        steps_per_execution: Of ``fit``: training steps in one call into TensorFlow.
         threads: Intra-op threads; ``None`` lets TensorFlow take every core.
         tuned: The faster execution settings of ``run.trainer_process`` (rounding may differ).
         dataset_id, dataset_sha256: Which images; the digest is of their content.
@@ -56,6 +65,11 @@ class RunSpec:
         idle_s: Length of each idle window; 0 leaves them out.
         warmup_steps: Training steps before ``train`` whose effect is undone; 0 leaves them out.
         inference_s: Least length of each inference window; 0 leaves them out.
+        loops: How often the training is repeated in one window, each time from the same start, so
+            that short trainings are measured well. ``"auto"``: as often as fills
+            ``train_window_s``, decided after the warm-up; ``None``: auto where a GPU trains, once
+            on a processor.
+        train_window_s: Least length of that window, for ``"auto"``.
         cooldown_c: Wait until the GPU is no warmer than this many °C; ``None`` does not wait.
         power_limit_w: GPU power limit to set for the run; ``None`` leaves it alone.
         country: ISO 3166 alpha-3 code for the carbon intensity; ``None`` gives a range of grids.
@@ -80,7 +94,8 @@ class RunSpec:
     batchnorm_momentum: float = 0.99
     image_size: int = 80
     precision: Precision = "float32"
-    xla: bool = False
+    xla: bool | None = None
+    path: TrainingPath = "resident"
     deterministic: bool = False
     steps_per_execution: int = 1
     threads: int | None = None
@@ -98,6 +113,8 @@ class RunSpec:
     idle_s: float = 3.0
     warmup_steps: int = 8
     inference_s: float = 3.0
+    loops: int | Literal["auto"] | None = None
+    train_window_s: float = 60.0
     cooldown_c: float | None = None
     power_limit_w: float | None = None
     country: str | None = None
@@ -131,19 +148,27 @@ class RunSpec:
         return replace(self, repeat=1, order_in_block=0, order_global=0)
 
 
+def count_loops(training_s: float, least_s: float) -> int:
+    """How many trainings of ``training_s`` seconds are at least ``least_s`` long."""
+    if training_s >= least_s:
+        return 1
+    wanted = LONGER * least_s / training_s if training_s > 0 else math.inf
+    return MOST_LOOPS if wanted > MOST_LOOPS else math.ceil(wanted)
+
+
 SPEC_FIELDS = tuple(field.name for field in fields(RunSpec))
 
 TREATMENTS = (
     "epochs", "batch_size", "learning_rate", "leaky_slope", "dropout_conv", "dropout_dense",
-    "batchnorm_momentum", "image_size", "precision", "xla", "deterministic", "steps_per_execution",
-    "threads", "tuned", "validation", "validation_fraction", "power_limit_w",
+    "batchnorm_momentum", "image_size", "precision", "xla", "path", "deterministic",
+    "steps_per_execution", "threads", "tuned", "validation", "validation_fraction", "power_limit_w",
 )  # fmt: skip
 """Fields of a spec that make another configuration."""
 
 NOT_TREATMENTS = (
     "variant", "seed", "study", "block", "block_attempt", "order_in_block", "order_global",
     "repeat", "dataset_id", "dataset_sha256", "split_seed", "target_metric", "target_value",
-    "meters", "gpus", "interval_s", "idle_s", "warmup_steps", "inference_s", "cooldown_c",
-    "country",
+    "meters", "gpus", "interval_s", "idle_s", "warmup_steps", "inference_s", "loops",
+    "train_window_s", "cooldown_c", "country",
 )  # fmt: skip
 """Fields that say which run it is, what its data are, or how it is measured."""

@@ -5,11 +5,13 @@ The names are part of the format: they stand in marks, records and tables.
     idle_cold     nothing of the run is on the board yet
     startup       from the trainer's start to a network in memory
     idle_context  the device's context is held, nothing is computed
+    compile       the first call of each function: its effect is undone
     warmup        steps whose effect is undone
-    train         all training steps and validation passes
+    train         all training steps and validation passes, of all loops
     epoch-3       the training steps of one epoch, in ``train``
     validate-3    the validation pass after them, in ``train``
     evaluate      one pass over TEST
+    evaluate-loops  the same with the last weights of each loop
     infer-b64     inference in batches of 64
     idle_post     the trainer has ended
 """
@@ -23,9 +25,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 STARTUP = "startup"
+COMPILE = "compile"
 WARMUP = "warmup"
 TRAIN = "train"
 EVALUATE = "evaluate"
+EVALUATE_LOOPS = "evaluate-loops"
 
 IDLE_COLD = "idle_cold"
 IDLE_CONTEXT = "idle_context"
@@ -49,6 +53,7 @@ INFERENCE_PHASE = "inference"
 
 INFERENCE_BATCHES = (1, 64)  # sizes, each a window
 
+_CONSECUTIVE = (STARTUP, COMPILE, WARMUP, TRAIN, EVALUATE, EVALUATE_LOOPS)
 _EPOCH = "epoch-"
 _VALIDATE = "validate-"
 _INFER = "infer-"
@@ -87,7 +92,7 @@ def is_validation(name: str) -> bool:
 
 def is_work(name: str) -> bool:
     """Whether it holds training, validation, evaluation or inference."""
-    return name in (TRAIN, EVALUATE) or name.startswith((_EPOCH, _VALIDATE, _INFER))
+    return name in (TRAIN, EVALUATE, EVALUATE_LOOPS) or name.startswith((_EPOCH, _VALIDATE, _INFER))
 
 
 def is_idle(name: str) -> bool:
@@ -97,7 +102,7 @@ def is_idle(name: str) -> bool:
 
 def is_consecutive(name: str) -> bool:
     """Whether it is one of the windows of a run that follow each other and never overlap."""
-    return name in (STARTUP, WARMUP, TRAIN, EVALUATE) or name.startswith((_IDLE, _INFER))
+    return name in _CONSECUTIVE or name.startswith((_IDLE, _INFER))
 
 
 def phase(name: str) -> str:

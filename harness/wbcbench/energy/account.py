@@ -28,6 +28,7 @@ from wbcbench.core.record import (
     RunRecord,
     Scores,
     Status,
+    TrainingLoop,
 )
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Origin, Trace
@@ -37,7 +38,7 @@ from wbcbench.energy.appraise import (
     appraise_parts,
     appraise_run,
     cpu_loads_by_window,
-    exclude_validation,
+    state_one_training,
     telemetry_by_window,
 )
 from wbcbench.energy.checks import Evidence, run_checks
@@ -70,8 +71,11 @@ def account(
     cut: tuple[str, ...] = ()
     if events.opened or is_abandoned:
         cut = events.close_open(_find_trace_end_s(run.iterate_parts()), is_abandoned=is_abandoned)
-    appraisal = appraise_parts(run.iterate_parts(), events.windows, channels)
-    appraisal = exclude_validation(appraisal, events.windows, spec)
+    if TRAIN in cut:  # joules so far, of no whole number of trainings
+        events.loops.clear()
+    loops = tuple(events.loops.values())
+    appraisal = appraise_parts(run.iterate_parts(), events.windows, channels, loops)
+    appraisal = state_one_training(appraisal, events.windows, spec, loops)
     # A bundle names boards by hashes, whose order is another than that of the boards.
     order = {channel.device: place for place, channel in enumerate(reversed(channels))}
     boards = sorted(run.list_boards(), key=lambda device: -order.get(device, 0))
@@ -115,7 +119,7 @@ def remake_attachment(run: RunDir, record: RunRecord) -> Attachment | None:
     attachment, trace = run.read_attachment(), run.read_attached_trace()
     if attachment is None or trace is None:
         return None
-    appraisal = appraise_run([trace], record.windows, record.spec, None)
+    appraisal = appraise_run([trace], record)
     return replace(attachment, energies=appraisal.energies, budgets=appraisal.budgets)
 
 
@@ -205,6 +209,7 @@ def _build_record(
         test=events.scores.get("test"),
         test_leakage_free=events.scores.get("test_leakage_free"),
         inference=tuple(events.inference),
+        loops=tuple(events.loops.values()),
         recorder_cpu_s=circumstances.recorder_cpu_s,
         trainer_cpu_s=circumstances.trainer_cpu_s,
         trainer_rss_peak_bytes=circumstances.trainer_rss_peak_bytes,
@@ -246,6 +251,7 @@ class RunEvents:
     model: ModelFacts | None = None
     scores: dict[str, Scores] = field(default_factory=dict)
     inference: list[Inference] = field(default_factory=list)
+    loops: dict[int, TrainingLoop] = field(default_factory=dict)
     failure: Failure | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
     end: str | None = None
@@ -267,6 +273,9 @@ class RunEvents:
                     self.scores[str(content["name"])] = _parse(Scores, scores)
                 case "inference":
                     self.inference.append(_parse(Inference, content))
+                case "loop":  # sent again once it is scored
+                    loop = _parse(TrainingLoop, content)
+                    self.loops[loop.index] = loop
                 case "failure":
                     self.failure = _parse(Failure, content)
                 case "progress":

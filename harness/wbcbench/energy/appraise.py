@@ -6,17 +6,27 @@ The one way from readings to stated joules, for runs, for ``monitor`` and for ot
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
+from statistics import fmean
 
 from wbcbench.core.arrays import as_array, np, to_floats
 from wbcbench.core.board_state import BoardSample, Telemetry, summarise_window
 from wbcbench.core.cpu_load import CpuLoad, CpuSample, summarise_load
-from wbcbench.core.record import Agreement, Budget
+from wbcbench.core.record import Agreement, Budget, RunRecord, TrainingLoop
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.trace import Channel, Kind, Trace
-from wbcbench.core.window import IDLE_AFTER, IDLE_BEFORE, TRAIN, Window, WindowEnergy, is_validation
+from wbcbench.core.window import (
+    IDLE_AFTER,
+    IDLE_BEFORE,
+    TRAIN,
+    Window,
+    WindowEnergy,
+    epoch,
+    is_validation,
+)
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
 from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
@@ -29,6 +39,7 @@ from wbcbench.energy.faults import (
     review_sensors,
 )
 from wbcbench.energy.integrate import EnergyCurve, energy_curve, list_gaps, window_energy
+from wbcbench.energy.metrics import scale, sum_if_all_known
 from wbcbench.energy.renewals import median_step_s
 from wbcbench.energy.uncertainty import Beside, Sensor, describe_sensor, uncertainty_budget
 
@@ -129,7 +140,10 @@ class TraceReview:
 
 
 def appraise(
-    traces: Sequence[Trace], windows: Sequence[Window], work: Window | None = None
+    traces: Sequence[Trace],
+    windows: Sequence[Window],
+    work: Window | None = None,
+    loops: Sequence[TrainingLoop] = (),
 ) -> Appraisal:
     """State the joules of every window on every trace, and how far they can be trusted.
 
@@ -138,19 +152,25 @@ def appraise(
         windows: The spans to judge.
         work: From the start to the end of all that was measured, of which they may be parts: its
             ends show how late a reading is. ``None``: from the first of them to the last.
+        loops: Trainings in ``train``: the joules of an epoch are the mean of theirs.
     """
     review = review_traces(traces, windows, work)
-    return replace(_state_windows([(traces, review)], windows), reviewed=review.traces)
+    stated = _state_windows([(traces, review)], windows, loops)
+    return replace(stated, reviewed=review.traces)
 
 
 def appraise_parts(
-    parts: Iterable[Sequence[Trace]], windows: Sequence[Window], order: Sequence[Channel]
+    parts: Iterable[Sequence[Trace]],
+    windows: Sequence[Window],
+    order: Sequence[Channel],
+    loops: Sequence[TrainingLoop] = (),
 ) -> Appraisal:
     """The same of the traces of one part of the machine after the other, of which none is kept.
 
     ``order`` is that of the channels in what comes out.
     """
-    return _state_windows(_review(parts, windows), windows, [channel.name for channel in order])
+    names = [channel.name for channel in order]
+    return _state_windows(_review(parts, windows), windows, loops, names)
 
 
 def _review(
@@ -164,16 +184,24 @@ def _review(
 def _state_windows(
     reviews: Iterable[tuple[Sequence[Trace], TraceReview]],
     windows: Sequence[Window],
+    loops: Sequence[TrainingLoop],
     order: Sequence[str] = (),
 ) -> Appraisal:
     facts, rows = list[TraceFacts](), list[list[tuple[WindowEnergy, Budget | None]]]()
     checks, faults = list[Agreement](), list[Fault]()
     is_run = any(window.name == TRAIN for window in windows)
+    repeats = _list_repeats(loops)
     for traces, review in reviews:
         checks += review.checks
         faults += review.faults
         facts += map(TraceFacts.of, traces)
-        rows += [[_state_window(each, w, is_run=is_run) for w in windows] for each in review.traces]
+        rows += [
+            [
+                _mean([_state_window(each, w, is_run=is_run) for w in (own, *repeats[own.name])])
+                for own in windows
+            ]
+            for each in review.traces
+        ]
         del traces, review  # before the next are read
     if order:
         places = sorted(range(len(facts)), key=lambda i: order.index(facts[i].channel.name))
@@ -188,6 +216,45 @@ def _state_windows(
         tuple(faults),
         tuple(facts),
     )
+
+
+def _list_repeats(loops: Sequence[TrainingLoop]) -> dict[str, list[Window]]:
+    """The windows of each epoch in the loops after the first, which has its own."""
+    repeats: dict[str, list[Window]] = defaultdict(list)
+    for loop in loops[1:]:
+        for index, span_s in enumerate(loop.spans_s, 1):
+            repeats[epoch(index)].append(Window(epoch(index), *span_s))
+    return repeats
+
+
+def _mean(
+    stated: Sequence[tuple[WindowEnergy, Budget | None]],
+) -> tuple[WindowEnergy, Budget | None]:
+    """The mean of repeated windows; what their edges leave open is independent."""
+    (first, budget), *others = stated
+    if not others:
+        return first, budget
+    energies = [energy for energy, _ in stated]
+    known_j = [energy.energy_j for energy in energies if energy.energy_j is not None]
+    if len(known_j) < len(stated):
+        reason = next(f"in a loop: {e.reason}" for e in energies if e.energy_j is None)
+        unknown = replace(first, energy_j=None, mean_power_w=None, uncertainty_j=None)
+        return replace(unknown, reason=reason), None
+    budgets = [each for _, each in stated if each is not None]
+    joined = None  # as for one window of a model
+    if len(budgets) == len(stated):
+        joined = _scale_budget(_add_budgets(budgets), 1 / len(stated))
+    lengths_s = [e.energy_j / e.mean_power_w for e in energies if e.energy_j and e.mean_power_w]
+    energy_j = fmean(known_j)
+    mean = replace(
+        first,
+        energy_j=energy_j,
+        uncertainty_j=joined.total_j if joined else None,
+        mean_power_w=energy_j / fmean(lengths_s) if len(lengths_s) == len(stated) else None,
+        samples=sum(energy.samples for energy in energies),
+        max_gap_s=max((e.max_gap_s for e in energies if e.max_gap_s is not None), default=None),
+    )
+    return mean, joined
 
 
 def _state_window(
@@ -205,26 +272,72 @@ def _state_window(
     return replace(energy, uncertainty_j=budget.total_j if budget else None), budget
 
 
-def appraise_run(
-    traces: Sequence[Trace], windows: Sequence[Window], spec: RunSpec | None, work: Window | None
+def appraise_run(traces: Sequence[Trace], record: RunRecord) -> Appraisal:
+    """What traces say of the windows of ``record``, as records and attachments have it."""
+    appraisal = appraise(traces, record.windows, loops=record.loops)
+    return state_one_training(appraisal, record.windows, record.spec, record.loops)
+
+
+# The window ``train`` reaches from the first training step to the end of the last. What the
+# validation passes inside it cost is in their own windows and is taken out here, so that a run with
+# more or longer validation does not look more expensive to train. Of several loops, one training
+# costs an equal share of what is left.
+def state_one_training(
+    appraisal: Appraisal,
+    windows: Sequence[Window],
+    spec: RunSpec | None,
+    loops: Sequence[TrainingLoop],
 ) -> Appraisal:
-    """The same as records and attachments have it: what validation cost is not training's.
+    """The same with the joules of one training, without validation, for ``train``.
 
     A program that was measured (without a spec, or with one that says so) may call its windows as
     it likes.
     """
-    return exclude_validation(appraise(traces, windows, work), windows, spec)
-
-
-def exclude_validation(
-    appraisal: Appraisal, windows: Sequence[Window], spec: RunSpec | None
-) -> Appraisal:
-    """What validation cost is not training's; see ``appraise_run``."""
     if spec is None or spec.is_program:
         return appraisal
     energies = remove_validation(appraisal.energies, windows)
     budgets = remove_validation_from_budgets(appraisal.budgets, windows)
-    return replace(appraisal, energies=energies, budgets=budgets)
+    share = 1 / max(len(loops), 1)
+    return replace(
+        appraisal,
+        energies=tuple(_scale_energy(e, share) if e.window == TRAIN else e for e in energies),
+        budgets=tuple(_scale_budget(b, share) if b.window == TRAIN else b for b in budgets),
+    )
+
+
+def _scale_energy(energy: WindowEnergy, share: float) -> WindowEnergy:
+    """A share of the joules; the power and what was read stay."""
+    return replace(
+        energy,
+        energy_j=scale(energy.energy_j, share),
+        uncertainty_j=scale(energy.uncertainty_j, share),
+    )
+
+
+def _scale_budget(budget: Budget, share: float) -> Budget:
+    return replace(
+        budget,
+        quantisation_j=share * budget.quantisation_j,
+        edges_j=share * budget.edges_j,
+        sampling_j=share * budget.sampling_j,
+        total_j=scale(budget.total_j, share),
+        gain_j=scale(budget.gain_j, share),
+        baseline_j=scale(budget.baseline_j, share),
+    )
+
+
+def _add_budgets(budgets: Sequence[Budget]) -> Budget:
+    """Independent parts add in squares; the gain is that of one sensor."""
+    totals_j = [budget.total_j for budget in budgets if budget.total_j is not None]
+    return replace(
+        budgets[0],
+        quantisation_j=math.hypot(*(budget.quantisation_j for budget in budgets)),
+        edges_j=math.hypot(*(budget.edges_j for budget in budgets)),
+        sampling_j=math.hypot(*(budget.sampling_j for budget in budgets)),
+        total_j=math.hypot(*totals_j) if len(totals_j) == len(budgets) else None,
+        gain_j=sum_if_all_known([budget.gain_j for budget in budgets]),
+        baseline_j=sum_if_all_known([budget.baseline_j for budget in budgets]),
+    )
 
 
 def review_traces(
@@ -315,9 +428,6 @@ def cpu_loads_by_window(
     return tuple(summarise_load(samples, w, cores) for w in windows) if samples is not None else ()
 
 
-# The window ``train`` reaches from the first training step to the end of the last validation pass.
-# What the passes inside it cost is in their own windows and is taken out here, so that a run with
-# more or longer validation does not look more expensive to train.
 def remove_validation(
     energies: Iterable[WindowEnergy], windows: Sequence[Window]
 ) -> tuple[WindowEnergy, ...]:
@@ -400,7 +510,7 @@ def _remove_budgets(train: Budget, passes: Sequence[Budget], share: float) -> Bu
 
 
 def steps_duration_s(windows: Sequence[Window]) -> float | None:
-    """Seconds of ``train`` without its validation passes; ``None`` if there was no training."""
+    """Seconds of ``train``, of all its loops, without validation; ``None`` without training."""
     train = next((window for window in windows if window.name == TRAIN), None)
     if train is None:
         return None

@@ -177,7 +177,7 @@ def _derive_energies(
     """The attachment and its trace; raises ``UsageError`` if they cannot be of this run."""
     clock_s = _find_clock_offset_s(record)
     trace = _align_log(readings, record, clock_s - offset_s)
-    appraisal = appraise_run([trace], record.windows, record.spec, None)
+    appraisal = appraise_run([trace], record)
     energies = appraisal.energies
     if all(energy.energy_j is None for energy in energies):
         reasons = ", ".join(sorted({energy.reason for energy in energies}))

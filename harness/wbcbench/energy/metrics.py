@@ -57,6 +57,11 @@ def ratio(numerator: float | None, denominator: float | None) -> float | None:
     return numerator / denominator
 
 
+def scale(value: float | None, factor: float) -> float | None:
+    """``factor × value``; ``None`` if that is unknown."""
+    return None if value is None else factor * value
+
+
 def difference_pct(energy_j: float | None, other_j: float | None) -> float | None:
     """How far ``energy_j`` is above ``other_j``, in per cent; ``None`` if that has no meaning."""
     if energy_j is None or other_j is None or other_j <= 0:

@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import fmean
 from typing import Literal, Protocol
 
 from pydantic import JsonValue
@@ -28,7 +29,7 @@ from wbcbench.core.text import human_energy_within
 from wbcbench.core.trace import Channel, Domain, Kind, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy import thresholds
-from wbcbench.energy.metrics import Reached, energy_to_accuracy, sum_if_all_known
+from wbcbench.energy.metrics import Reached, energy_to_accuracy, scale, sum_if_all_known
 
 # The GPU is what training loads; the CPU counts where no GPU is in use, and the whole machine where
 # the CPU cannot be read either. DRAM alone is never the primary energy.
@@ -335,6 +336,12 @@ def source_energy_j(record: Measured, source: EnergySource | None, window: str) 
     return sum_if_all_known([energy.energy_j if energy else None for energy in energies])
 
 
+def spent_j(record: RunRecord, source: EnergySource | None, window: str) -> float | None:
+    """Joules spent in one window: of ``train``, which states one training, those of all loops."""
+    energy_j = source_energy_j(record, source, window)
+    return scale(energy_j, record.loop_count) if window == TRAIN else energy_j
+
+
 def source_power_w(record: Measured, source: EnergySource | None, window: str) -> float | None:
     """Mean power of one window, summed over the source's devices; ``None`` if one is unknown."""
     energies = _list_energies(record, source, window)
@@ -486,10 +493,16 @@ class TimelinePoint:
     energy_j: float | None
 
 
+def epoch_s(record: RunRecord, epoch: Epoch) -> float:
+    """Seconds of an epoch's training steps; of several loops, the mean, as its joules are."""
+    spans_s = [loop.spans_s[epoch.index - 1] for loop in record.loops]
+    return fmean(end_s - start_s for start_s, end_s in spans_s or [(epoch.start_s, epoch.end_s)])
+
+
 def timeline(record: RunRecord, source: EnergySource | None) -> list[TimelinePoint]:
     """One point for each finished epoch, in order."""
     costs = [source_energy_j(record, source, window.epoch(e.index)) for e in record.epochs]
-    times = [epoch.end_s - epoch.start_s for epoch in record.epochs]
+    times = [epoch_s(record, epoch) for epoch in record.epochs]
     return [
         TimelinePoint(epoch, sum(times[: i + 1]), sum_if_all_known(costs[: i + 1]))
         for i, epoch in enumerate(record.epochs)

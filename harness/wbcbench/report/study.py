@@ -140,7 +140,7 @@ def _read_evidence(run: Run) -> RunEvidence:
         if run.source(domain) is not None:
             by_phase: dict[str, list[float | None]] = {}
             for name in run.phase_names:
-                by_phase.setdefault(name_phase(name), []).append(run.energy_j(domain, name))
+                by_phase.setdefault(name_phase(name), []).append(run.spent_j(domain, name))
             phase_j |= {(name, domain): sum_if_all_known(js) for name, js in by_phase.items()}
     lengths = (run.duration_s(each.window) for each in record.inference)
     return RunEvidence(

@@ -13,8 +13,9 @@ from operator import attrgetter
 from statistics import fmean
 from typing import Any
 
-from wbcbench.core.spec import RunSpec
-from wbcbench.energy.metrics import sum_if_all_known
+from wbcbench.core.spec import RunSpec, count_loops
+from wbcbench.core.window import TRAIN
+from wbcbench.energy.metrics import scale, sum_if_all_known
 from wbcbench.table.derive import BETWEEN, EVERY_EPOCH, PartCost, Past
 
 _MUST_AGREE = ("image_size", "validation")
@@ -133,8 +134,8 @@ def _expect_parts(spec: RunSpec, pasts: Sequence[Past]) -> dict[str, PartCost]:
         for name, part in past.once.items():
             parts[name].append(part)
         for name, part in past.per_epoch.items():
-            energy_j = None if part.energy_j is None else spec.epochs * part.energy_j
-            parts[name].append(PartCost(spec.epochs * part.time_s, energy_j))
+            times = spec.epochs * (_expect_loops(spec, past) if name == TRAIN else 1)
+            parts[name].append(PartCost(times * part.time_s, scale(part.energy_j, times)))
     means = {}
     for name, own in parts.items():
         known = [part.energy_j for part in own if part.energy_j is not None]
@@ -144,6 +145,15 @@ def _expect_parts(spec: RunSpec, pasts: Sequence[Past]) -> dict[str, PartCost]:
             share * fmean(part.time_s for part in own), share * fmean(known) if known else None
         )
     return means
+
+
+def _expect_loops(spec: RunSpec, past: Past) -> int:
+    """How often a run will train, where the device that decides is that of a past run."""
+    if isinstance(spec.loops, int):
+        return spec.loops
+    if spec.loops is None and past.loops == 1:
+        return 1
+    return count_loops(spec.epochs * past.per_epoch[TRAIN].time_s, spec.train_window_s)
 
 
 def _expect_bytes(parts: Mapping[str, PartCost], pasts: Sequence[Past]) -> float:

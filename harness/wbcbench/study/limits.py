@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wbcbench.core.errors import UsageError, unknown_name
-from wbcbench.core.spec import MEASURED, RunSpec
+from wbcbench.core.spec import MEASURED, MOST_LOOPS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
+from wbcbench.train.variants import has_reduced_pools
 
 _LARGEST = 2**32 - 1  # of whole numbers: seeds of NumPy end here
 
@@ -31,6 +32,10 @@ _RULES: Mapping[str, _Rule] = {
     "precision": (lambda v: v in ("float32", "mixed_float16", "mixed_bfloat16"),
           "must be float32, mixed_float16 or mixed_bfloat16"),
     "steps_per_execution": (lambda v: v >= 1, "must be at least 1"),
+    "path": (lambda v: v in ("resident", "fit"), "must be resident or fit"),
+    "loops": (lambda v: v in (None, "auto") or (isinstance(v, int) and 1 <= v <= MOST_LOOPS),
+          f"must be auto or lie between 1 and {MOST_LOOPS}"),
+    "train_window_s": (lambda v: 1 <= v <= 3600, "must lie between 1 and 3600 seconds"),
     "threads": (lambda v: v is None or v >= 1, "must be at least 1"),
     "validation": (lambda v: v in ("by-photograph", "published"),
           "must be by-photograph or published"),
@@ -63,8 +68,19 @@ def check_spec(spec: RunSpec, name_field: Callable[[str], str] | None = None) ->
         UsageError: A field is out of its range or names a part that does not exist; the message
             names the option.
     """
+    name = name_field or option_name
     for field in ("variant", *_RULES):
-        check_field(field, getattr(spec, field), (name_field or option_name)(field))
+        check_field(field, getattr(spec, field), name(field))
+    if spec.steps_per_execution > 1 and spec.path != "fit":
+        raise UsageError(
+            f"{name('steps_per_execution')} is of the plain loop of Keras: add {name('path')} fit, "
+            "or leave it out. The resident path makes an epoch in one call."
+        )
+    if spec.deterministic and spec.xla and not has_reduced_pools(spec):
+        raise UsageError(
+            f"{name('deterministic')} and {name('xla')}: XLA has no deterministic max-pooling on "
+            "a GPU. Only the built-in variants, tuned, do without it. Leave one of the two out."
+        )
     return spec
 
 

@@ -27,6 +27,7 @@ from wbcbench.energy.source import (
     live_channel,
     primary_source,
     source_energy_j,
+    spent_j,
     timeline,
 )
 from wbcbench.table.view import Run
@@ -135,6 +136,7 @@ class Past:
         once: Part of a run that is there once → its cost. What lies between windows has no joules:
             those of a run are of its windows.
         per_epoch: The same of parts that each epoch has: training, validation.
+        loops: How many trainings its window held, of which the cost is that of one.
         once_bytes, second_bytes: Disk apart from what grows with time, and a second of that.
     """
 
@@ -142,6 +144,7 @@ class Past:
     status: str
     once: dict[str, PartCost]
     per_epoch: dict[str, PartCost]
+    loops: int
     once_bytes: float
     second_bytes: float
 
@@ -164,7 +167,7 @@ class Sum:
 def spent(run: Run) -> Spent:
     """What a run cost according to its record."""
     record, source = run.record, run.primary
-    parts = [source_energy_j(record, source, name) for name in run.phase_names]
+    parts = [spent_j(record, source, name) for name in run.phase_names]
     known = [part for part in parts if part is not None]
     return Spent(
         energy_j=sum(known) if known else None,
@@ -186,7 +189,8 @@ def learn_cost(run: Run, total: Spent) -> Past | None:
     validation_s = parts[VALIDATION_PHASE].time_s if VALIDATION_PHASE in parts else 0.0
     # Epochs follow each other without a gap; windows leave out what is between them.
     parts[TRAIN] = PartCost(epochs_s - validation_s, parts[TRAIN].energy_j)
-    measured_s = sum(part.time_s for part in parts.values())
+    repeated_s = (record.loop_count - 1) * (run.duration_s(TRAIN) or 0.0)
+    measured_s = repeated_s + sum(part.time_s for part in parts.values())
     parts[BETWEEN] = PartCost(max(total.time_s - measured_s, 0.0), None)
     growing, fixed = run.folder.bytes_on_disk()
     return Past(
@@ -198,13 +202,14 @@ def learn_cost(run: Run, total: Spent) -> Past | None:
             for name, part in parts.items()
             if name in EVERY_EPOCH
         },
+        loops=record.loop_count,
         once_bytes=fixed,
         second_bytes=growing / max(total.time_s, 1.0),
     )
 
 
 def _measure_parts(run: Run) -> dict[str, PartCost]:
-    """Time and energy of a run by part, in its order; windows of one kind are one part."""
+    """Time and energy of a run by part, one training, in its order; one part for windows alike."""
     windows: dict[str, list[Window]] = defaultdict(list)
     for window in run.phases:
         windows[IDLE if is_idle(window.name) else phase(window.name)].append(window)

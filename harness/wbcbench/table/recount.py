@@ -100,7 +100,7 @@ def recount(run: RunDir) -> Recount:
     attached = run.read_attached_trace()
     reviewed: tuple[ReviewedTrace, ...] = ()
     if attached:
-        appraisal = appraise_run([attached], again.windows, own.spec, None)
+        appraisal = appraise_run([attached], again)
         again = replace(
             again,
             channels=(*again.channels, attached.channel),

@@ -20,7 +20,7 @@ from wbcbench.core.units import mhz_from_hz, ms_from_s, pct_from_share
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.appraise import steps_duration_s
 from wbcbench.energy.checks.machine import slowed_s
-from wbcbench.energy.metrics import mean_known, sum_if_all_known
+from wbcbench.energy.metrics import mean_known, scale, sum_if_all_known
 from wbcbench.energy.source import (
     EnergySource,
     source_board_j,
@@ -29,6 +29,7 @@ from wbcbench.energy.source import (
     source_power_w,
     source_samples,
     source_uncertainty_j,
+    spent_j,
 )
 from wbcbench.table.columns import Cell, load_columns, load_expressions
 
@@ -165,6 +166,13 @@ def energy_j(
     return sum_if_all_known([source_energy_j(record, source, w) for w in list_windows(windows)])
 
 
+def sum_spent_j(
+    record: RunRecord, source: EnergySource | None, windows: Sequence[str]
+) -> float | None:
+    """What was spent in these windows, all loops of ``train`` included; as ``energy_j``."""
+    return sum_if_all_known([spent_j(record, source, name) for name in windows])
+
+
 def mean_power_w(
     record: RunRecord, source: EnergySource | None, windows: str | Sequence[str]
 ) -> float | None:
@@ -175,12 +183,14 @@ def mean_power_w(
 def duration_s(record: RunRecord, windows: str | Sequence[str]) -> float | None:
     """Seconds of these windows together; ``None`` if one is missing.
 
-    ``train`` excludes the validation passes, as its energy does.
+    ``train`` excludes the validation passes, and of several loops is one, as its energy is.
     """
     marked = {window.name: window.duration_s for window in reversed(record.windows)}
     return sum_if_all_known(
         [
-            steps_duration_s(record.windows) if name == TRAIN else marked.get(name)
+            scale(steps_duration_s(record.windows), 1 / record.loop_count)
+            if name == TRAIN
+            else marked.get(name)
             for name in list_windows(windows)
         ]
     )
@@ -279,6 +289,7 @@ def find_others_share(record: RunRecord) -> float | None:
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "energy_j": energy_j,
+    "spent_j": sum_spent_j,
     "mean_power_w": mean_power_w,
     "uncertainty_j": source_uncertainty_j,
     "board_uncertainty_j": source_board_j,

@@ -1,17 +1,11 @@
-"""What a network is made of: input, convolutions and optimiser as TensorFlow wants them."""
+"""What a network is made of: input, convolutions, pools and optimiser as TensorFlow wants them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-BATCHES_AHEAD = 2
 
 
 # As float32 the published set takes 0.96 GB and ``fit`` copies it; as uint8 it takes 0.24 GB and a
@@ -20,54 +14,6 @@ BATCHES_AHEAD = 2
 def scale_pixels(images: tf.Tensor) -> tf.Tensor:
     """Return float32 pixels from 0 to 1 for uint8 pixels from 0 to 255, any shape."""
     return tf.cast(images, tf.float32) / 255.0
-
-
-def training_batches(
-    images: NDArray[np.uint8], labels: NDArray[np.float32], *, batch_size: int, seed: int
-) -> tf.data.Dataset:
-    """Return an endlessly repeatable epoch of shuffled batches; the last batch may be smaller.
-
-    Positions are shuffled, over the whole set and anew at each iteration, and a batch is gathered
-    in one operation. The order depends on ``seed``, on the global seed of ``set_random_seed`` and
-    on how often *this* object has been iterated, never on the timing of threads: for a warm-up
-    make an object of its own.
-
-    Args:
-        images: uint8 ``[n, size, size, 3]``.
-        labels: One-hot, float32 ``[n, outputs]``.
-        batch_size: Images a batch.
-        seed: Of the order.
-
-    Returns:
-        Pairs of float32 images ``[batch, size, size, 3]`` from 0 to 1, and their labels.
-    """
-    return _gather_batches(shuffle_positions(len(images), batch_size, seed), images, labels)
-
-
-def shuffle_positions(images: int, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Return the batches of positions that ``training_batches`` gathers, in its order."""
-    positions = tf.data.Dataset.range(images)
-    shuffled = positions.shuffle(images, seed=seed, reshuffle_each_iteration=True)
-    return shuffled.batch(batch_size)
-
-
-def evaluation_batches(
-    images: NDArray[np.uint8], labels: NDArray[np.float32], *, batch_size: int
-) -> tf.data.Dataset:
-    """Return the images in their own order, batched like :func:`training_batches`."""
-    return _gather_batches(tf.data.Dataset.range(len(images)).batch(batch_size), images, labels)
-
-
-def _gather_batches(
-    positions: tf.data.Dataset, images: NDArray[np.uint8], labels: NDArray[np.float32]
-) -> tf.data.Dataset:
-    with tf.device("CPU:0"):  # all images on a GPU would count into its memory
-        pixels, targets = tf.constant(images), tf.constant(labels)
-
-    def batch(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return scale_pixels(tf.gather(pixels, indices)), tf.gather(targets, indices)
-
-    return positions.map(batch).prefetch(BATCHES_AHEAD)
 
 
 # Keras' convolution, with the gradient of its bias worked out apart from that of its kernel.
@@ -95,6 +41,35 @@ def _add_bias(features: tf.Tensor, bias: tf.Tensor) -> Any:
         return upstream, tf.raw_ops.BiasAddGrad(out_backprop=rows)
 
     return tf.nn.bias_add(features, bias), gradient
+
+
+# Max-pooling whose gradient XLA can work out deterministically on a GPU.
+#
+# XLA takes the gradient of MaxPool by scattering, of which a GPU has no deterministic form
+# (TensorFlow issue 69417). Windows that do not overlap are the same as a reshape and a maximum.
+# The outputs are equal bit for bit; where several pixels of a window share the maximum, each gets
+# an equal part of the gradient, and MaxPool gives all of it to the first.
+@keras.saving.register_keras_serializable(package="wbcbench")
+class ReducedMaxPooling2D(keras.layers.Layer):  # type: ignore[misc]  # Keras has no types
+    """``keras.layers.MaxPooling2D(size)``: windows of ``size`` by ``size`` pixels, side by side."""
+
+    def __init__(self, size: int, **others: Any) -> None:
+        """Pool windows of ``size`` pixels; ``others`` are Keras' own arguments of a layer."""
+        super().__init__(**others)
+        self.size = size
+
+    def call(self, inputs: Any) -> Any:
+        """Return ``[batch, height // size, width // size, channels]``; the rest is cut off."""
+        height, width = (side // self.size for side in inputs.shape[1:3])
+        cut = inputs[:, : height * self.size, : width * self.size, :]
+        windows = keras.ops.reshape(
+            cut, (-1, height, self.size, width, self.size, inputs.shape[-1])
+        )
+        return keras.ops.max(windows, axis=(2, 4))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return what ``__init__`` takes."""
+        return {**super().get_config(), "size": self.size}
 
 
 # Adam in one pass over each weight.

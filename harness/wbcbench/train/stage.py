@@ -17,12 +17,11 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.window import TRAIN, VALIDATION_PHASE, Clock
 from wbcbench.data.dataset import Dataset
-from wbcbench.train.inputs import Batches, Forward, Sets
+from wbcbench.train.inputs import Forward, Placed, Sets
+from wbcbench.train.paths import PROGRESS_PERIOD_S, TrainingPath
 
 ORPHANED = 70
 """Exit status of a trainer whose recorder died."""
-
-PROGRESS_PERIOD_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,10 @@ class Stage:
         run, spec: The folder and what was requested.
         dataset, sets: All images, and which of them are for what.
         model: The compiled network.
+        path: What trains it.
         forward: Its forward pass.
-        batches: The pipelines that feed both.
+        images: The sets where these two find them.
+        is_on_gpu: Whether a GPU trains.
         wire: The connection to the recorder.
     """
 
@@ -57,8 +58,10 @@ class Stage:
     dataset: Dataset
     sets: Sets
     model: keras.Model
+    path: TrainingPath
     forward: Forward
-    batches: Batches
+    images: Placed
+    is_on_gpu: bool
     wire: Wire
 
     @property
@@ -152,33 +155,32 @@ class Control:
             os._exit(ORPHANED)
 
 
-# Keras calls batch hooks in step with training unless a callback says ``async_safe``: then it hands
-# the numbers, which it fetches after every batch anyway, to a thread of its own. So this costs
-# training nothing (harness/decisions/0006-what-counts-as-train.md).
-class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+class ProgressReporter:
     """Sends the step, and the loss and accuracy of the epoch so far."""
 
-    async_safe = True  # Keras may call on_train_batch_end from another thread, and late
-
-    def __init__(self, messenger: Messenger, clock: Clock, *, epochs: int, steps: int) -> None:
-        """Report on ``epochs`` epochs of ``steps`` steps each."""
-        super().__init__()
+    def __init__(
+        self, messenger: Messenger, clock: Clock, *, epochs: int, steps: int, loops: int
+    ) -> None:
+        """Report on ``epochs`` epochs of ``steps`` steps each, made ``loops`` times."""
         self._messenger, self._clock = messenger, clock
-        self._epochs, self._steps = epochs, steps
-        self._epoch = 0
-        self._sent_s = 0.0
+        self._epochs, self._steps, self._loops = epochs, steps, loops
+        self._epoch, self._loop = 0, 1
+        self._sent_s = -math.inf
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
-        """Send that the steps of an epoch begin."""
-        self._epoch = epoch + 1
-        self._send(TRAIN, 0, {})
+    def begin_epoch(self, epoch: int, loop: int = 1) -> None:
+        """Send that the steps of an epoch begin; of a later loop, if nothing was sent just now."""
+        self._epoch, self._loop = epoch, loop
+        if loop == 1:
+            self._send(TRAIN, 0, {})
+        else:
+            self.report(0, {})
 
-    def on_train_batch_end(self, batch: int, logs: Mapping[str, Any] | None = None) -> None:
+    def report(self, step: int, means: Mapping[str, Any]) -> None:
         """Send how far the epoch is, unless that was sent a moment ago."""
         if self._clock.now_s() - self._sent_s >= PROGRESS_PERIOD_S:
-            self._send(TRAIN, batch + 1, logs or {})
+            self._send(TRAIN, step, means)
 
-    def send_validation(self) -> None:
+    def begin_validation(self) -> None:
         """Send that the epoch's validation begins."""
         self._send(VALIDATION_PHASE, self._steps, {})
 
@@ -191,5 +193,7 @@ class ProgressReporter(keras.callbacks.Callback):  # type: ignore[misc]  # Keras
             "step": min(step, self._steps),
             "steps": self._steps,
         }
+        if self._loops > 1:
+            place |= {"loop": self._loop, "loops": self._loops}
         means = {name: float(logs[name]) for name in ("loss", "accuracy") if name in logs}
         self._messenger.send({"progress": place | means})

@@ -9,7 +9,7 @@ dead recorder is noticed during the import too.
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import math
 import os
 import platform
 import re
@@ -19,8 +19,9 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 if __name__ == "__main__":
     # Keras imports it where it can, half a second of each start, for plots that no run draws; and
@@ -39,19 +40,32 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import encodable
 from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
+from wbcbench.data.dataset import Dataset
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
 from wbcbench.train.inputs import (
+    EVALUATION_BATCH_SIZE,
+    HOST,
     Forward,
-    batches,
+    Sets,
+    count_bytes,
     dataset_facts,
     digest_image_order,
     divide_dataset,
+    place_images,
 )
-from wbcbench.train.loop import measure_inference, score_test, train, warm_up
+from wbcbench.train.loop import measure_inference, score_loops, score_test, train, warm_up
 from wbcbench.train.network import OnePassAdam
+from wbcbench.train.paths import FitPath, ResidentPath, TrainingPath
+from wbcbench.train.snapshot import digest_weights
 from wbcbench.train.stage import Control, Phases, Stage, Wire
-from wbcbench.train.variants import ModelSettings, Variant, flops_per_image
+from wbcbench.train.variants import (
+    ModelSettings,
+    Variant,
+    flops_per_image,
+    has_reduced_pools,
+    layer_table,
+)
 
 KINDS = {
     "MemoryError": "out-of-memory",
@@ -59,6 +73,10 @@ KINDS = {
     "NanLossError": "nan-loss",
 }
 """Failures with a name of their own; all others are named after their class."""
+
+GPU = "GPU:0"
+VALUE_BYTES = 4
+ACTIVATION_COPIES = 3  # of each layer's output: itself, its gradient, what a kernel works on
 
 End = Literal["done", "interrupted"]
 
@@ -112,10 +130,14 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     wire.send_phase("ready")
     if not control.wait_for_go():
         return "interrupted"
-    warm_up(stage)
-    if control.is_stopping or not train(stage) or control.is_stopping:
+    loops = warm_up(stage)
+    if control.is_stopping:
+        return "interrupted"
+    trained = train(stage, loops)
+    if not trained.is_whole:
         return "interrupted"
     score_test(stage)
+    score_loops(stage, trained)
     return "done" if measure_inference(stage) else "interrupted"
 
 
@@ -148,14 +170,66 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
     wire.send_phase(STARTUP)
     where = wake_device()
-    model = build_network(spec)
-    forward = Forward(model, jit_compile=spec.xla)
-    stage = Stage(run, spec, dataset, sets, model, forward, batches(sets, spec), wire)
-    facts = _describe_model(model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
+    stage = make_stage(run, spec, dataset, sets, wire, where)
+    facts = _describe_model(stage.model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
     order_sha256 = digest_image_order(sets.train, spec)
-    wire.messenger.send({"model": replace(facts, image_order_sha256=order_sha256)})
+    streams = stage.images.is_on_host and where != HOST
+    path = "streamed" if streams and spec.path == "resident" else spec.path
+    facts = replace(facts, image_order_sha256=order_sha256, path=path)
+    wire.messenger.send({"model": facts})
     wire.phases.close(STARTUP, wire.phases.edge_s())
     return stage
+
+
+def make_stage(
+    run: RunDir, spec: RunSpec, dataset: Dataset, sets: Sets, wire: Wire, device: str
+) -> Stage:
+    """Build the network on ``device`` and what trains it; images that fit lie there, too."""
+    model = build_network(spec, jit_compile=compiles(spec, device))
+    is_resident = spec.path == "resident" and device != HOST and _fit(sets, model, spec)
+    images = place_images(sets, device if is_resident else HOST)
+    if spec.path == "fit":
+        path: TrainingPath = FitPath(model, images.train, spec.batch_size)
+    else:
+        path = ResidentPath(model, images.train, spec.batch_size, wire.clock)
+    forward = Forward(model, jit_compile=bool(model.jit_compile))
+    return Stage(run, spec, dataset, sets, model, path, forward, images, device != HOST, wire)
+
+
+def compiles(spec: RunSpec, device: str) -> bool:
+    """Whether XLA compiles the training: as the spec says, else where a GPU trains and can.
+
+    Left to the device, determinism comes first: see ``ReducedMaxPooling2D``.
+    """
+    if spec.xla is not None:
+        return spec.xla
+    is_undetermined = spec.deterministic and not has_reduced_pools(spec)
+    if device == HOST or spec.path == "fit" or is_undetermined:
+        return False
+    try:
+        with tf.device(device):
+            tf.function(tf.nn.softmax, jit_compile=True)(tf.ones((8, 8)))
+    except tf.errors.OpError as error:  # libraries of CUDA that only XLA needs are missing
+        print(f"XLA is left out, for it does not work here: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _fit(sets: Sets, model: keras.Model, spec: RunSpec) -> bool:
+    """Whether the images of a run have room on the GPU beside its training."""
+    free = free_gpu_bytes()
+    values = sum(math.prod(row.output_shape) for row in layer_table(model))
+    training = (
+        ACTIVATION_COPIES * VALUE_BYTES * values * max(spec.batch_size, EVALUATION_BATCH_SIZE)
+    )
+    needed = count_bytes(sets) + training
+    if free is not None and needed > free:
+        print(
+            f"The images stay in the machine's memory: they and a step need {needed:,} bytes on "
+            f"the GPU, and {free:,} are free.",
+            file=sys.stderr,
+        )
+    return free is None or needed <= free
 
 
 def _report_loading(wire: Wire) -> Callable[[int, int], None]:
@@ -171,7 +245,7 @@ def _report_loading(wire: Wire) -> Callable[[int, int], None]:
     return report
 
 
-def build_network(spec: RunSpec) -> keras.Model:
+def build_network(spec: RunSpec, *, jit_compile: bool = False) -> keras.Model:
     """Build and compile the network; equal specs give equal weights.
 
     Seeds are set here, right before the weights are drawn, so that nothing that was done earlier
@@ -186,6 +260,8 @@ def build_network(spec: RunSpec) -> keras.Model:
         dropout_dense=spec.dropout_dense,
         batchnorm_momentum=spec.batchnorm_momentum,
         tuned=spec.tuned,
+        # On a processor MaxPool is three times as fast.
+        reduced_pools=jit_compile and has_reduced_pools(spec) and find_gpu() is not None,
     )
     model = variant.build(settings)
     adam = OnePassAdam if spec.tuned else keras.optimizers.Adam
@@ -194,7 +270,7 @@ def build_network(spec: RunSpec) -> keras.Model:
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=["accuracy"],
         # Keras' own choice, "auto", differs between machines.
-        jit_compile=spec.xla,
+        jit_compile=jit_compile,
         steps_per_execution=spec.steps_per_execution,
     )
     return model
@@ -227,16 +303,6 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
     )
 
 
-def digest_weights(model: keras.Model) -> str:
-    """Return the SHA-256 of each weight's name, shape and bytes, in the network's order."""
-    total = hashlib.sha256()
-    for weight in model.weights:
-        values = np.asarray(weight.numpy())
-        total.update(f"{weight.name} {values.dtype} {values.shape}\n".encode())
-        total.update(values.tobytes())
-    return total.hexdigest()
-
-
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change how TensorFlow computes."""
     return {
@@ -257,7 +323,7 @@ def configure_tensorflow(spec: RunSpec) -> None:
 
 def wake_device() -> str:
     """Create the device's context by computing something small; ``GPU:0``, or ``CPU:0``."""
-    name = "GPU:0" if tf.config.get_visible_devices("GPU") else "CPU:0"
+    name = GPU if tf.config.get_visible_devices("GPU") else HOST
     with tf.device(name):
         tf.linalg.matmul(tf.ones((8, 8)), tf.ones((8, 8)))
     synchronise()
@@ -279,12 +345,26 @@ def _format_device(name: str) -> str:
 
 def device_pci_bus_id() -> str | None:
     """The PCI bus id of the GPU TensorFlow uses; ``None`` without one."""
+    gpu = find_gpu()
+    return None if gpu is None else pci_bus_id(gpu.physical_device_desc)
+
+
+def free_gpu_bytes() -> int | None:
+    """What TensorFlow may still take of its GPU's memory; ``None`` if that is unknown."""
+    gpu = find_gpu()
+    if gpu is None or not gpu.memory_limit:
+        return None
+    return int(gpu.memory_limit) - int(tf.config.experimental.get_memory_info(GPU)["current"])
+
+
+@cache
+def find_gpu() -> Any | None:
+    """What TensorFlow says of the GPU it uses; ``None`` without one."""
     if not tf.config.get_visible_devices("GPU"):
         return None
     from tensorflow.python.client import device_lib  # the only place where TensorFlow has it
 
-    descriptions = (device.physical_device_desc for device in device_lib.list_local_devices())
-    return next(filter(None, map(pci_bus_id, descriptions)), None)
+    return next((d for d in device_lib.list_local_devices() if d.device_type == "GPU"), None)
 
 
 def pci_bus_id(description: str) -> str | None:

@@ -14,6 +14,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wbcbench.core.errors import unknown_name
+from wbcbench.core.spec import RunSpec
+from wbcbench.registry import load_part
 
 if TYPE_CHECKING:
     import keras
@@ -43,6 +45,7 @@ class ModelSettings:
             one-hot encoded, so that column 0 is never used.
         tuned: Use this project's convolution, which is faster on a processor and equal to Keras'
             up to the rounding of the bias gradient (``train.network``).
+        reduced_pools: Pool by reshape and maximum, as XLA on a GPU needs it (``train.network``).
     """
 
     image_size: int = 80
@@ -52,6 +55,7 @@ class ModelSettings:
     batchnorm_momentum: float = 0.99
     n_outputs: int = 5
     tuned: bool = True
+    reduced_pools: bool = False
 
 
 # The levels of the two factors. To add one: a line with a layer factory, which is given
@@ -153,9 +157,11 @@ def _build_layers(
         yield from regularise("before-activation", f"{layer}_norm")
         yield ACTIVATIONS[kind](layers, settings, f"{layer}_act")
 
-    convolution = layers.Conv2D
+    convolution, pooling = layers.Conv2D, layers.MaxPooling2D
     if settings.tuned:
         from wbcbench.train.network import Conv2D as convolution  # noqa: N813
+    if settings.reduced_pools:
+        from wbcbench.train.network import ReducedMaxPooling2D as pooling  # noqa: N813
 
     yield layers.Input((settings.image_size, settings.image_size, 3), name="image")
     # Only the last block carries the factor: in the published network the first two stay ReLU.
@@ -163,7 +169,7 @@ def _build_layers(
     for number, (filters, kind) in enumerate(zip(FILTERS, kinds, strict=True), 1):
         yield convolution(filters, KERNEL_SIZE, name=f"conv{number}")
         yield from activate(f"conv{number}", kind)
-        yield layers.MaxPooling2D(POOL_SIZE, name=f"pool{number}")
+        yield pooling(POOL_SIZE, name=f"pool{number}")
     yield from regularise("after-convolutions", "dropout_conv")
     yield layers.Flatten(name="flatten")
     yield layers.Dense(DENSE_UNITS, name="dense")
@@ -190,13 +196,23 @@ RELU_BATCHNORM = _build_variant(
 )
 
 
+def is_published_family(variant: Variant) -> bool:
+    """Whether its network is built here."""
+    return getattr(variant.build, "func", None) is _build
+
+
+def has_reduced_pools(spec: RunSpec) -> bool:
+    """Whether its pools are reduced where XLA compiles for a GPU: the family's do not overlap."""
+    return spec.tuned and is_published_family(load_part("variant", spec.variant))
+
+
 def count_network(variant: Variant, settings: ModelSettings) -> tuple[int, int, int] | None:
     """Return parameters, trainable ones and operations an image, without building the network.
 
     ``None`` for a network that is not one of the published family. What is counted is what
     :func:`layer_table` counts of the built network.
     """
-    if getattr(variant.build, "func", None) is not _build:
+    if not is_published_family(variant):
         return None
     side, channels, parameters, flops = settings.image_size, 3, 0, 0
     for filters in FILTERS:
