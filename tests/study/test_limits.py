@@ -11,7 +11,7 @@ import pytest
 
 from wbcbench.commands.options import HELP
 from wbcbench.core.errors import UsageError
-from wbcbench.core.spec import SPEC_FIELDS, RunSpec
+from wbcbench.core.spec import LATER, PLACE, SPEC_FIELDS, RunSpec
 from wbcbench.study import limits
 
 GOOD = RunSpec(variant="leaky-dropout")
@@ -28,6 +28,7 @@ def test_the_defaults_can_be_carried_out() -> None:
         ("epochs", -3, "--epochs"),
         ("batch_size", 0, "--batch-size"),
         ("learning_rate", 0.0, "--learning-rate"),
+        ("schedule", "linear", "--schedule"),
         ("dropout_conv", 1.0, "--dropout-conv"),
         ("batchnorm_momentum", 1.0, "--batchnorm-momentum"),
         ("precision", "float8", "--precision"),
@@ -83,7 +84,7 @@ def test_equal_specs_have_one_run_id_and_any_change_another() -> None:
 
 def test_a_field_that_came_later_leaves_the_ids_of_earlier_runs_as_they_were() -> None:
     values = asdict(GOOD)
-    for name in ("order_in_block", "order_global", "batchnorm_momentum"):
+    for name in (*PLACE, *LATER):
         del values[name]
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     assert GOOD.digest == sha256(text.encode()).hexdigest()
