@@ -17,6 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # is done.
 LONG = (
     "test_honest_bundles",
+    "test_acceptance",
     "test_fuzz",
     "test_streams",
     "test_installed",

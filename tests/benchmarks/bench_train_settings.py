@@ -66,7 +66,9 @@ SETTINGS = (
 MORE = (
     Setting("one inter-op thread", True, 64, DEFAULT, {"TF_NUM_INTEROP_THREADS": "1"}),
     Setting("no huge pages", True, 64, DEFAULT, {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=0"}),
-    Setting("16 steps a call", True, 64, DEFAULT, {}, {"steps_per_execution": 16}),
+    Setting(
+        "fit, 16 steps a call", True, 64, DEFAULT, {}, {"path": "fit", "steps_per_execution": 16}
+    ),
     Setting("mixed_bfloat16", True, 64, DEFAULT, {}, {"precision": "mixed_bfloat16"}),
     Setting("XLA", True, 64, DEFAULT, {}, {"xla": True}),
 )
@@ -139,38 +141,44 @@ def spec_of(job: Mapping[str, Any]) -> RunSpec:
 
 def work(job: dict[str, Any]) -> None:
     """Train in this process and print one line an epoch."""
-    import keras
     import numpy as np
 
+    from wbcbench.core.window import MonotonicClock
     from wbcbench.data.load import load
-    from wbcbench.train import inputs, trainer
+    from wbcbench.train import inputs, paths, trainer
 
     spec = spec_of(job)
     trainer.configure_tensorflow(spec)
     dataset = load(Path(job["data"]))
-    order = np.random.default_rng(0).permutation(len(dataset.train))
-    train = dataset.train.take(order[: job["images"] or None])
-    model = trainer.build_network(spec)
-    batches = inputs.training(train, spec)
-    naive = {
-        "x": train.images.astype(np.float32) / 255,
-        "y": inputs.one_hot(train.labels),
-        "batch_size": spec.batch_size,
-    }
-    test = inputs.evaluation(dataset.test)
+    chosen = np.random.default_rng(0).permutation(len(dataset.train))
+    train = dataset.train.take(chosen[: job["images"] or None])
+    model = trainer.build_network(spec, jit_compile=bool(spec.xla))
+    placed = inputs.PlacedImages(train, inputs.HOST)
+    test = inputs.Forward(model, jit_compile=False)
+    tested = inputs.PlacedImages(dataset.test, inputs.HOST)
+    if not spec.tuned:  # what one writes first
+        pixels, labels = train.images.astype(np.float32) / 255, inputs.one_hot(train.labels)
+    elif spec.path == "fit":
+        path: paths.TrainingPath = paths.FitPath(model, placed, spec.batch_size)
+    else:
+        path = paths.ResidentPath(model, placed, spec.batch_size, MonotonicClock())
 
-    class Epochs(keras.callbacks.Callback):  # type: ignore[misc]
-        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-            self.before = resources()
+    def train_epoch(epoch: int) -> dict[str, float]:
+        if not spec.tuned:
+            done = model.fit(x=pixels, y=labels, batch_size=spec.batch_size, verbose=0).history
+            return {name: values[-1] for name, values in done.items()}
+        order = inputs.shuffle_epoch(len(train), spec.seed, epoch + 1)
+        return path.train_epoch(order, lambda step, means: None)._asdict()
 
-        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            spent = {k: v - self.before[k] for k, v in resources().items()}
-            last = epoch + 1 == job["epochs"]
-            scores = {"test": model.evaluate(test, verbose=0)[1]} if last else {}
-            print(json.dumps(spent | {"epoch": epoch, **logs} | scores), flush=True)
-
-    data = {"x": batches, "shuffle": False} if spec.tuned else naive
-    model.fit(**data, epochs=job["epochs"], verbose=0, callbacks=[Epochs()])
+    for epoch in range(job["epochs"]):
+        before = resources()
+        means = train_epoch(epoch)
+        spent = {k: v - before[k] for k, v in resources().items()}
+        scores = {}
+        if epoch + 1 == job["epochs"]:
+            right = np.argmax(test.probabilities(tested), axis=1) - 1 == dataset.test.labels
+            scores["test"] = float(right.mean())
+        print(json.dumps(spent | {"epoch": epoch, **means} | scores), flush=True)
 
 
 def resources() -> dict[str, float]:

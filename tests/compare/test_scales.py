@@ -57,7 +57,7 @@ PLAIN_MORE_IS_BETTER = names("""
 PLAIN = names("""
     n_train n_val n_test n_classes params_total flops_per_image batch_size epochs_planned
     epochs_run steps_train images_seen_train learning_rate steps_per_execution
-    batchnorm_momentum best_epoch val_loss n_test_photographs n_test_leakage_free
+    loops batchnorm_momentum best_epoch val_loss n_test_photographs n_test_leakage_free
     infer_batch_size infer_images target_value pue samples_train counter_vs_integral_pct
     gpu_count gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_util_mean_pct
     gpu_foreign_processes cpu_count cpu_others_pct loadavg_start

@@ -63,13 +63,27 @@ static int read_knots(Power *p, const char *path) {
     return p->n > 0;
 }
 
+static int open_live(Power *p, const char *path) {
+    int file = open(path, O_RDONLY);
+    if (file < 0) return 0;
+    void *page = mmap(NULL, sizeof(Live), PROT_READ, MAP_SHARED, file, 0);
+    close(file);
+    if (page == MAP_FAILED) return 0;
+    p->live = page;
+    p->n = 0;
+    p->t = malloc(MAX_LIVE * sizeof(double));
+    p->w = malloc(MAX_LIVE * sizeof(double));
+    p->sum = malloc(MAX_LIVE * sizeof(double));
+    return p->live->count > 0;
+}
+
 static int read_power(Power *p, const char *line) {
-    static const char *names[] = {"constant", "square", "ramp", "sine", "lines", "steps"};
+    static const char *names[] = {"constant", "square", "ramp", "sine", "lines", "steps", "live"};
     char shape[TEXT] = "", path[1024];
     word_of(line, "shape", shape, sizeof shape);
     int kind = 0;
-    while (kind < 6 && strcmp(shape, names[kind]) != 0) kind++;
-    if (kind == 6) return 0;
+    while (kind < 7 && strcmp(shape, names[kind]) != 0) kind++;
+    if (kind == 7) return 0;
     p->shape = (Shape)kind;
     p->low = number_of(line, "low", 0);
     p->high = number_of(line, "high", 0);
@@ -79,7 +93,8 @@ static int read_power(Power *p, const char *line) {
     p->start = number_of(line, "start", 0);
     p->end = number_of(line, "end", 1);
     if (kind < SHAPE_LINES) return 1;
-    return word_of(line, "path", path, sizeof path) && read_knots(p, path);
+    if (!word_of(line, "path", path, sizeof path)) return 0;
+    return kind == SHAPE_LIVE ? open_live(p, path) : read_knots(p, path);
 }
 
 static int read_span(Power *p, const char *line) {

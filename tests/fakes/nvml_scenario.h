@@ -9,9 +9,15 @@
 
 typedef unsigned long long u64;
 
-typedef enum { SHAPE_CONSTANT, SHAPE_SQUARE, SHAPE_RAMP, SHAPE_SINE, SHAPE_LINES, SHAPE_STEPS } Shape;
+typedef enum { SHAPE_CONSTANT, SHAPE_SQUARE, SHAPE_RAMP, SHAPE_SINE, SHAPE_LINES, SHAPE_STEPS, SHAPE_LIVE } Shape;
 
-/* Lines join their knots; steps hold each knot's power until the next. Outside of the span from
+#define MAX_LIVE 65536
+
+/* A file that another program, or a test, goes on writing: how many knots, then time and power of each. */
+typedef struct { volatile double count; volatile double knots[2 * MAX_LIVE]; } Live;
+
+/* Lines join their knots; steps hold each knot's power until the next; live ones are steps that are
+   still being written. Outside of the span from
    `from` to `until` the power is `idle`. */
 typedef struct {
     Shape shape;
@@ -19,6 +25,7 @@ typedef struct {
     double low, high, period, duty, phase, start, end;
     double *t, *w, *sum;
     int n;
+    const Live *live;
 } Power;
 
 /* A reading renewed every `update`, each the mean of the `window` seconds that ended `lag` ago.

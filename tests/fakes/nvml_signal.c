@@ -1,5 +1,6 @@
 /* True power, and what imperfect sensors make of it. */
 #include <math.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <time.h>
@@ -7,6 +8,22 @@
 #include "nvml_scenario.h"
 
 static double whole_periods(double x, double period) { return floor(x / period); }
+
+static pthread_mutex_t live_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Takes over the knots that were written since. */
+static void follow_live(Power *p) {
+    pthread_mutex_lock(&live_lock);
+    int count = (int)p->live->count;
+    __sync_synchronize(); /* the knots were written before their number */
+    for (int i = p->n; i < count; i++) {
+        p->t[i] = p->live->knots[2 * i];
+        p->w[i] = p->live->knots[2 * i + 1];
+        p->sum[i] = i ? p->sum[i - 1] + p->w[i - 1] * (p->t[i] - p->t[i - 1]) : 0;
+        p->n = i + 1;
+    }
+    pthread_mutex_unlock(&live_lock);
+}
 
 static int knot_before(const Power *p, double t) {
     int low = 0, high = p->n - 1;
@@ -31,9 +48,10 @@ static double shape_at(const Power *p, double t) {
     case SHAPE_SINE:
         return p->low + p->high * sin(2 * M_PI * (t + p->phase) / p->period);
     case SHAPE_LINES:
-    case SHAPE_STEPS: {
+    case SHAPE_STEPS:
+    case SHAPE_LIVE: {
         int i = knot_before(p, t);
-        if (p->shape == SHAPE_STEPS || t < p->t[0] || i == p->n - 1) return p->w[i];
+        if (p->shape != SHAPE_LINES || t < p->t[0] || i == p->n - 1) return p->w[i];
         return p->w[i] + (p->w[i + 1] - p->w[i]) * (t - p->t[i]) / (p->t[i + 1] - p->t[i]);
     }
     default:
@@ -52,7 +70,7 @@ static double square_energy(const Power *p, double t) {
 static double knots_energy(const Power *p, double t) {
     int i = knot_before(p, t);
     double into = t - p->t[i];
-    if (p->shape == SHAPE_STEPS || t < p->t[0] || i == p->n - 1) return p->sum[i] + into * p->w[i];
+    if (p->shape != SHAPE_LINES || t < p->t[0] || i == p->n - 1) return p->sum[i] + into * p->w[i];
     return p->sum[i] + into * 0.5 * (p->w[i] + shape_at(p, t));
 }
 
@@ -71,6 +89,7 @@ static double shape_energy(const Power *p, double t) {
                p->high * p->period / (2 * M_PI) * cos(2 * M_PI * (t + p->phase) / p->period);
     case SHAPE_LINES:
     case SHAPE_STEPS:
+    case SHAPE_LIVE:
         return knots_energy(p, t);
     default:
         return p->low * t;
@@ -78,11 +97,13 @@ static double shape_energy(const Power *p, double t) {
 }
 
 double power_at(const Power *p, double t) {
+    if (p->live) follow_live((Power *)p);
     return p->from <= t && t < p->until ? shape_at(p, t) : p->idle;
 }
 
 /* An antiderivative of power_at: only differences mean anything. */
 double power_energy(const Power *p, double t) {
+    if (p->live) follow_live((Power *)p);
     if (p->from <= -1e300 && p->until >= 1e300) return shape_energy(p, t);
     double from = p->from < t ? p->from : t, until = p->until < t ? p->until : t;
     double loaded = from < until ? shape_energy(p, until) - shape_energy(p, from) : 0;

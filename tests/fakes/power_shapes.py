@@ -1,7 +1,9 @@
 """True power over time and its joules, independent of the scripted library's own arithmetic."""
 
 import math
+import mmap
 import random
+import struct
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,3 +170,51 @@ class Telegraph:
 
     def statement(self, folder: Path) -> str:
         return self.knots.statement(folder)
+
+
+class LivePower:
+    """Steps that are still being written while programs read the board: what a load makes of it.
+
+    In a file that the scripted library maps; a knot is never changed, and each lies after the one
+    before. A knot must be written before anybody reads the time that it is of.
+    """
+
+    MOST = 65_536
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with path.open("r+b") as file:
+            self._page = mmap.mmap(file.fileno(), 0)
+
+    @classmethod
+    def begin(cls, path: Path, start_w: float, start_s: float = -1e6) -> "LivePower":
+        """Draw ``start_w`` until the first step."""
+        path.write_bytes(bytes(8 + 16 * cls.MOST))
+        power = cls(path)
+        power.step_to(start_w, start_s)
+        return power
+
+    def step_to(self, power_w: float, at_s: float) -> None:
+        """Draw another power from a moment on."""
+        knots = self._read_knots()
+        assert not knots or at_s >= knots[-2], "a step before the one before it"
+        self._page[8 + 8 * len(knots) : 24 + 8 * len(knots)] = struct.pack("dd", at_s, power_w)
+        self._page[:8] = struct.pack("d", len(knots) // 2 + 1)
+
+    def _read_knots(self) -> tuple[float, ...]:
+        """Time and power of each in turn."""
+        count = 2 * int(struct.unpack("d", self._page[:8])[0])
+        return struct.unpack(f"{count}d", self._page[8 : 8 + 8 * count])
+
+    def _freeze(self) -> Knots:
+        knots = self._read_knots()
+        return Knots(knots[::2], knots[1::2], steps=True)
+
+    def power_w(self, t_s: float) -> float:
+        return self._freeze().power_w(t_s)
+
+    def energy_j(self, start_s: float, end_s: float) -> float:
+        return self._freeze().energy_j(start_s, end_s)
+
+    def statement(self, folder: Path) -> str:
+        return f"power shape=live path={self.path}"

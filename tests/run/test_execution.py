@@ -19,21 +19,24 @@ SPEC = RunSpec(variant="leaky-dropout", seed=7)
 TRAIN_A_LITTLE = """
 import json, sys
 import keras, numpy as np
-from wbcbench.train.network import training_batches
+from types import SimpleNamespace
 from wbcbench.core.spec import RunSpec
-from wbcbench.train import trainer
+from wbcbench.core.window import MonotonicClock
+from wbcbench.train import inputs, paths, trainer
 variant, *seeds = sys.argv[1:]
 drawn = np.random.default_rng(0)
 images = drawn.integers(0, 256, (20, 80, 80, 3)).astype(np.uint8)
-labels = np.eye(5, dtype=np.float32)[drawn.integers(1, 5, 20)]
+labels = drawn.integers(0, 4, 20)
 
 def metrics(seed):
     spec = RunSpec(variant=variant, seed=seed, batch_size=8)
     trainer.configure_tensorflow(spec)
     model = trainer.build_network(spec)
-    batches = training_batches(images, labels, batch_size=spec.batch_size, seed=spec.seed)
-    history = model.fit(batches, epochs=2, shuffle=False, verbose=0).history
-    return [[float(x).hex() for x in history[name]] for name in ("loss", "accuracy")]
+    placed = inputs.PlacedImages(SimpleNamespace(images=images, labels=labels), inputs.HOST)
+    path = paths.ResidentPath(model, placed, spec.batch_size, MonotonicClock())
+    orders = [inputs.shuffle_epoch(20, seed, epoch) for epoch in (1, 2)]
+    means = [path.train_epoch(order, lambda step, means: None) for order in orders]
+    return [[float(x).hex() for x in epoch] for epoch in means]
 
 print(json.dumps([metrics(int(seed)) for seed in seeds]))
 """

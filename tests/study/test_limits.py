@@ -89,3 +89,37 @@ def test_a_field_that_came_later_leaves_the_ids_of_earlier_runs_as_they_were() -
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     assert GOOD.digest == sha256(text.encode()).hexdigest()
     assert replace(GOOD, batchnorm_momentum=0.9).digest != GOOD.digest
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"steps_per_execution": 4}, "--steps-per-execution is of the plain loop of Keras"),
+        ({"deterministic": True, "xla": True, "tuned": False}, "--deterministic and --xla"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused_with_the_way_out(
+    changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        limits.check_spec(replace(GOOD, **changes))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps_per_execution": 4, "path": "fit"},
+        {"deterministic": True, "xla": True},  # the built-in networks do without that gradient
+        {"deterministic": True, "tuned": False},
+        {"loops": "auto", "train_window_s": 15.0},
+        {"loops": 40},
+    ],
+)
+def test_settings_that_go_together_are_carried_out(changes: dict[str, Any]) -> None:
+    assert limits.check_spec(replace(GOOD, **changes))
+
+
+@pytest.mark.parametrize("loops", [0, -1, 1001, "automatic", ""])
+def test_a_number_of_loops_is_one_or_auto(loops: Any) -> None:
+    with pytest.raises(UsageError, match=r"--loops must be auto or lie between 1 and 1000"):
+        limits.check_spec(replace(GOOD, loops=loops))

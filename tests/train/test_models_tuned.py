@@ -8,13 +8,7 @@ import pytest
 import tensorflow as tf
 
 from wbcbench.registry import VARIANTS, load_part
-from wbcbench.train.network import (
-    Conv2D,
-    OnePassAdam,
-    evaluation_batches,
-    scale_pixels,
-    training_batches,
-)
+from wbcbench.train.network import Conv2D, OnePassAdam, scale_pixels
 from wbcbench.train.variants import ModelSettings
 
 pytestmark = pytest.mark.tensorflow
@@ -97,47 +91,6 @@ def test_a_tuned_network_can_be_saved_and_loaded(tmp_path, batch):
 
 def test_pixels_are_scaled_exactly_as_numpy_scales_them():
     pixels = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(scale_pixels(pixels)), pixels.astype(np.float32) / 255)
-
-
-def numbered(n: int):
-    """Images that carry their number in the first pixel, labels that carry it in the class."""
-    images = np.zeros((n, 4, 4, 3), np.uint8)
-    images[:, 0, 0, 0] = np.arange(n)
-    return images, np.eye(5, dtype=np.float32)[np.arange(n) % 5]
-
-
-def order(batches) -> list[int]:
-    return [round(float(x) * 255) for images, _ in batches for x in images[:, 0, 0, 0]]
-
-
-def test_an_epoch_holds_every_image_once_with_its_own_label():
-    batches = training_batches(*numbered(50), batch_size=8, seed=1)
-    assert sorted(order(batches)) == list(range(50))
-    for images, labels in batches:
-        numbers = np.round(images[:, 0, 0, 0] * 255).astype(int)
-        assert np.argmax(labels, axis=1).tolist() == (numbers % 5).tolist()
-
-
-def test_each_epoch_has_another_order_and_a_seed_repeats_them_all():
-    keras.utils.set_random_seed(1)
-    first = training_batches(*numbered(50), batch_size=8, seed=1)
-    epochs = [order(first) for _ in range(3)]
-    assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
-    keras.utils.set_random_seed(1)
-    again = training_batches(*numbered(50), batch_size=8, seed=1)
-    assert [order(again) for _ in range(3)] == epochs
-    assert order(training_batches(*numbered(50), batch_size=8, seed=2)) != epochs[0]
-
-
-def test_a_warm_up_on_its_own_batches_leaves_the_order_of_training_alone():
-    alone = training_batches(*numbered(50), batch_size=8, seed=1)
-    after = training_batches(*numbered(50), batch_size=8, seed=1)
-    order(training_batches(*numbered(20), batch_size=8, seed=1))
-    assert order(alone) == order(after)
-
-
-def test_evaluation_keeps_the_order_and_the_last_smaller_batch():
-    batches = evaluation_batches(*numbered(10), batch_size=4)
-    assert order(batches) == list(range(10))
-    assert [len(images) for images, _ in batches] == [4, 4, 2]
+    np.testing.assert_array_equal(
+        np.asarray(scale_pixels(pixels)), pixels.astype(np.float32) * np.float32(1 / 255)
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from data_folders import write_folder, write_table
-from trainer_driver import Told, TrainerUnderTest, train
+from trainer_driver import Message, Told, TrainerUnderTest, train
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import CLASSES
 from wbcbench.train.stage import ORPHANED
@@ -67,6 +68,7 @@ def test_windows_come_in_order_and_all_are_closed(undisturbed: Told) -> None:
     assert [window.name for window in events.windows] == [
         "startup",
         "idle_context",
+        "compile",
         "warmup",
         "epoch-1",
         "validate-1",
@@ -193,3 +195,72 @@ def test_a_failure_is_named_after_what_happened(error: Callable[[], Exception], 
     said = failure_of(error())
     assert said.kind == kind
     assert said.message
+
+
+# Loops: the training is repeated from the same start, in one window.
+
+
+@pytest.fixture(scope="module", params=["resident", "fit"])
+def looped(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, data: Path
+) -> Told:
+    spec = replace(SPEC, loops=3, path=request.param)
+    return train(tmp_path_factory.mktemp("loops") / "a", spec, data)
+
+
+def test_the_first_loop_is_the_training_of_the_run(looped: Told, undisturbed: Told) -> None:
+    assert looped.status == 0, looped.run.log_path.read_text()
+    assert metrics(looped) == metrics(undisturbed)
+    assert looped.all("scores") == undisturbed.all("scores")
+
+
+def test_the_other_loops_repeat_it_in_the_same_window(looped: Told) -> None:
+    loops = list(looped.events.loops.values())
+    assert [loop.index for loop in loops] == [1, 2, 3]
+    assert looped.events.planned_loops == 3
+    assert len({(loop.loss, loop.accuracy) for loop in loops}) == 1  # operations are deterministic
+    assert len({loop.weights_sha256 for loop in loops}) == 1
+    right = looped.events.scores["test"].accuracy
+    assert [loop.test_accuracy for loop in loops] == [right] * 3
+    windows = {window.name: window for window in looped.events.windows}
+    first, *_, last = looped.events.epochs
+    spans = [span for loop in loops for span in loop.spans_s]
+    assert all(before[1] <= after[0] for before, after in pairwise(spans))
+    assert loops[0].spans_s == ((first.start_s, first.end_s), (last.start_s, last.end_s))
+    assert windows["train"].start_s == first.start_s
+    assert windows["train"].end_s == loops[-1].spans_s[-1][1]
+    assert list(windows).index("evaluate") < list(windows).index("evaluate-loops")
+    assert list(windows).count("epoch-1") == 1
+
+
+def test_loops_fill_a_window_when_that_is_asked(data: Path, tmp_path: Path) -> None:
+    spec = replace(SPEC, loops="auto", train_window_s=1.0, idle_s=0.0, inference_s=0.0)
+    told = train(tmp_path / "run", spec, data)
+    assert told.status == 0, told.run.log_path.read_text()
+    loops = told.events.loops
+    assert len(loops) == told.events.planned_loops > 1
+    assert metrics(told)[0]["images_seen"] > 0
+
+
+def test_a_processor_trains_once_unless_asked(undisturbed: Told) -> None:
+    assert not undisturbed.all("loops")
+    assert not undisturbed.events.loops
+
+
+def test_a_stop_among_the_loops_ends_the_window_with_the_last_whole_one(
+    data: Path, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, loops=1000, idle_s=0.0, inference_s=0.0)
+    trainer = TrainerUnderTest(tmp_path / "run", spec, data)
+
+    def stop(message: Message) -> None:
+        if message.get("progress", {}).get("loop", 1) > 2:
+            trainer.say("stop")
+
+    told = trainer.hear(stop)
+    assert told.messages[-1] == {"end": "interrupted"}
+    loops = list(told.events.loops.values())
+    assert 2 <= len(loops) < 1000
+    windows = {window.name: window for window in told.events.windows}
+    assert windows["train"].end_s == loops[-1].spans_s[-1][1]
+    assert "evaluate" not in windows

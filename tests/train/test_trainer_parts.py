@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -22,17 +21,12 @@ from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer
-from wbcbench.train.inputs import dataset_facts, divide_dataset
-from wbcbench.train.loop import (
-    WARM_UP_CALLS,
-    InferenceLoop,
-    NanLossError,
-    train,
-    undo_training,
-    warm_up_excerpt,
-)
+from wbcbench.train.inputs import HOST, PlacedImages, dataset_facts, divide_dataset, shuffle_epoch
+from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, NanLossError, train
+from wbcbench.train.paths import FitPath
 from wbcbench.train.scores import write_predictions
-from wbcbench.train.stage import Control, Phases, Stage, Wire
+from wbcbench.train.snapshot import digest_weights, undo_training
+from wbcbench.train.stage import Control, Phases, Wire
 from wbcbench.train.trainer import pci_bus_id, relevant_environment
 
 pytestmark = pytest.mark.tensorflow
@@ -95,18 +89,10 @@ def test_weights_that_are_no_numbers_after_the_last_step_of_an_epoch_fail_the_ru
     said, clock = io.StringIO(), TickingClock()
     messenger = Messenger(said)
     wire = Wire(messenger, Control(os.pipe()[0]), Phases(messenger, lambda: None, clock), clock)
-    stage = Stage(
-        run=RunDir(tmp_path),
-        spec=spec,
-        dataset=dataset(8, 4),
-        sets=sets,
-        model=trainer.build_network(spec),
-        forward=Diverged(),
-        batches=inputs.batches(sets, spec),
-        wire=wire,
-    )
+    whole = trainer.make_stage(RunDir(tmp_path), spec, dataset(8, 4), sets, wire, HOST)
+    stage = replace(whole, forward=Diverged())
     with pytest.raises(NanLossError, match="validation loss is nan at the end of epoch 1"):
-        train(stage)
+        train(stage, loops=1)
     messages = [json.loads(line) for line in said.getvalue().splitlines()]
     (epoch,) = (message["epoch"] for message in messages if "epoch" in message)
     assert epoch["val_accuracy"] is None and np.isfinite(epoch["loss"])
@@ -137,7 +123,8 @@ def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
     model.optimizer.build(model.trainable_variables)
     before = everything(model)
     with undo_training(model):
-        model.fit(inputs.training(colourful(10), SPEC), shuffle=False, verbose=0)
+        path = FitPath(model, PlacedImages(colourful(10), HOST), SPEC.batch_size)
+        path.train_epoch(shuffle_epoch(10, SPEC.seed, 1), lambda step, means: None)
         moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
     assert sum(moved) > len(model.trainable_variables)
     for old, new in zip(before, everything(model), strict=True):
@@ -151,57 +138,18 @@ def test_two_networks_of_one_spec_begin_with_equal_weights_whatever_was_drawn_be
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize(
-    ("images", "steps", "sizes"),
-    [
-        (30, 3, [8, 8, 6]),
-        (30, 4, [8, 8, 8, 6]),
-        (32, 3, [8, 8, 8]),
-        (30, 1, [8]),
-        (8, 1, [8]),
-        (9, 2, [8, 1]),
-    ],
-)
-def test_an_excerpt_has_the_batches_of_a_whole_epoch(
-    images: int, steps: int, sizes: list[int]
-) -> None:
-    few = warm_up_excerpt(colourful(images), steps=steps, batch_size=8)
-    batches = inputs.training(few, replace(SPEC, batch_size=8))
-    assert [len(labels) for _, labels in batches] == sizes
-
-
-def test_batches_hold_every_image_once_in_an_order_that_changes_with_the_epoch() -> None:
-    images = colourful(10)
-    batches = inputs.training(images, SPEC)
-    orders = [[float(x) for pixels, _ in batches for x in pixels[:, 0, 0, 0]] for _ in range(2)]
-    assert sorted(orders[0]) == sorted(orders[1])
-    assert orders[0] != orders[1]
-    again = inputs.training(images, SPEC)
-    assert [float(x) for pixels, _ in again for x in pixels[:, 0, 0, 0]] == orders[0]
-
-
-def test_the_digest_of_the_order_is_that_of_the_batches_of_the_first_epoch_trained_on() -> None:
-    images, fed = colourful(30), []
-    network = trainer.build_network(SPEC)
-    digest = inputs.digest_image_order(images, SPEC)
-
-    def note(pixels, labels):
-        noted = tf.py_function(
-            lambda batch: fed.append(batch.numpy()) or batch, [pixels], pixels.dtype
-        )
-        return tf.ensure_shape(noted, pixels.shape), labels
-
-    network.fit(inputs.training(images, SPEC).map(note), shuffle=False, verbose=0)
-    known = {(image / np.float32(255)).tobytes(): i for i, image in enumerate(images.images)}
-    batches = [[images.sha256[known[image.tobytes()]] for image in batch] for batch in fed]
-    lines = "".join(f"{''.join(batch)}\n" for batch in batches)
-    assert digest == hashlib.sha256(lines.encode()).hexdigest()
+def test_each_epoch_has_its_own_order_of_all_images_and_a_seed_repeats_them_all() -> None:
+    orders = [shuffle_epoch(50, 1, epoch).tolist() for epoch in (1, 2, 3)]
+    assert all(sorted(order) == list(range(50)) for order in orders)
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    assert [shuffle_epoch(50, 1, epoch).tolist() for epoch in (1, 2, 3)] == orders
+    assert shuffle_epoch(50, 2, 1).tolist() != orders[0]
 
 
 def test_weights_depend_on_seed_and_network_and_the_order_on_seed_images_and_batches() -> None:
     def digests(images: int = 30, **changes) -> tuple[str, str]:
         spec = replace(SPEC, **changes)
-        weights = trainer.digest_weights(trainer.build_network(spec))
+        weights = digest_weights(trainer.build_network(spec))
         return weights, inputs.digest_image_order(colourful(images), spec)
 
     weights, order = digests()
@@ -214,15 +162,13 @@ def test_weights_depend_on_seed_and_network_and_the_order_on_seed_images_and_bat
 
 
 def test_labels_stand_one_column_to_the_right_and_pixels_between_zero_and_one() -> None:
-    pixels, labels = next(iter(inputs.evaluation(colourful(4))))
-    assert np.argmax(labels, axis=1).tolist() == [1, 2, 3, 4]
-    assert labels.shape == (4, 5)
-    assert pixels.dtype == "float32"
-    assert 0 <= float(np.min(pixels)) < float(np.max(pixels)) <= 1
-
-
-def test_evaluation_batches_are_no_larger_than_the_set() -> None:
-    assert [len(labels) for _, labels in inputs.evaluation(colourful(3))] == [3]
+    images = colourful(4)
+    pixels, labels = PlacedImages(images, HOST).batch(tf.constant([2, 0], tf.int64))
+    assert np.argmax(labels, axis=1).tolist() == [3, 1]
+    assert labels.shape == (2, 5)
+    np.testing.assert_array_equal(
+        pixels, images.images[[2, 0]].astype(np.float32) * np.float32(1 / 255)
+    )
 
 
 def test_a_batch_larger_than_the_training_set_is_refused() -> None:

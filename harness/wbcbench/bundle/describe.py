@@ -32,6 +32,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
 from wbcbench.core.version import __version__
+from wbcbench.energy.acceptance import BoardCard
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
@@ -381,6 +382,11 @@ def submission_schema() -> dict[str, Any]:
 def record_schema() -> dict[str, Any]:
     """JSON Schema of ``record.json``."""
     return {"$schema": SCHEMA_DIALECT, **TypeAdapter(RunRecord).json_schema()}
+
+
+def card_schema() -> dict[str, Any]:
+    """JSON Schema of ``card.json``."""
+    return {"$schema": SCHEMA_DIALECT, **TypeAdapter(BoardCard).json_schema()}
 
 
 def runs_schema() -> dict[str, Any]:

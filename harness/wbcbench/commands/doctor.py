@@ -52,6 +52,20 @@ Calibrate = Annotated[
         "--calibrate", help="Measure how often each sensor is updated, and its resolution."
     ),
 ]
+Acceptance = Annotated[
+    bool,
+    typer.Option(
+        "--acceptance",
+        help="Load the board at known times and judge its sensors (90 s): card.json and a page.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the card of --acceptance; acceptance/BOARD if left out.",
+        show_default=False,
+    ),
+]
 WithOverhead = Annotated[
     bool, typer.Option("--overhead", help="Measure the time and energy sampling costs (30 s).")
 ]
@@ -61,6 +75,8 @@ def doctor(
     require: Require = None,
     calibrate: Calibrate = False,
     overhead: WithOverhead = False,
+    acceptance: Acceptance = False,
+    out: Out = None,
     meters: options.Meters = "auto",
     gpus: options.Gpus = "",
     interval: options.Interval = 0.1,
@@ -71,9 +87,10 @@ def doctor(
 ) -> None:
     """Show what can be measured here, why not, and the exact fix; changes nothing.
 
-    Exit 3 if a run would not work here, or a requirement is not met.
+    Exit 3 if a run would not work here, or a requirement is not met. --acceptance judges the
+    sensors instead: exit 4 if a claim fails, 3 if one cannot be judged.
     """
-    from wbcbench.core.errors import CannotMeasureError
+    from wbcbench.core.errors import CannotMeasureError, UsageError
     from wbcbench.core.window import MonotonicClock
     from wbcbench.doctor import State, count_lines, examine, parse_requirement
     from wbcbench.doctor.device import describe_cards
@@ -81,7 +98,16 @@ def doctor(
 
     for text in require or []:
         parse_requirement(text, ())  # a wrong one is refused before anything is measured
+    if acceptance and (require or calibrate or overhead):
+        raise UsageError("--acceptance goes without --require, --calibrate and --overhead.")
+    if out is not None and not acceptance:
+        raise UsageError("--out is the folder of --acceptance. Add that, or leave --out out.")
     request = options.metering_request(meters, gpus, interval)
+    if acceptance:
+        from wbcbench.commands.acceptance import accept
+
+        accept(request, out, as_json=as_json)
+        return
     if not as_json:
         typer.echo("measuring for a few seconds …", err=True)
     clock = MonotonicClock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,6 +82,7 @@ def plan(
     """
     from wbcbench.run.live_state import print_progress
     from wbcbench.study.forecast import forecast_cost
+    from wbcbench.study.loops import fix_loops
     from wbcbench.study.plan import read_plan
     from wbcbench.study.power import analyse_power
     from wbcbench.study.running import carry_out_pilot, pasts
@@ -98,10 +100,14 @@ def plan(
         study = read_plan(file, changes or [], exploratory=exploratory)
     else:
         study, content = _plan_design(file, asked, changes or [], out, exploratory=exploratory)
+    local = options.describe_local(data)
+    if file is None or file.suffix != ".json":
+        may_train = find_spec("tensorflow") is not None
+        study = fix_loops(study, local, results, print_progress, may_train=may_train)
     power = analyse_power(study, results)
     if pilot:
         require_training()
-        carry_out_pilot(study, results, options.describe_local(data), print_progress)
+        carry_out_pilot(study, results, local, print_progress)
     certain = [run for run in study.runs if run.block <= study.blocks]
     costs = forecast_cost(certain, pasts(study, results))
     if as_json:

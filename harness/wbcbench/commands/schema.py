@@ -13,21 +13,25 @@ from wbcbench.energy import thresholds
 from wbcbench.energy.warnings import load_warnings
 
 Name = Annotated[
-    Literal["experiment", "record", "submission"],
+    Literal["experiment", "record", "submission", "card"],
     typer.Argument(
-        help="experiment: *.toml files; record: record.json; submission: submission.json."
+        help="experiment: *.toml files; record: record.json; submission: submission.json; "
+        "card: card.json of an acceptance."
     ),
 ]
 
 
 def schema(name: Name) -> None:
-    """Print the JSON Schema of experiment files, run records or bundles."""
-    from wbcbench.bundle.describe import record_schema, submission_schema
+    """Print the JSON Schema of experiment files, run records, bundles or sensor cards."""
+    from wbcbench.bundle.describe import card_schema, record_schema, submission_schema
 
-    if name == "experiment":
-        options.print_json(describe_experiment())
-    else:
-        options.print_json(record_schema() if name == "record" else submission_schema())
+    make = {
+        "experiment": describe_experiment,
+        "record": record_schema,
+        "submission": submission_schema,
+        "card": card_schema,
+    }
+    options.print_json(make[name]())
 
 
 def describe_experiment() -> dict[str, Any]:

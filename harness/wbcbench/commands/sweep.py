@@ -61,6 +61,7 @@ def sweep(
     from wbcbench.registry import load_part
     from wbcbench.run import live_state
     from wbcbench.study.forecast import forecast_cost
+    from wbcbench.study.loops import fix_loops
     from wbcbench.study.plan import check_contrasts, read_plan
     from wbcbench.study.running import pasts
     from wbcbench.study.sweep import SweepSettings
@@ -74,9 +75,11 @@ def sweep(
     limit_j = options.parse_limit_j(confirm_over)
     plan = read_plan(file, changes or [], exploratory=exploratory)
     check_contrasts(plan)
-    local = options.describe_local(
-        data, skip_unreadable=skip_unreadable, share=share, plan_sha256=plan.sha256
-    )
+    say = live_state.silent if silent else _print_with_time
+    local = options.describe_local(data, skip_unreadable=skip_unreadable, share=share)
+    if file.suffix != ".json":  # a finished plan is carried out as it is
+        plan = fix_loops(plan, local, results, say, may_train=not dry_run)
+    local = replace(local, plan_sha256=plan.sha256)
     settings = SweepSettings(
         results=results,
         launch=load_part("launcher", launcher),
@@ -94,7 +97,7 @@ def sweep(
     if limit_j is not None:  # about what is left, not about what is done
         left = [run for run, state in _list_states(plan, settings) if state != "done"]
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
-    outcome = _carry_out(plan, settings, live_state.silent if silent else _print_with_time)
+    outcome = _carry_out(plan, settings, say)
     _print_outcome(plan, outcome, results, as_json=as_json)
     _raise_if_bad(outcome)
 

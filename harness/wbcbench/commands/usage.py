@@ -67,7 +67,7 @@ EXAMPLES: Mapping[str, tuple[str, str]] = {
     "verify": ("wbcbench verify bag.zip", "wbcbench verify submissions/ --format markdown"),
     "seal": ("wbcbench seal bag", "wbcbench seal bag --sign ~/.ssh/id_ed25519"),
     "monitor": ("wbcbench monitor -- python train.py", "wbcbench monitor --csv power.csv"),
-    "doctor": ("wbcbench doctor", "wbcbench doctor --require gpu=measured"),
+    "doctor": ("wbcbench doctor --require gpu=measured", "wbcbench doctor --acceptance"),
     "attach": (
         "wbcbench attach leaky-dropout-s1001 --wall-meter log.csv --dry-run",
         "wbcbench attach leaky-dropout-s1001 --wall-meter log.csv",

@@ -28,7 +28,7 @@ from wbcbench.core.strict_json import parse_json, read_document
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.window import Window, WindowEnergy
 
-RECORD_SCHEMA = "2.2"
+RECORD_SCHEMA = "2.3"
 ATTACHMENT_SCHEMA = "2.0"
 
 Status = Literal["done", "failed", "interrupted", "invalid"]
@@ -508,6 +508,9 @@ class SensorCard:
         repeat_share: Share of renewals that left the value as it was.
         reason: What is not known and why; empty when everything is.
         age_s: How long before this measurement it was probed; 0 if for it.
+        averaging_s: The time that one renewal is the mean of, as a known load showed it.
+        delay_s: How long before the renewal that time ended, as a known load showed it.
+        is_active: Whether it was found by known loads (``doctor --acceptance``), not by watching.
     """
 
     channel: str
@@ -520,3 +523,16 @@ class SensorCard:
     reason: str = ""
     repeat_share: float | None = None
     age_s: float = 0.0
+    averaging_s: float | None = None
+    delay_s: float | None = None
+    is_active: bool = False
+
+    def describe(self, channel: Channel) -> Channel:
+        """The channel with what the card tells of its sensor, and else as it was."""
+        return replace(
+            channel,
+            update_s=self.update_s or channel.update_s,
+            averaging_s=self.averaging_s or channel.averaging_s,
+            delay_s=channel.delay_s if self.delay_s is None else self.delay_s,
+            repeat_share=self.repeat_share,
+        )

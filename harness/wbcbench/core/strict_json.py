@@ -30,7 +30,7 @@ _LIMITS: Mapping[Any, Limits] = dict.fromkeys((
     "seed", "split_seed", "loss", "val_loss", "cooldown_c", "exit_status", "age_s", "t_s",
     "start_s", "end_s", "evaluate_end_s", "offset_s", "utc_minus_monotonic_s", "difference_pct",
     "gain_j", "baseline_j", "temperature_start_c", "temperature_mean_c", "temperature_max_c",
-    "provenance", "meters",
+    "provenance", "meters", "value", "idle_w",
 ), _ANY)  # fmt: skip
 _OUT_OF_LIMITS = ("greater_than_equal", "less_than_equal", "finite_number")
 

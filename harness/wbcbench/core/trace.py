@@ -68,6 +68,7 @@ class Channel:
             together all of them joined by ``+``; ``None`` if there is none.
         averaging_s: The time one power reading is the mean of: shorter than ``update_s`` for a
             sensor that measures only part of the time; ``None`` if unknown.
+        delay_s: How long before a renewal that time ended; ``None`` if unknown.
         repeat_share: Share of successive values that were equal in a probe; ``None`` if unknown.
         sparse: Whether it is read at the edges of what is measured only: a window that begins or
             ends at another time has none of its joules.
@@ -86,6 +87,12 @@ class Channel:
     averaging_s: float | None = None
     repeat_share: float | None = None
     sparse: bool = False
+    delay_s: float | None = None
+
+    @property
+    def is_known_mean(self) -> bool:
+        """Whether known loads showed that it is the mean of all the time between two renewals."""
+        return self.delay_s is not None and self.averaging_s == self.update_s
 
     @property
     def part(self) -> str:

@@ -160,7 +160,8 @@ def _describe_pace(facts: Facts, source: EnergySource) -> str:
     if not paces_s:
         return ""
     age_s = max(card.age_s for card in cards)
-    age = f" (probed {human_duration(age_s)} ago)" if age_s else ""
+    how = "found by known loads" if any(card.is_active for card in cards) else "probed"
+    age = f" ({how} {human_duration(age_s)} ago)" if age_s else ""
     return f", updated every {ms_from_s(max(paces_s)):.0f} ms{age}"
 
 
@@ -192,8 +193,13 @@ def describe_cards(cards: tuple[SensorCard, ...]) -> Iterator[Line]:
         if card.resolution is not None:
             unit = "J" if card.kind_guess == "counter" else "W"
             text += f", resolution {card.resolution:g} {unit}"
+        if card.averaging_s is not None:
+            text += f", mean of {ms_from_s(card.averaging_s):.1f} ms"
+        if card.delay_s is not None:
+            text += f", late by {ms_from_s(card.delay_s):.1f} ms"
         if card.age_s:
-            text += f", probed {human_duration(card.age_s)} ago"
+            how = "found by known loads" if card.is_active else "probed"
+            text += f", {how} {human_duration(card.age_s)} ago"
         yield Line(State.INFO if card.reason else State.OK, card.channel, text, why=card.reason)
 
 

@@ -251,6 +251,7 @@ class RunEvents:
     model: ModelFacts | None = None
     scores: dict[str, Scores] = field(default_factory=dict)
     inference: list[Inference] = field(default_factory=list)
+    planned_loops: int = 1
     loops: dict[int, TrainingLoop] = field(default_factory=dict)
     failure: Failure | None = None
     progress: Mapping[str, Any] = field(default_factory=dict)
@@ -273,6 +274,8 @@ class RunEvents:
                     self.scores[str(content["name"])] = _parse(Scores, scores)
                 case "inference":
                     self.inference.append(_parse(Inference, content))
+                case "loops":
+                    self.planned_loops = int(content)
                 case "loop":  # sent again once it is scored
                     loop = _parse(TrainingLoop, content)
                     self.loops[loop.index] = loop

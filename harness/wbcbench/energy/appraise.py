@@ -29,7 +29,7 @@ from wbcbench.core.window import (
 )
 from wbcbench.energy import thresholds
 from wbcbench.energy.cross_check import agreements, compare_traces
-from wbcbench.energy.delay import Delay, find_delay, move, span_work, widen
+from wbcbench.energy.delay import Delay, find_delay, move, span_work, undo_delay, widen
 from wbcbench.energy.faults import (
     Fault,
     Flaw,
@@ -347,7 +347,7 @@ def review_traces(
 
     Whoever shows a curve or a reading beside stated joules takes it from here.
     """
-    sound = review_sensors(traces)
+    sound = review_sensors([*map(undo_delay, traces)])
     sensors = [describe_sensor(trace) for trace in sound.traces]
     work = work or span_work(windows)
     delays = [*map(find_delay, sound.traces, repeat(work), sensors)]

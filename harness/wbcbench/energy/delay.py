@@ -120,6 +120,21 @@ def _find_fall(times: Floats, values: Floats, level_w: float, work: Window) -> t
     return 0.5 * (last_s + fallen_s) - work.end_s, fallen_s - last_s
 
 
+def undo_delay(trace: Trace) -> Trace:
+    """The readings without the delay that is known of their sensor.
+
+    A counter's step is taken for the joules of the whole time since the one before, so one that
+    tells of a look alone lies with its middle at that of the look.
+    """
+    channel = trace.channel
+    if channel.delay_s is None:
+        return trace
+    look_s, update_s = channel.averaging_s or 0.0, channel.update_s or 0.0
+    is_look = channel.kind is Kind.COUNTER and 0.0 < look_s < update_s
+    early_s = 0.5 * (update_s - look_s) if is_look else 0.0
+    return move(trace, Delay(shift_s=channel.delay_s - early_s))
+
+
 def widen(sensor: Sensor, delay: Delay) -> Sensor:
     """The sensor as the ends of the load showed it."""
     averaging_s = max(sensor.averaging_s, delay.averaging_s)

@@ -324,7 +324,8 @@ def _integrate_power(trace: Trace) -> EnergyCurve:
     if len(places):
         power_w = power_w[places]
         duty = find_duty(power_w)
-        if averaging_s is None and (duty is None or duty >= LEAST_DUTY):
+        is_whole = averaging_s is None and (duty is None or duty >= LEAST_DUTY)
+        if is_whole or trace.channel.is_known_mean:
             return _join_periods(trace, places, spans, update_s, duty)
         renewed_s = 0.5 * (spans[:, 0] + spans[:, 1]) - 0.5 * (averaging_s or 0.0)
     else:

@@ -119,7 +119,8 @@ class Device(ABC):
         gpu: Its identity.
         visible_as: Environment variable and entry that hide all other GPUs from a program.
         handle: The library's handle while the device is open, ``None`` otherwise.
-        readings: What ``read`` returns, in its order: at most the counter and one power reading.
+        readings: What ``read`` returns, in its order: at most the counter and one power reading, or
+            every one if so asked.
     """
 
     vendor: ClassVar[str]
@@ -227,7 +228,7 @@ class GpuMeter:
             limit_w = device.enforced_limit_w()
             low_w, high_w = device.power_limit_range_w() or (None, None)
             most_w = limit_w or high_w
-            self.channels = tuple(self._make_channel(name, most_w) for name in device.readings)
+            self.channels = self._make_channels(device.readings, most_w)
             self._facts = device.describe() | {
                 "index": gpu.index,
                 "name": gpu.name,
@@ -241,10 +242,19 @@ class GpuMeter:
             stack.pop_all()
         return self
 
-    def _make_channel(self, reading: str, limit_w: float | None) -> Channel:
+    def _make_channels(self, readings: Sequence[str], limit_w: float | None) -> tuple[Channel, ...]:
+        """The first power is called so; any other by its reading."""
+        usual = next((reading for reading in readings if reading != ENERGY), "")
+        names = {ENERGY: "counter", usual: "power"}
+        return tuple(
+            self._make_channel(names.get(reading, reading), reading, limit_w)
+            for reading in readings
+        )
+
+    def _make_channel(self, name: str, reading: str, limit_w: float | None) -> Channel:
         update_s, averaging_s = self.device.sensor_pace_s(reading)
         return Channel(
-            name=f"{self.name}/{'counter' if reading == ENERGY else 'power'}",
+            name=f"{self.name}/{name}",
             kind=Kind.COUNTER if reading == ENERGY else Kind.SAMPLED,
             origin=Origin.MEASURED,
             domain=Domain.GPU,

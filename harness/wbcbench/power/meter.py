@@ -37,6 +37,8 @@ class MeterRequest:
         one_gpu: With ``gpus`` empty, only the first visible one: a run trains on one GPU, and the
             idle joules of its neighbours are not the run's.
         for_training: Only GPUs that TensorFlow can train on.
+        every_reading: All power readings of a board that its vendor offers, not the best alone: to
+            find out what each is, and never for joules, for a run reads one.
         country: ISO 3166 alpha-3 code for CodeCarbon's offline table; ``None``: not set.
         powercap_root: Where the kernel shows RAPL.
         seed: For the simulated meter's signal.
@@ -46,6 +48,7 @@ class MeterRequest:
     gpus: tuple[str, ...] = ()
     one_gpu: bool = False
     for_training: bool = False
+    every_reading: bool = False
     country: str | None = None
     powercap_root: Path = Path("/sys/class/powercap")
     seed: int = 0

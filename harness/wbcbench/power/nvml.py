@@ -174,7 +174,8 @@ def open_meters(request: MeterRequest) -> list[GpuMeter]:
     with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ)
         is_one = request.one_gpu and not request.gpus
-        return make_meters(map(NvmlDevice, gpus), is_one=is_one)
+        devices = (NvmlDevice(gpu, every_reading=request.every_reading) for gpu in gpus)
+        return make_meters(devices, is_one=is_one)
 
 
 @contextmanager
@@ -403,9 +404,10 @@ class NvmlDevice(Device):
     can_train = True
     gain_error = GAIN_ERRORS[vendor]
 
-    def __init__(self, gpu: Gpu) -> None:
+    def __init__(self, gpu: Gpu, *, every_reading: bool = False) -> None:
         """Prepare; nothing is opened yet."""
         super().__init__(gpu, (VISIBLE, gpu.uuid))
+        self._every_reading = every_reading
 
     @contextmanager
     def open(self) -> Iterator[Any]:
@@ -428,7 +430,7 @@ class NvmlDevice(Device):
             yield handle
 
     def find_readings(self) -> tuple[str, ...]:
-        """At most ``total_energy`` and one of ``POWER_READINGS``, each with how it is read.
+        """``total_energy`` and the first or, if so opened, all of ``POWER_READINGS``, if any.
 
         A reading that fails without saying that it is not supported is tried for ``PATIENCE_S``: a
         driver may stumble while it is opened, and a trace cannot change its reading later.
@@ -436,8 +438,11 @@ class NvmlDevice(Device):
         until_s = time.monotonic() + PATIENCE_S
         self._refused: dict[str, str] = {}
         energy = self._find_method(ENERGY, until_s)
-        powers = (self._find_method(reading, until_s) for reading in POWER_READINGS)
-        self._methods = energy | next(filter(None, powers), {})
+        offered = filter(None, (self._find_method(each, until_s) for each in POWER_READINGS))
+        powers = [*offered] if self._every_reading else [next(offered, {})]
+        self._methods = {
+            reading: way for each in (energy, *powers) for reading, way in each.items()
+        }
         ways = list(self._methods.items())
         self._fields = _FieldBuffer([reading for reading, way in ways if way == "field"])
         self._calls = [

@@ -1,10 +1,12 @@
-"""The pace of each sensor: found by reading it densely, or known from a card of the last day.
+"""The pace of each sensor: found by reading it densely, or known from an earlier card.
 
 Counters step and power readings are renewed at a pace that no interface states; both limit the
 accuracy of a window's joules. A card says how often a sensor is renewed and by how much; the pace
 shows only while the value moves, and of what is unknown it says why. It belongs to one board and
-driver, and is kept in the user's cache folder; one that cannot be read, or is of something else, is
-ignored, and so is one whose pace the sensor does not show again within some renewals.
+driver, and is kept in the user's cache folder for a day, and one that known loads have found
+(``doctor --acceptance``) until driver or readings change. One that cannot be read, or is of
+something else, is ignored, and so is one whose pace the sensor does not show again within some
+renewals.
 """
 
 from __future__ import annotations
@@ -53,7 +55,7 @@ FEWEST_CONFIRMING, CONFIRMED = 4, 0.01  # moves, and how well they must tell the
 CARD_ERROR = 0.001  # of its pace
 SHARP = 3.0  # times the usual time between two polls
 MOST_LEFT_OUT = 1.5  # times the usual time between moves: a longer pace leaves renewals out
-_FOLDER = "sensor-cards"
+_FOLDER, _ACTIVE = "sensor-cards", "active-"
 _UUID = re.compile(r"[A-Za-z0-9-]{8,80}")
 
 
@@ -68,8 +70,8 @@ def probe_sensors(
     Args:
         meters: Entered meters; their sampler must not run yet.
         clock: Source of time.
-        is_quick: Take the cards of a board that are younger than a day as soon as its sensors
-            confirm them; else end as soon as each pace is known.
+        is_quick: Take the known cards of a board (``load_cards``) as soon as its sensors confirm
+            them; else end as soon as each pace is known.
     """
     cards: dict[int, tuple[SensorCard, ...]] = {}
 
@@ -143,10 +145,18 @@ def probe(
     return tuple(make_sensor_card(Trace(channel, times, values)) for channel, values in columns)
 
 
+def list_usual(channels: Sequence[Channel]) -> list[Channel]:
+    """Of every reading of a board those that a run has: the first counter and the first power."""
+    first = dict[tuple[str, Kind], Channel]()
+    for channel in channels:
+        first.setdefault((channel.device or channel.name, channel.kind), channel)
+    return [*first.values()]
+
+
 def _list_alone(meter: EnergyMeter) -> list[Channel]:
     """Measured power of devices that have no counter: its sensor's pace and delay matter most."""
     counted = {c.device for c in meter.channels if c.kind is Kind.COUNTER}
-    measured = (c for c in meter.channels if c.origin is Origin.MEASURED)
+    measured = (c for c in list_usual(meter.channels) if c.origin is Origin.MEASURED)
     return [channel for channel in measured if channel.device not in counted]
 
 
@@ -249,9 +259,7 @@ def update_channels(
     """The channels with what their cards tell of the sensors, and else as they were."""
     by_name = {card.channel: card for card in cards}
     return tuple(
-        replace(channel, update_s=card.update_s or channel.update_s, repeat_share=card.repeat_share)
-        if (card := by_name.get(channel.name))
-        else channel
+        card.describe(channel) if (card := by_name.get(channel.name)) else channel
         for channel in channels
     )
 
@@ -266,8 +274,15 @@ class _StoredCards:
 
 
 def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
-    """The cards of a meter's board that are younger than a day; empty if there are none."""
-    board, path = _identify_board(meter)
+    """The known cards of a meter's board, one a channel; empty if there are none.
+
+    Those that known loads have found come first, however old, then those of the last day.
+    """
+    return _load_cards(meter, _ACTIVE, math.inf) or _load_cards(meter, "", OLDEST_CARD_S)
+
+
+def _load_cards(meter: EnergyMeter, kind: str, oldest_s: float) -> tuple[SensorCard, ...]:
+    board, path = _identify_board(meter, kind)
     if path is None:
         return ()
     try:
@@ -276,28 +291,39 @@ def load_cards(meter: EnergyMeter) -> tuple[SensorCard, ...]:
         return ()
     age_s = time.time() - stored.probed_at_s
     is_of_board = stored.board == board and len(stored.cards) == len(meter.channels)
-    if not (is_of_board and 0.0 <= age_s < OLDEST_CARD_S):
+    if not (is_of_board and 0.0 <= age_s < oldest_s):
         return ()
     pairs = zip(stored.cards, meter.channels, strict=True)
     return tuple(replace(card, channel=channel.name, age_s=age_s) for card, channel in pairs)
 
 
-def store_cards(meter: EnergyMeter, cards: tuple[SensorCard, ...]) -> None:
-    """Keep the cards of a board for the next day, where all have a pace that need one."""
-    board, path = _identify_board(meter)
+def store_cards(meter: EnergyMeter, cards: tuple[SensorCard, ...]) -> Path | None:
+    """Keep the cards of a board for later runs, where all have a pace that need one.
+
+    Active ones are kept beside those of the last day. Of a meter that was opened with every
+    reading, those are kept that a run reads. Returns the file; ``None`` if there is none.
+    """
+    usual = list_usual(meter.channels)
+    by_name = {card.channel: card for card in cards}
+    kept = tuple(by_name[channel.name] for channel in usual if channel.name in by_name)
+    is_active = bool(kept) and all(card.is_active for card in kept)
+    board, path = _identify_board(meter, _ACTIVE if is_active else "")
     needed = {channel.name for channel in _list_needed(meter)}
-    paces_s = [card.update_s for card in cards if card.channel in needed]
-    if path is None or not all(paces_s):
-        return
-    stored = _StoredCards(board, time.time(), cards)
+    is_paced = all(card.update_s for card in kept if card.channel in needed)
+    if path is None or len(kept) < len(usual) or not is_paced:
+        return None
+    stored = _StoredCards(board, time.time(), kept)
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, TypeAdapter(_StoredCards).dump_json(stored, indent=1))
+        return path
+    return None
 
 
-def _identify_board(meter: EnergyMeter) -> tuple[tuple[str, ...], Path | None]:
-    """UUID, driver and readings of a meter's board, and where its cards lie; ``None``: nowhere."""
+def _identify_board(meter: EnergyMeter, kind: str) -> tuple[tuple[str, ...], Path | None]:
+    """UUID, driver and usual readings of a meter's board, and where its cards lie, if anywhere."""
     uuid = "" if meter.device is None else meter.device.gpu.uuid
     driver = str(meter.describe().get("driver") or "")
-    path = cache_root() / _FOLDER / f"{uuid}.json" if driver and _UUID.fullmatch(uuid) else None
-    return (uuid, driver, *(channel.reading for channel in meter.channels)), path
+    is_known = bool(driver) and _UUID.fullmatch(uuid)
+    path = cache_root() / _FOLDER / f"{kind}{uuid}.json" if is_known else None
+    return (uuid, driver, *(channel.reading for channel in list_usual(meter.channels))), path

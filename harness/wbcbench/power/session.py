@@ -224,7 +224,9 @@ class MeteringSession:
     def edge_s(self) -> float:
         """How long to sample before and after what is measured."""
         slowest_s = (
-            UPDATES_PAST_EDGE * (channel.update_s or 0.0) + (channel.averaging_s or 0.0)
+            UPDATES_PAST_EDGE * (channel.update_s or 0.0)
+            + (channel.averaging_s or 0.0)
+            + (channel.delay_s or 0.0)
             for channel in self.channels
         )
         return min(max(self._least_edge_s, *slowest_s), MOST_EDGE_S)

@@ -122,7 +122,8 @@ class LinesView(View):
             others = describe_others(state.others)
             self.note(f"{_format_run(state)} {name_phase(state.phase)}{others and f' ({others})'}")
         elif time.monotonic() - self._printed_s >= self._heartbeat_s:
-            place = f"epoch {state.epoch}/{state.epochs} step {state.step}/{state.steps} "
+            loop = f"loop {state.loop}/{state.loops} " if state.loops > 1 else ""
+            place = f"{loop}epoch {state.epoch}/{state.epochs} step {state.step}/{state.steps} "
             step = place if state.epoch else ""
             self.note(
                 f"{_format_run(state)} {name_phase(state.phase)} {step}{_format_energy(state)}"

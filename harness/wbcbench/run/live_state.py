@@ -34,6 +34,7 @@ class LiveState:
         phase: ``idle_cold``, ``startup``, ``warmup``, ``train``, ``evaluate``, ``inference`` …
         time_s: Seconds since measuring began.
         epoch, epochs: One-based place in training; 0 before it.
+        loop, loops: One-based place among trainings from the same start.
         step, steps: Place in the epoch; 0 if unknown.
         loss, accuracy, val_accuracy: Last known; ``None`` before.
         power_w: Last power readings of the primary channel, oldest first.
@@ -55,6 +56,8 @@ class LiveState:
     time_s: float = 0.0
     step: int = 0
     steps: int = 0
+    loop: int = 1
+    loops: int = 1
     loss: float | None = None
     accuracy: float | None = None
     val_accuracy: float | None = None
@@ -120,6 +123,8 @@ class LiveProgress:
             time_s=self._clock.now_s() - self._start_s,
             step=int(progress.get("step") or 0),
             steps=int(progress.get("steps") or 0),
+            loop=int(progress.get("loop") or 1),
+            loops=events.planned_loops,
             loss=progress.get("loss") or (last.loss if last else None),
             accuracy=progress.get("accuracy") or (last.accuracy if last else None),
             val_accuracy=last.val_accuracy if last else None,
@@ -145,21 +150,22 @@ class LiveProgress:
     def _foresee(self, events: RunEvents) -> tuple[float | None, float | None]:
         """Seconds and joules that are left, at the mean power of training and of idling so far.
 
-        Epochs to come × the mean epoch with its validation, one pass over TEST as long as a
-        validation, the windows of inference, idle time and the last edge.
+        Epochs to come × the mean epoch with its validation, the steps of further loops, one pass
+        over TEST as long as a validation, the windows of inference, idle time and the last edge.
         """
         if not events.epochs or self._spec is None:
             return None, None
         epochs, spec = events.epochs, self._spec
         first, last = epochs[0], epochs[-1]
-        count = spec.epochs - len(epochs)
         mean_s = (last.evaluate_end_s - first.start_s) / len(epochs)
         validation_s = sum(each.evaluate_end_s - each.end_s for each in epochs) / len(epochs)
+        loops_s = (events.planned_loops - 1) * spec.epochs * (mean_s - validation_s)
+        train_left_s = (spec.epochs - len(epochs)) * mean_s + loops_s
         since_s = self._clock.now_s() - last.evaluate_end_s
         inference_s = len(INFERENCE_BATCHES) * spec.inference_s
         # Whatever takes longer than foreseen is at its end, not ahead of the next.
-        busy_s = max(count * mean_s + validation_s + inference_s - since_s, 0.0)
-        late_s = max(since_s - count * mean_s - validation_s - inference_s, 0.0)
+        busy_s = max(train_left_s + validation_s + inference_s - since_s, 0.0)
+        late_s = max(since_s - train_left_s - validation_s - inference_s, 0.0)
         idle_s = max(spec.idle_s + EDGE_S - late_s, 0.0)
         train_s, train_j = self._trained
         before_s, before_j = self._before

@@ -116,7 +116,8 @@ def _render_progress(state: LiveState) -> Group | Text:
     is_training = state.phase == TRAIN
     within = state.step / state.steps if state.steps and is_training else float(not is_training)
     bar = ProgressBar(total=state.epochs, completed=state.epoch - 1 + within, width=30)
-    return Group(Text(f"{words}, epoch {state.epoch} of {state.epochs}{steps}"), bar)
+    loop = f", loop {state.loop} of {state.loops}" if state.loops > 1 else ""
+    return Group(Text(f"{words}{loop}, epoch {state.epoch} of {state.epochs}{steps}"), bar)
 
 
 def _render_power(state: LiveState) -> Text:

@@ -202,7 +202,7 @@ def carry_out_pilot(
         WbcbenchError: It cannot be carried out, or ended badly.
     """
     first = plan.runs[0].identity
-    pilot = replace(first, study=pilot_study(plan.study), epochs=1, block=0)
+    pilot = replace(first, study=pilot_study(plan.study), epochs=1, loops=1, block=0)
     spec = with_data(pilot, local, say)
     run = find_finished_run(results, spec)
     if run is None:

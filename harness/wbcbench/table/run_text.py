@@ -155,7 +155,9 @@ def _list_run_facts(run: Run) -> Iterator[_Fact]:
         power = "" if power_w is None else f"mean {human_power(power_w)}"
         done, wanted = len(record.epochs), run.spec.epochs
         left_out = "" if done == wanted else f"{done} of {wanted} epochs"
-        yield _Fact("time", _format_time(time_s), ", ".join(filter(None, (power, left_out))))
+        loops = f"one of {record.loop_count} in the window" if record.loops else ""
+        notes = filter(None, (power, loops, left_out))
+        yield _Fact("time", _format_time(time_s), ", ".join(notes))
     training_j = run.number("energy_per_train_image_j")
     inference_j = run.number("energy_per_infer_image_j")
     if training_j is not None and len(record.epochs) == run.spec.epochs:

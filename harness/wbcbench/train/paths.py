@@ -63,19 +63,26 @@ class ResidentPath:
         # XLA compiles for one device: a loop that fetches its images from another stays outside.
         is_one_device = self._is_in_pieces or not images.is_on_host
         jit_compile = bool(model.jit_compile)
-        step = model.train_step
-        if jit_compile and not is_one_device:
-            step = tf.function(step, jit_compile=True)
+        # As in ``fit``, a step does not know how many images it gets: it rounds as there.
+        step = tf.function(
+            lambda pixels, labels: model.train_step((pixels, labels)),
+            input_signature=[
+                tf.TensorSpec([None, *model.input_shape[1:]], tf.float32),
+                tf.TensorSpec([None, *model.output_shape[1:]], tf.float32),
+            ],
+            jit_compile=jit_compile and not is_one_device,
+            experimental_attributes={"_noinline": True},
+        )
 
         def make_steps(order: tf.Tensor, first: tf.Tensor, end: tf.Tensor) -> None:
             def make_step(index: tf.Tensor) -> tf.Tensor:
-                step(images.batch(tf.slice(order, [index * batch_size], [batch_size])))
+                step(*images.batch(tf.slice(order, [index * batch_size], [batch_size])))
                 return index + 1
 
             tf.while_loop(lambda index: index < end, make_step, [first], parallel_iterations=1)
 
         def make_rest(order: tf.Tensor) -> None:
-            step(images.batch(order[self._steps * batch_size :]))
+            step(*images.batch(order[self._steps * batch_size :]))
 
         compiled = jit_compile and is_one_device
         self._make_steps = tf.function(make_steps, jit_compile=compiled)

@@ -18,7 +18,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Channel, Kind
-from wbcbench.core.window import TRAIN, WindowEnergy, is_consecutive, is_validation
+from wbcbench.core.window import TRAIN, WindowEnergy, epoch, is_consecutive, is_validation
 from wbcbench.energy import thresholds
 from wbcbench.energy.account import remake_attachment
 from wbcbench.energy.appraise import ReviewedTrace, TraceReview, review_traces
@@ -115,14 +115,21 @@ def _edge_s(channel: Channel | None, energy: WindowEnergy) -> float:
 
 
 def _compute_energy(curve: Curve, name: str, record: RunRecord) -> float | None:
-    """Energy of a window by numpy only; that of ``train`` without the validation passes."""
+    """Energy of a window by numpy only, of several loops the mean.
+
+    That of ``train`` is without the validation passes.
+    """
     window = record.window(name)
     if window is None or len(curve[0]) < 2:
         return None
-    windows = [window, *(w for w in record.windows if name == TRAIN and is_validation(w.name))]
-    edges = np.interp([(each.start_s, each.end_s) for each in windows], *curve)
-    total_j, *validation_j = np.diff(edges).ravel().tolist()
-    return float(total_j - sum(validation_j))
+    passes = [w for w in record.windows if name == TRAIN and is_validation(w.name)]
+    spans = [
+        span for loop in record.loops for k, span in enumerate(loop.spans_s, 1) if epoch(k) == name
+    ] or [(window.start_s, window.end_s)]
+    counted_j = np.diff(np.interp(spans, *curve)).sum()
+    passes_j = np.diff(np.interp([(w.start_s, w.end_s) for w in passes], *curve)).sum()
+    shared_by = record.loop_count if name == TRAIN else len(spans)
+    return float((counted_j - passes_j) / shared_by)
 
 
 # Where a sensor was wrong is found by this program's own review, for plain arithmetic cannot know:

@@ -6,7 +6,7 @@ Files of earlier versions know fewer names, and what a kill tore at the end of a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import fields
 from functools import cache
 from pathlib import Path
@@ -28,9 +28,10 @@ from wbcbench.core.record import (
     ModelFacts,
     RunRecord,
     Scores,
+    TrainingLoop,
 )
 from wbcbench.core.run_folder import RunDir
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import MOST_LOOPS, RunSpec
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.trace import Channel
 from wbcbench.core.trace_file import read_parquet_names
@@ -44,9 +45,11 @@ _DOCUMENTS: Mapping[str, Any] = {
 }
 _MESSAGES = {
     "epoch": Epoch, "dataset": DatasetFacts, "model": ModelFacts, "inference": Inference,
-    "scores": Scores, "failure": Failure, "recorder": Circumstances,
+    "scores": Scores, "failure": Failure, "recorder": Circumstances, "loop": TrainingLoop,
 }  # fmt: skip
-_ONE_OF = {"mark": ("open", "close"), "end": ("done", "interrupted")}
+_ONE_OF: Mapping[str, Container[Any]] = {
+    "mark": ("open", "close"), "end": ("done", "interrupted"), "loops": range(2, MOST_LOOPS + 1)
+}  # fmt: skip
 _SCORED = ("test", "test_leakage_free")
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
 

@@ -276,8 +276,9 @@ def _check_between(record: RunRecord, traces: Sequence[Trace]) -> Iterator[str]:
     if record.status != "done" or train is None or idle is None or is_shared:
         return
     left_out = (window.IDLE_COLD, window.IDLE_POST, window.TRAIN)  # its epochs say more
+    loops = [Window("loops", loop.spans_s[0][0], loop.spans_s[-1][1]) for loop in record.loops[1:]]
     phases = sorted(
-        (each for each in record.windows if each.name not in left_out),
+        (each for each in (*record.windows, *loops) if each.name not in left_out),
         key=lambda each: each.start_s,
     )
     for trace in traces:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
 
@@ -33,6 +34,8 @@ _SAME_IMAGES, _SAME_SHARE, _SAME_LOSS, _LEAST_LOSS = 2, 0.002, 0.005, 1e-4
 _SUM_SLACK = 1e-4
 _GRID, _GRID_SLACK, _GRID_FEWEST = 1e-4, 1e-7, 50
 _SLOWER, _SLOWER_S = 1.6, 0.2
+_RESTORED_S, _RESTORED_SHARE, _LOOP_FASTER = 0.05, 0.2, 3.0
+"""A loop begins with weights that are put back; on a busy machine the next may be slower."""
 _BATCH_FASTER, _BATCH_SLOWER = 0.4, 3.0
 _RATE_CPU, _RATE_GPU, _PASS_S = 4.0, 30.0, 0.25  # a GPU waits for its images in short passes
 CONTENDED = frozenset({"shared-machine", "shared-processor", "busy-processor", "foreign-process"})
@@ -203,6 +206,7 @@ def _check_windows(record: RunRecord) -> Iterator[str]:
         if is_timed and windows[name].duration_s < least_s - _SLACK_S:
             yield f"{name} lasts {windows[name].duration_s:.3f} s, less than {least_s:g} s"
     yield from _check_epoch_windows(record)
+    yield from _check_loops(record)
 
 
 def _check_epoch_windows(record: RunRecord) -> Iterator[str]:
@@ -212,13 +216,46 @@ def _check_epoch_windows(record: RunRecord) -> Iterator[str]:
         spans[window.epoch(epoch.index)] = (epoch.start_s, epoch.end_s)
         spans[window.validate(epoch.index)] = (epoch.end_s, epoch.evaluate_end_s)
     if record.epochs:
-        spans[window.TRAIN] = (record.epochs[0].start_s, record.epochs[-1].evaluate_end_s)
+        end_s = (
+            record.loops[-1].spans_s[-1][1] if record.loops else record.epochs[-1].evaluate_end_s
+        )
+        spans[window.TRAIN] = (record.epochs[0].start_s, end_s)
     for name, span in spans.items():
         if windows.get(name) != span:
             yield f"the window {name} is not the time that its epochs tell"
     for before, after in pairwise(record.epochs):
         if after.start_s < before.evaluate_end_s:
             yield f"epoch {after.index} begins before epoch {before.index} was validated"
+
+
+def _check_loops(record: RunRecord) -> Iterator[str]:
+    """Further trainings fill the window with the same steps, one after the other."""
+    asked, loops = record.spec.loops, record.loops
+    if isinstance(asked, int) and asked != record.loop_count:
+        yield f"{asked} loops were asked for, and {record.loop_count} are stated"
+    if not loops:
+        return
+    if [loop.index for loop in loops] != list(range(1, len(loops) + 1)):
+        yield "its loops are not numbered 1, 2, 3 …"
+    if any(len(loop.spans_s) != len(record.epochs) for loop in loops):
+        yield "its loops have not the same epochs"
+        return
+    if loops[0].spans_s != tuple((epoch.start_s, epoch.end_s) for epoch in record.epochs):
+        yield "its first loop is not the training whose epochs are stated"
+    spans_s = [span for loop in loops for span in loop.spans_s]
+    if any(after[0] < before[1] for before, after in pairwise(spans_s)):
+        yield "its loops overlap"
+    steps_s = [sum(end_s - start_s for start_s, end_s in loop.spans_s) for loop in loops]
+    wasted_s = loops[-1].spans_s[-1][1] - record.epochs[-1].evaluate_end_s - sum(steps_s[1:])
+    if wasted_s > (len(loops) - 1) * (_RESTORED_S + _RESTORED_SHARE * median(steps_s)):
+        yield f"{wasted_s:.1f} s between its loops are in none of them"
+    if min(steps_s) < median(steps_s) / _LOOP_FASTER:
+        yield f"a loop took {min(steps_s):.3g} s, but half of them {median(steps_s):.3g} s or more"
+    if record.spec.deterministic and len({(loop.loss, loop.accuracy) for loop in loops}) > 1:
+        yield "its loops differ, though its operations are deterministic"
+    test = record.test.accuracy if record.test else None
+    if test is not None and loops[0].test_accuracy not in {None, test}:
+        yield f"its first loop has a TEST accuracy of {loops[0].test_accuracy:g}, not {test:g}"
 
 
 def _check_speed(record: RunRecord) -> Iterator[str]:

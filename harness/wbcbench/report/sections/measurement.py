@@ -211,7 +211,7 @@ def _build_cards(study: ReportStudy) -> DataTable:
     values = [_build_card(channel, cards.get(name, [])) for name, channel in channels.items()]
     caption = (
         "Sensor cards: medians of a probe before each run, else what is known of the sensor. "
-        "Averaging and gain error: from its maker or the literature."
+        "Averaging and gain error: from its maker or the literature, averaging also by known loads."
     )
     rows = tuple(
         tuple(f"{cell:.3g}" if isinstance(cell, float) else format_value(cell) for cell in row)
@@ -221,6 +221,11 @@ def _build_cards(study: ReportStudy) -> DataTable:
         f"{caption}{study.stamp}", _CARD_HEADINGS, rows, (0, 1, 2, 8, 9),
         values=tuple(values), is_folded=True,
     )  # fmt: skip
+
+
+def _describe_kind(card: SensorCard) -> str:
+    how = ", by known loads" if card.is_active else ""
+    return f"{card.kind_guess.replace('_', ' ')}{how}"
 
 
 def _build_card(channel: Channel, cards: list[SensorCard]) -> Cells:
@@ -235,7 +240,7 @@ def _build_card(channel: Channel, cards: list[SensorCard]) -> Cells:
         _find_median([card.resolution for card in cards]),
         channel.averaging_s,
         None if gain is None else 100 * gain,
-        ", ".join(sorted({card.kind_guess.replace("_", " ") for card in cards})) or "not probed",
+        ", ".join(sorted({_describe_kind(card) for card in cards})) or "not probed",
         "; ".join(sorted({card.reason for card in cards if card.reason})),
     )
 

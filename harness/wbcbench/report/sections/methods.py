@@ -40,7 +40,6 @@ _SETTINGS: tuple[tuple[str, Callable[[RunSpec], object]], ...] = (
     ("batch size", lambda s: s.batch_size),
     ("learning rate", lambda s: f"{s.learning_rate:g}, {s.schedule}"),
     ("precision", lambda s: s.precision),
-    ("XLA", lambda s: "on" if s.xla else "off"),
     ("target", lambda s: f"{s.target_metric} of {s.target_value:g}, fixed before the runs"),
 )
 _SPLITS = {
@@ -51,12 +50,12 @@ _SPLITS = {
 COLUMNS = (
     "dataset_id", "dataset_sha256", "n_train", "n_val", "n_test", "n_test_photographs",
     "epochs_planned", "batch_size", "learning_rate", "schedule", "optimizer", "params_total",
-    "flops_per_image", "precision", "xla", "deterministic_ops", "steps_per_execution",
+    "flops_per_image", "precision", "xla", "path", "loops", "deterministic_ops",
+    "steps_per_execution",
     "target_metric", "target_value", "host_id", "gpu_name", "gpu_count", "gpu_power_limit_w",
-    "driver_version", "cpu_model", "cpu_count", "ram_bytes", "in_container", "virtualised",
-    "os", "python_version", "tensorflow_version", "cuda_version", "cudnn_version",
-    "codecarbon_version", "codecarbon_cpu_mode", "wbcbench_version", "git_commit", "git_dirty",
-    "lock_sha256",
+    "driver_version", "cpu_model", "cpu_count", "ram_bytes", "in_container", "virtualised", "os",
+    "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "codecarbon_version",
+    "codecarbon_cpu_mode", "wbcbench_version", "git_commit", "git_dirty", "lock_sha256",
 )  # fmt: skip
 
 _PARTS = {
@@ -106,7 +105,7 @@ def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
         "The joules of the training steps of all epochs, idle power included, with the device "
         "synchronised at both ends. Validation passes are excluded and counted by "
         "themselves. Joules above idle are without the mean idle power before and after, times the "
-        "seconds.",
+        f"seconds.{_describe_loops(study)}",
     )
     rule = (
         "No run is left out for its value. A run that failed, was stopped or is invalid by the "
@@ -223,6 +222,17 @@ def _describe_phases(spec: RunSpec) -> str:
         "a validation pass after each epoch, test, inference one at a time and in batches (at "
         f"least {spec.inference_s:g} s each), {spec.idle_s:g} s idle; each meter is read every "
         f"{spec.interval_s:g} s"
+    )
+
+
+def _describe_loops(study: ReportStudy) -> str:
+    counts = [int(count) for count in study.distinct_values("loops")]
+    if max(counts, default=1) == 1:
+        return ""
+    often = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+    return (
+        f" Each training was made {often} times from the same start in one window, whose joules "
+        "and seconds are shared equally; accuracy and curves are those of the first time."
     )
 
 

@@ -1,0 +1,130 @@
+"""How often each run of a plan trains in its window, decided once: before the plan is digested.
+
+A number that each run decided for itself would be another one each time. So it is a number of the
+plan, one for each configuration, told by steps that a trainer makes and undoes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wbcbench.core.errors import WbcbenchError, error_named
+from wbcbench.core.lock import HOST, machine_lock
+from wbcbench.core.messages import parse_lines
+from wbcbench.core.run_folder import Local, create_temporary
+from wbcbench.core.spec import RunSpec
+from wbcbench.core.study_folder import PLAN
+from wbcbench.core.window import TRAIN
+from wbcbench.power.meter import MeterRequest, find_meters
+from wbcbench.run.live_state import Say
+from wbcbench.run.recorder import READY
+from wbcbench.run.trainer_process import TrainerProcess, trainer_environment
+from wbcbench.study.plan import Plan, from_json
+
+MESSAGE_S = 600.0  # without a message of the trainer: it hangs
+
+
+def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: bool = True) -> Plan:
+    """The plan with a number of loops for each run of which the device or its speed decides.
+
+    A study that has begun keeps its numbers. On a machine without a GPU, runs that leave it to the
+    device stay as they are: they train once.
+
+    Args:
+        plan: The plan of a file.
+        local: What belongs to this machine: its images are trained on.
+        results: Where the study lies.
+        say: Is told what is timed.
+        may_train: Whether trainers may be started where nothing is known.
+
+    Raises:
+        WbcbenchError: A trainer failed, or somebody else measures here.
+    """
+    kept = results / plan.study / PLAN
+    numbers = {
+        _drop_place(run): run.loops
+        for run in (from_json(kept).runs if kept.exists() else ())
+        if isinstance(run.loops, int)
+    }
+    undecided = [run for run in plan.runs if not isinstance(run.loops, int)]
+    is_asked = may_train and any(run.loops == "auto" for run in undecided)
+    if may_train and undecided and (is_asked or _can_train_on_gpu(undecided[0])):
+        with machine_lock(HOST, share=local.share):
+            for run in undecided:
+                if (key := _drop_place(run)) not in numbers:
+                    say(f"timing a training of {plan.label(run)}, to know how often it is repeated")
+                    numbers[key] = time_loops(run, local)
+    runs = tuple(
+        run
+        if isinstance(run.loops, int)
+        else replace(run, loops=numbers.get(_drop_place(run), run.loops))
+        for run in plan.runs
+    )
+    return plan if runs == plan.runs else replace(plan, runs=runs)
+
+
+def time_loops(spec: RunSpec, local: Local) -> int:
+    """How often a run would train in its window; its trainer says so, and is stopped then.
+
+    Raises:
+        WbcbenchError: The trainer failed.
+    """
+    run = create_temporary(replace(spec, idle_s=0.0), local)
+    visible = dict(device.visible_as for device in _find_devices(spec)[:1])
+    trainer = TrainerProcess(run, trainer_environment(spec, os.environ, visible))
+    try:
+        for message in _read_messages(trainer):
+            if "failure" in message:
+                failure = message["failure"]
+                raise error_named(failure["kind"])(f"A training was timed: {failure['message']}")
+            if "loops" in message:
+                return int(message["loops"])
+            phase = message.get("progress", {}).get("phase")
+            if phase == READY:
+                trainer.send("go")
+            if phase == TRAIN:  # once
+                return 1
+        log = run.log_path.read_text(errors="replace").strip().splitlines()[-1:]
+        raise WbcbenchError(f"A training was timed, and its trainer ended: {' '.join(log)}")
+    finally:
+        trainer.kill()
+        trainer.reap()
+        shutil.rmtree(run.path, ignore_errors=True)
+
+
+def _read_messages(trainer: TrainerProcess) -> Iterator[dict[str, Any]]:
+    while not trainer.is_silent:
+        lines = trainer.read_lines(MESSAGE_S)
+        if not lines and not trainer.is_silent:
+            raise WbcbenchError(f"A training was timed, and said nothing for {MESSAGE_S:.0f} s.")
+        yield from parse_lines(iter(lines))
+
+
+def _drop_place(run: RunSpec) -> RunSpec:
+    """What runs of one configuration have in common."""
+    return replace(
+        run,
+        seed=0,
+        block=0,
+        block_attempt=1,
+        order_in_block=0,
+        order_global=0,
+        repeat=1,
+        dataset_id="",
+        dataset_sha256="",
+        loops=None,
+    )
+
+
+def _can_train_on_gpu(spec: RunSpec) -> bool:
+    return any(device.can_train for device in _find_devices(spec))
+
+
+def _find_devices(spec: RunSpec) -> list[Any]:
+    request = MeterRequest(gpus=spec.gpus, one_gpu=True, for_training=True)
+    return list(find_meters(spec.meters, request).devices)
