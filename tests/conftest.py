@@ -33,6 +33,7 @@ LONG = (
     "test_cleanup",
     "test_kept_programs",
     "test_monitor",
+    "test_recording",
     "test_report_browser",
     "test_without_tensorflow",
     "test_meters_codecarbon",

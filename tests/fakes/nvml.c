@@ -168,7 +168,8 @@ static Return handle_of(Gpu *g, Gpu **out) {
         if (strcmp(f->on, "handle") == 0 && is_due(f, t)) return code_of(f);
     }
     *out = g;
-    return OK;
+    const double *v;
+    return nvml_replay(g, "nvmlDeviceGetHandleByIndex_v2", -1, t, &v);
 }
 
 Return nvmlDeviceGetHandleByIndex_v2(unsigned index, Gpu **out) {
@@ -189,10 +190,10 @@ static Return find(const char *text, size_t offset, Gpu **out) {
 Return nvmlDeviceGetHandleByUUID(const char *uuid, Gpu **out) { return find(uuid, offsetof(Gpu, uuid), out); }
 Return nvmlDeviceGetHandleByPciBusId_v2(const char *bus, Gpu **out) { return find(bus, offsetof(Gpu, bus), out); }
 Return nvmlDeviceGetHandleBySerial(const char *serial, Gpu **out) { return find(serial, offsetof(Gpu, serial), out); }
-Return nvmlDeviceGetName(Gpu *g, char *out, unsigned size) { ENTER("identity"); return text_out(g->name, out, size); }
-Return nvmlDeviceGetUUID(Gpu *g, char *out, unsigned size) { ENTER("identity"); return text_out(g->uuid, out, size); }
+Return nvmlDeviceGetName(Gpu *g, char *out, unsigned size) { ANSWER("identity", -1); return text_out(g->name, out, size); }
+Return nvmlDeviceGetUUID(Gpu *g, char *out, unsigned size) { ANSWER("identity", -1); return text_out(g->uuid, out, size); }
 Return nvmlDeviceGetSerial(Gpu *g, char *out, unsigned size) {
-    ENTER("identity");
+    ANSWER("identity", -1);
     return g->serial[0] ? text_out(g->serial, out, size) : NOT_SUPPORTED;
 }
 
@@ -203,7 +204,7 @@ Return nvmlDeviceGetIndex(Gpu *g, unsigned *out) {
 }
 
 Return nvmlDeviceGetPciInfo_v3(Gpu *g, PciInfo *out) {
-    ENTER("identity");
+    ANSWER("identity", -1);
     memset(out, 0, sizeof *out);
     if (sscanf(g->bus, "%x:%x:%x", &out->domain, &out->bus, &out->device) != 3) return UNKNOWN;
     out->deviceId = 0x20B010DE;
@@ -212,17 +213,19 @@ Return nvmlDeviceGetPciInfo_v3(Gpu *g, PciInfo *out) {
     return text_out(g->bus, out->busId, sizeof out->busId);
 }
 
-Return nvmlDeviceGetArchitecture(Gpu *g, unsigned *out) { ENTER("identity"); *out = g->arch; return OK; }
-Return nvmlDeviceGetPersistenceMode(Gpu *g, unsigned *out) { ENTER("modes"); *out = g->persistence; return OK; }
-Return nvmlDeviceGetComputeMode(Gpu *g, unsigned *out) { ENTER("modes"); *out = 0; return OK; }
+Return nvmlDeviceGetArchitecture(Gpu *g, unsigned *out) { ANSWER("identity", -1); *out = v ? v[0] : g->arch; return OK; }
+Return nvmlDeviceGetPersistenceMode(Gpu *g, unsigned *out) { ANSWER("modes", -1); *out = v ? v[0] : g->persistence; return OK; }
+Return nvmlDeviceGetComputeMode(Gpu *g, unsigned *out) { ANSWER("modes", -1); *out = v ? v[0] : 0; return OK; }
 Return nvmlDeviceGetEccMode(Gpu *g, unsigned *current, unsigned *pending) {
-    ENTER("modes");
-    *current = *pending = g->ecc;
+    ANSWER("modes", -1);
+    *current = v ? v[0] : g->ecc;
+    *pending = v ? v[1] : g->ecc;
     return OK;
 }
 Return nvmlDeviceGetMigMode(Gpu *g, unsigned *current, unsigned *pending) {
-    ENTER("modes");
+    ANSWER("modes", -1);
     if (g->mig < 0) return NOT_SUPPORTED;
-    *current = *pending = (unsigned)g->mig;
+    *current = v ? v[0] : (unsigned)g->mig;
+    *pending = v ? v[1] : (unsigned)g->mig;
     return OK;
 }

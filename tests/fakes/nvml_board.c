@@ -40,57 +40,57 @@ Return nvmlDeviceSetPowerManagementLimit_v2(Gpu *g, PowerValueV2 *value) {
     return value->scope == 0 ? nvmlDeviceSetPowerManagementLimit(g, value->milliwatts) : NOT_SUPPORTED;
 }
 
-Return nvmlDeviceGetPowerManagementLimit(Gpu *g, unsigned *out) { ENTER("limits"); *out = nvml_limit_of(g); return OK; }
-Return nvmlDeviceGetEnforcedPowerLimit(Gpu *g, unsigned *out) { ENTER("limits"); *out = nvml_limit_of(g); return OK; }
-Return nvmlDeviceGetPowerManagementDefaultLimit(Gpu *g, unsigned *out) { ENTER("limits"); *out = g->limit_default; return OK; }
+Return nvmlDeviceGetPowerManagementLimit(Gpu *g, unsigned *out) { ANSWER("limits", -1); *out = v ? v[0] : nvml_limit_of(g); return OK; }
+Return nvmlDeviceGetEnforcedPowerLimit(Gpu *g, unsigned *out) { ANSWER("limits", -1); *out = v ? v[0] : nvml_limit_of(g); return OK; }
+Return nvmlDeviceGetPowerManagementDefaultLimit(Gpu *g, unsigned *out) { ANSWER("limits", -1); *out = v ? v[0] : g->limit_default; return OK; }
 Return nvmlDeviceGetPowerManagementLimitConstraints(Gpu *g, unsigned *low, unsigned *high) {
-    ENTER("limits");
-    *low = g->limit_min;
-    *high = g->limit_max;
+    ANSWER("limits", -1);
+    *low = v ? v[0] : g->limit_min;
+    *high = v ? v[1] : g->limit_max;
     return OK;
 }
 
 /* ---- telemetry ---- */
 
 Return nvmlDeviceGetTemperature(Gpu *g, unsigned sensor, unsigned *out) {
-    ENTER("temperature");
+    ANSWER("temperature", sensor);
     if (sensor != 0) return INVALID_ARGUMENT;
-    *out = (unsigned)lround(temperature_at(g, t));
+    *out = v ? v[0] : lround(temperature_at(g, t));
     return OK;
 }
 
 Return nvmlDeviceGetTemperatureV(Gpu *g, TemperatureV *out) {
-    ENTER("temperature");
+    ANSWER("temperature", -1);
     if (out->version != (sizeof(TemperatureV) | 1u << 24)) return VERSION_MISMATCH;
-    out->degrees = (int)lround(temperature_at(g, t));
+    out->degrees = v ? v[2] : lround(temperature_at(g, t));
     return OK;
 }
 
 Return nvmlDeviceGetClockInfo(Gpu *g, unsigned type, unsigned *out) {
-    ENTER("clocks");
+    ANSWER("clocks", type);
     if (type > 2) return NOT_SUPPORTED;
-    *out = type == 2 ? g->clock_mem : g->clock_sm;
+    *out = v ? v[0] : type == 2 ? g->clock_mem : g->clock_sm;
     return OK;
 }
 
 Return nvmlDeviceGetUtilizationRates(Gpu *g, Utilization *out) {
-    ENTER("utilization");
-    out->gpu = g->util_gpu;
-    out->memory = g->util_mem;
+    ANSWER("utilization", -1);
+    out->gpu = v ? v[0] : g->util_gpu;
+    out->memory = v ? v[1] : g->util_mem;
     return OK;
 }
 
 Return nvmlDeviceGetMemoryInfo(Gpu *g, MemoryV1 *out) {
-    ENTER("memory");
-    out->total = g->mem_total;
-    out->used = g->mem_used + g->mem_reserved;
-    out->free = g->mem_total - out->used;
+    ANSWER("memory", -1);
+    u64 used = g->mem_used + g->mem_reserved;
+    *out = v ? (MemoryV1){v[0], v[1], v[2]} : (MemoryV1){g->mem_total, g->mem_total - used, used};
     return OK;
 }
 
 Return nvmlDeviceGetMemoryInfo_v2(Gpu *g, MemoryV2 *out) {
-    ENTER("memory");
+    ANSWER("memory", -1);
     if (out->version != (sizeof(MemoryV2) | 2u << 24)) return VERSION_MISMATCH;
+    if (v) return *out = (MemoryV2){v[0], v[1], v[2], v[3], v[4]}, OK;
     out->total = g->mem_total;
     out->reserved = g->mem_reserved;
     out->used = g->mem_used;
@@ -98,19 +98,24 @@ Return nvmlDeviceGetMemoryInfo_v2(Gpu *g, MemoryV2 *out) {
     return OK;
 }
 
-Return nvmlDeviceGetCurrentClocksEventReasons(Gpu *g, u64 *out) {
-    ENTER("throttle");
-    *out = 0;
+static u64 reasons_at(const Gpu *g, double t) {
+    u64 mask = 0;
     for (int i = 0; i < g->throttle_count; i++)
-        if (g->throttles[i].at <= t && t < g->throttles[i].until) *out |= g->throttles[i].mask;
-    return OK;
+        if (g->throttles[i].at <= t && t < g->throttles[i].until) mask |= g->throttles[i].mask;
+    return mask;
 }
 
-Return nvmlDeviceGetCurrentClocksThrottleReasons(Gpu *g, u64 *out) { return nvmlDeviceGetCurrentClocksEventReasons(g, out); }
+Return nvmlDeviceGetCurrentClocksEventReasons(Gpu *g, u64 *out) { ANSWER("throttle", -1); *out = v ? v[0] : reasons_at(g, t); return OK; }
+Return nvmlDeviceGetCurrentClocksThrottleReasons(Gpu *g, u64 *out) { ANSWER("throttle", -1); *out = v ? v[0] : reasons_at(g, t); return OK; }
 
-static Return processes(Gpu *g, const char *kind, unsigned *count, ProcessInfo *out) {
+static Return processes(Gpu *g, const char *call, const char *kind, unsigned *count, ProcessInfo *out) {
     ENTER("processes");
+    const double *v;
+    Return recorded = nvml_replay(g, call, -1, t, &v);
+    if (recorded != OK) return recorded;
     unsigned room = *count, found = 0;
+    for (int i = 0; v && i < (int)v[0]; i++, found++)
+        if (out && found < room) out[found] = (ProcessInfo){v[1 + 2 * i], v[2 + 2 * i], 0xFFFFFFFF, 0xFFFFFFFF};
     for (int i = 0; i < g->process_count; i++) {
         Process *p = &g->processes[i];
         if (strcmp(p->kind, kind) != 0 || t < p->at || t >= p->until) continue;
@@ -121,8 +126,8 @@ static Return processes(Gpu *g, const char *kind, unsigned *count, ProcessInfo *
     return found > room ? INSUFFICIENT_SIZE : OK;
 }
 
-Return nvmlDeviceGetComputeRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "compute", n, out); }
-Return nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "graphics", n, out); }
-Return nvmlDeviceGetMPSComputeRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "mps", n, out); }
-Return nvmlDeviceGetComputeRunningProcesses_v2(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "compute", n, out); }
-Return nvmlDeviceGetGraphicsRunningProcesses_v2(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, "graphics", n, out); }
+Return nvmlDeviceGetComputeRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, __func__, "compute", n, out); }
+Return nvmlDeviceGetGraphicsRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, __func__, "graphics", n, out); }
+Return nvmlDeviceGetMPSComputeRunningProcesses_v3(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, __func__, "mps", n, out); }
+Return nvmlDeviceGetComputeRunningProcesses_v2(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, __func__, "compute", n, out); }
+Return nvmlDeviceGetGraphicsRunningProcesses_v2(Gpu *g, unsigned *n, ProcessInfo *out) { return processes(g, __func__, "graphics", n, out); }

@@ -7,7 +7,7 @@
 typedef int Return;
 enum {
     OK = 0, UNINITIALIZED = 1, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4,
-    NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15,
+    NOT_FOUND = 6, INSUFFICIENT_SIZE = 7, DRIVER_NOT_LOADED = 9, FUNCTION_NOT_FOUND = 13, GPU_IS_LOST = 15,
     VERSION_MISMATCH = 25, UNKNOWN = 999
 };
 
@@ -40,5 +40,16 @@ unsigned nvml_limit_of(const Gpu *g);
     Return entered = nvml_enter(g, call, &t);   \
     if (entered != OK) return entered;           \
     (void)t
+
+/* What a recording of the board says of a call; NULL on a scripted board. */
+Return nvml_replay(const Gpu *g, const char *call, long input, double t, const double **values);
+
+/* ENTER; where the board is recorded, `v` is what this function answered, for one of its inputs. */
+#define ANSWER(group, input)                                         \
+    ENTER(group);                                                    \
+    const double *v;                                                 \
+    Return recorded = nvml_replay(g, __func__, input, t, &v);        \
+    if (recorded != OK) return recorded;                             \
+    (void)v
 
 #endif

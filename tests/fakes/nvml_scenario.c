@@ -217,6 +217,11 @@ static int read_board(Gpu *g, const char *line) {
     return 1;
 }
 
+static int read_replay(Gpu *g, const char *line) {
+    char path[1024];
+    return word_of(line, "path", path, sizeof path) && replay_read(g, path);
+}
+
 static int open_clock(Scenario *s, const char *path) {
     int file = open(path, O_RDONLY);
     if (file < 0) return 0;
@@ -276,12 +281,14 @@ static int read_line(Scenario *s, const char *line) {
     if (starts(line, "throttle")) return read_throttle(g, line);
     if (starts(line, "temperature")) return read_temperature(g, line);
     if (starts(line, "fault")) return read_fault(g, line);
+    if (starts(line, "replay")) return read_replay(g, line);
     return 0;
 }
 
 static void forget(Scenario *s) {
     for (int i = 0; i < s->gpu_count; i++) {
         Gpu *g = &s->gpus[i];
+        replay_forget(g);
         free(g->sums), free(g->power.t), free(g->power.w), free(g->power.sum);
     }
     if (s->clock) munmap((void *)s->clock, sizeof(double));

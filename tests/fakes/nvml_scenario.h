@@ -70,6 +70,14 @@ typedef struct {
     double at, until;
 } Throttle;
 
+/* What a call answered, row by row in time, for one of its inputs (-1: it has none). */
+typedef struct {
+    char call[TEXT];
+    long input;
+    int rows, width, *codes;
+    double *t, *values;
+} Answers;
+
 typedef struct {
     char name[TEXT], uuid[TEXT], bus[TEXT], serial[TEXT];
     unsigned arch, persistence, ecc, clock_sm, clock_mem, util_gpu, util_mem;
@@ -90,6 +98,8 @@ typedef struct {
     int fault_count;
     double *sums; /* of the instant sensor, up to each of its renewals */
     long sum_count, sum_room;
+    Answers *answers; /* of a recorded board; NULL for a scripted one */
+    int answer_count;
 } Gpu;
 
 typedef struct {
@@ -111,5 +121,9 @@ double power_energy(const Power *power, double t);
 double sensor_read(const Sensor *sensor, const Power *power, double t);
 double counter_read(Gpu *gpu, double t);
 double temperature_at(const Gpu *gpu, double t);
+
+/* Adds the recorded answers in a file; returns whether it could be read. */
+int replay_read(Gpu *gpu, const char *path);
+void replay_forget(Gpu *gpu);
 
 #endif

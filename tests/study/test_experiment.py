@@ -26,8 +26,11 @@ from wbcbench.study.plan import check_contrasts
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SHIPPED = [
     EXPERIMENTS / f"{name}.toml"
-    for name in ("quick", "published", "batch-and-precision", "power-limit", "until")
-]
+    for name in (
+        "quick", "published", "batch-and-precision", "power-limit", "until", "gpu",
+        "speedrun-search", "speedrun",
+    )
+]  # fmt: skip
 SMALLEST = '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]\n'
 
 
@@ -72,6 +75,21 @@ def test_a_file_that_says_little_is_filled_with_the_defaults(tmp_path: Path) -> 
         ("[run]\nvariant = 'relu-dropout'\n" + SMALLEST, "in both [run] and [factors]"),
         ("[factors]\nvariant = ['relu-dropout', 'relu-dropout']\n", "names a level twice"),
         ("[factors]\nvariant = []\n", "key 'factors.variant'"),
+        ("configurations = [{epohcs = 3}]\n" + SMALLEST, "key 'epohcs'"),
+        (
+            "configurations = [{epochs = 0}]\n" + SMALLEST,
+            "'configurations.epochs' must be at least",
+        ),
+        ("configurations = [{idle_s = 2.0}]\n" + SMALLEST, "makes no other configuration"),
+        ("configurations = [{epochs = 3}, {epochs = 3}]\n" + SMALLEST, "names one twice"),
+        (
+            "configurations = [{epochs = 3}]\n[run]\nepochs = 2\n" + SMALLEST,
+            "in both [run] and [configurations]",
+        ),
+        (
+            "configurations = [{variant = 'relu-dropout'}]\n" + SMALLEST,
+            "in both [factors] and [configurations]",
+        ),
         ("blocks = 2\n", "key 'variant' is missing"),
         (
             SMALLEST + '[until]\ncontrast = "variant"\nwidth = 1\nmax_blocks = 3\n',
@@ -229,6 +247,55 @@ def test_the_published_file_asks_for_the_published_design() -> None:
     assert {run.epochs for run in made.runs} == {25}
     assert {run.dataset_id for run in made.runs} == {"bccd-kaggle"}
     assert len(made.block(1)) == 4
+
+
+RECIPES = """
+configurations = [{epochs = 9, batch_size = 32}, {epochs = 3, precision = "mixed_float16"}]
+blocks = 8
+[run]
+variant = "leaky-dropout"
+"""
+
+
+def test_settings_that_go_together_are_compared_with_the_first(tmp_path: Path) -> None:
+    made = plan.read_plan(written(tmp_path, RECIPES))
+    block = {(run.epochs, run.batch_size, run.precision) for run in made.block(1)}
+    assert block == {(9, 32, "float32"), (3, 64, "mixed_float16")}
+    assert made.factors == ("batch_size", "epochs", "precision")
+    published = "leaky-dropout epochs=9 batch_size=32 precision=float32"
+    assert made.analysis.baseline == published
+    assert [contrast.against for contrast in check_contrasts(made)] == [published]
+    ended = wbcbench("plan", str(tmp_path / "mine.toml"))
+    assert "2 configurations, 8 seeds, 16 runs" in ended.out
+
+
+def test_settings_that_go_together_meet_every_level_of_the_factors(tmp_path: Path) -> None:
+    text = RECIPES.replace('[run]\nvariant = "leaky-dropout"\n', SMALLEST)
+    made = plan.read_plan(written(tmp_path, text), exploratory=True)
+    assert len({(run.variant, run.epochs) for run in made.block(1)}) == 4
+
+
+def test_two_configurations_that_the_defaults_make_equal_are_refused(tmp_path: Path) -> None:
+    text = RECIPES.replace(
+        '{epochs = 3, precision = "mixed_float16"}',
+        '{epochs = 9, batch_size = 32, precision = "float32"}',
+    )
+    with pytest.raises(UsageError, match="two are the same"):
+        plan.read_plan(written(tmp_path, text))
+
+
+def test_the_speedrun_is_searched_without_test_and_confirmed_on_other_seeds() -> None:
+    search, confirm = (
+        plan.read_plan(EXPERIMENTS / f"{n}.toml") for n in ("speedrun-search", "speedrun")
+    )
+    assert {run.validation for run in search.runs} == {"by-photograph"}
+    assert not {run.seed for run in search.runs} & {run.seed for run in confirm.runs}
+    assert confirm.blocks >= 8
+    published = plan.read_plan(EXPERIMENTS / "published.toml").runs[0]
+    first = next(run for run in confirm.runs if run.epochs == published.epochs)
+    assert f"epochs={first.epochs} " in str(confirm.analysis.baseline)
+    for name in ("epochs", "batch_size", "learning_rate", "schedule", "precision", "validation"):
+        assert getattr(first, name) == getattr(published, name)
 
 
 def test_the_schema_knows_every_key_and_refuses_others() -> None:

@@ -28,6 +28,7 @@ def test_the_defaults_can_be_carried_out() -> None:
         ("epochs", -3, "--epochs"),
         ("batch_size", 0, "--batch-size"),
         ("learning_rate", 0.0, "--learning-rate"),
+        ("schedule", "linear", "--schedule"),
         ("dropout_conv", 1.0, "--dropout-conv"),
         ("batchnorm_momentum", 1.0, "--batchnorm-momentum"),
         ("precision", "float8", "--precision"),

@@ -34,7 +34,7 @@ schema_version run_id study_id plan_sha256 variant activation regulariser block 
 order_global seed split_seed status invalid_reason synthetic started_utc ended_utc
 | dataset_id dataset_sha256 n_train n_val n_test n_classes params_total flops_per_image batch_size
 epochs_planned epochs_run steps_train images_seen_train precision xla deterministic_ops optimizer
-learning_rate config_sha256 + steps_per_execution path loops batchnorm_momentum
+learning_rate config_sha256 + steps_per_execution path loops batchnorm_momentum schedule
 | best_epoch val_balanced_accuracy val_loss balanced_accuracy accuracy macro_f1 recall_eosinophil
 recall_lymphocyte recall_monocyte recall_neutrophil test_correct ece + n_test_photographs
 accuracy_ci_low accuracy_ci_high n_test_leakage_free accuracy_leakage_free

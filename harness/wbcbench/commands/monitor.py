@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ from wbcbench.core.errors import UsageError
 if TYPE_CHECKING:
     from wbcbench.measure.command import Monitored
     from wbcbench.measure.program_run import ProgramRun
+    from wbcbench.power.recording import AnswerLog
     from wbcbench.power.session import MeteringRequest
 
 # Options after the command's name belong to the command.
@@ -31,6 +33,13 @@ Command = Annotated[
     ),
 ]
 Csv = Annotated[Path | None, typer.Option(help="Write every reading to this CSV file.")]
+Record = Annotated[
+    Path | None,
+    typer.Option(
+        help="Keep every answer of the NVIDIA driver in this file, `.gz` packed, to be replayed.",
+        show_default=False,
+    ),
+]
 Save = Annotated[
     bool, typer.Option("--save/--no-save", help="Keep readings and a record, as study 'measured'.")
 ]
@@ -49,6 +58,7 @@ def monitor(
     interval: options.Interval = 0.1,
     gpus: options.Gpus = "",
     csv: Csv = None,
+    record: Record = None,
     results: options.Results = Path("results"),
     save: Save = True,
     as_json: AsJson = False,
@@ -78,15 +88,22 @@ def monitor(
     request = options.metering_request(meters, gpus, interval)
     if command:
         check(command)
-    program = _create_run(results if save else None, command or [MACHINE_NAME], request)
-    if command:
-        stdout = sys.stderr.fileno() if as_json else None
-        monitored = monitor_command(request, command, stdout=stdout, program=program)
-    else:
-        silent = quiet or as_json
-        view = options.choose_view(silent=silent, live=live, of_run=False, color=color)
-        monitored = monitor_machine(request, view, program)
+    with ExitStack() as stack:
+        recording = _start_recording(record, request.gpus, stack) if record else None
+        program = _create_run(results if save else None, command or [MACHINE_NAME], request)
+        if command:
+            stdout = sys.stderr.fileno() if as_json else None
+            monitored = monitor_command(request, command, stdout=stdout, program=program)
+        else:
+            silent = quiet or as_json
+            view = options.choose_view(silent=silent, live=live, of_run=False, color=color)
+            monitored = monitor_machine(request, view, program)
     _print_result(monitored, as_json=as_json, quiet=quiet)
+    if recording and recording.error:
+        raise UsageError(
+            f"--record {record} is incomplete: {recording.error.strerror}. The result above is "
+            "complete. Free space and repeat."
+        )
     if csv is not None:
         try:
             with csv.open("w", encoding="utf-8", newline="") as stream:
@@ -97,6 +114,19 @@ def monitor(
                 "Free space and repeat."
             ) from error
     raise typer.Exit(monitored.exit_status or 0)
+
+
+def _start_recording(path: Path, gpus: tuple[str, ...], stack: ExitStack) -> AnswerLog:
+    """Record what the driver answers until ``stack`` is left."""
+    from wbcbench.power.recording import record_answers
+
+    try:
+        return stack.enter_context(record_answers(path, gpus))
+    except OSError as error:
+        raise UsageError(
+            f"--record {path} cannot be written: {error.strerror}. Nothing was measured. "
+            "Name a file in a writable folder."
+        ) from error
 
 
 def _create_run(results: Path | None, command: list[str], request: MeteringRequest) -> ProgramRun:

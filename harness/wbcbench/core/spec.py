@@ -14,6 +14,7 @@ from typing import Any, Literal
 Precision = Literal["float32", "mixed_float16", "mixed_bfloat16"]
 Split = Literal["by-photograph", "published"]
 TrainingPath = Literal["resident", "fit"]
+Schedule = Literal["constant", "cosine", "one-cycle"]
 
 MOST_LOOPS = 1000
 LONGER = 1.05  # than asked for: the trainings that follow may be a little faster
@@ -27,7 +28,10 @@ MEASURED = "measured"
 PLACE = ("order_in_block", "order_global")
 """Fields that say when a run is carried out, not what is requested."""
 
-LATER = {"batchnorm_momentum": 0.99, "path": "resident", "loops": None, "train_window_s": 60.0}
+LATER = {
+    "batchnorm_momentum": 0.99, "schedule": "constant", "path": "resident", "loops": None,
+    "train_window_s": 60.0,
+}  # fmt: skip
 """Fields that earlier specs lack, and their value then: so their digests stay what they were."""
 
 
@@ -46,6 +50,9 @@ class RunSpec:
         repeat: 1, or higher when the same run is carried out again.
         epochs, batch_size, learning_rate, leaky_slope, dropout_conv, dropout_dense,
             batchnorm_momentum: The training.
+        schedule: How the learning rate goes: ``constant``; ``cosine`` falls to nothing;
+            ``one-cycle`` rises before that. ``learning_rate`` is the highest
+            (``train.schedule``).
         image_size: Side of the square input in pixels.
         precision, deterministic: How TensorFlow computes.
         xla: Compile with XLA; ``None``: where a GPU trains on the resident path.
@@ -88,6 +95,7 @@ class RunSpec:
     epochs: int = 8
     batch_size: int = 64
     learning_rate: float = 0.0007
+    schedule: Schedule = "constant"
     leaky_slope: float = 0.3
     dropout_conv: float = 0.4
     dropout_dense: float = 0.5
@@ -159,9 +167,10 @@ def count_loops(training_s: float, least_s: float) -> int:
 SPEC_FIELDS = tuple(field.name for field in fields(RunSpec))
 
 TREATMENTS = (
-    "epochs", "batch_size", "learning_rate", "leaky_slope", "dropout_conv", "dropout_dense",
-    "batchnorm_momentum", "image_size", "precision", "xla", "path", "deterministic",
-    "steps_per_execution", "threads", "tuned", "validation", "validation_fraction", "power_limit_w",
+    "epochs", "batch_size", "learning_rate", "schedule", "leaky_slope", "dropout_conv",
+    "dropout_dense", "batchnorm_momentum", "image_size", "precision", "xla", "path",
+    "deterministic", "steps_per_execution", "threads", "tuned", "validation",
+    "validation_fraction", "power_limit_w",
 )  # fmt: skip
 """Fields of a spec that make another configuration."""
 

@@ -44,6 +44,11 @@ def s_from_us(time_us: float) -> float:
     return time_us * _MICRO
 
 
+def us_from_ns(time_ns: int) -> int:
+    """Nanoseconds (the system's clocks) to whole microseconds."""
+    return time_ns // 1000
+
+
 def w_from_mw(power_mw: float) -> float:
     """Milliwatts (NVML's power readings) to watts."""
     return power_mw * _MILLI

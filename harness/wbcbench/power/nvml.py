@@ -67,6 +67,37 @@ _CALLS: dict[str, Callable[[Any], int]] = {
     ENERGY: pynvml.nvmlDeviceGetTotalEnergyConsumption,
     "power_usage": pynvml.nvmlDeviceGetPowerUsage,
 }
+_SYSTEM_CALLS: tuple[Callable[[], Any], ...] = (
+    pynvml.nvmlSystemGetDriverVersion,
+    pynvml.nvmlSystemGetNVMLVersion,
+    pynvml.nvmlSystemGetCudaDriverVersion,
+    pynvml.nvmlSystemGetCudaDriverVersion_v2,
+)
+_STATE_CALLS: tuple[tuple[Any, ...], ...] = (
+    (pynvml.nvmlDeviceGetName,),
+    (pynvml.nvmlDeviceGetSerial,),
+    (pynvml.nvmlDeviceGetArchitecture,),
+    (pynvml.nvmlDeviceGetPersistenceMode,),
+    (pynvml.nvmlDeviceGetComputeMode,),
+    (pynvml.nvmlDeviceGetEccMode,),
+    (pynvml.nvmlDeviceGetMigMode,),
+    (pynvml.nvmlDeviceGetTemperature, pynvml.NVML_TEMPERATURE_GPU),
+    (pynvml.nvmlDeviceGetTemperatureV, pynvml.NVML_TEMPERATURE_GPU),
+    (pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_GRAPHICS),
+    (pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_SM),
+    (pynvml.nvmlDeviceGetClockInfo, pynvml.NVML_CLOCK_MEM),
+    (pynvml.nvmlDeviceGetUtilizationRates,),
+    (pynvml.nvmlDeviceGetMemoryInfo,),
+    (pynvml.nvmlDeviceGetMemoryInfo, pynvml.nvmlMemory_v2),
+    (pynvml.nvmlDeviceGetCurrentClocksEventReasons,),
+    (pynvml.nvmlDeviceGetCurrentClocksThrottleReasons,),
+    (pynvml.nvmlDeviceGetComputeRunningProcesses_v3,),
+    (pynvml.nvmlDeviceGetGraphicsRunningProcesses_v3,),
+    (pynvml.nvmlDeviceGetPowerManagementLimit,),
+    (pynvml.nvmlDeviceGetPowerManagementDefaultLimit,),
+    (pynvml.nvmlDeviceGetPowerManagementLimitConstraints,),
+    (pynvml.nvmlDeviceGetEnforcedPowerLimit,),
+)
 # Members of a field value by its type; source: NVML API reference, nvmlValueType_t.
 _MEMBERS = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
 # A driver that stumbles while a board is opened is asked again; what lasts is asked a few times.
@@ -148,8 +179,8 @@ def open_meters(request: MeterRequest) -> list[GpuMeter]:
 
 
 @contextmanager
-def session() -> Iterator[None]:
-    """Hold the library.
+def session(asked_by: str = "the nvml meter") -> Iterator[None]:
+    """Hold the library; ``asked_by`` is what the user may leave out where there is none.
 
     Raises:
         CannotMeasureError: There is no library or no driver; the message says the way out.
@@ -164,12 +195,31 @@ def session() -> Iterator[None]:
         has_gpus = is_there or error.value not in _PROBLEMS
         kind = UnreadGpuError if has_gpus else CannotMeasureError
         raise kind(
-            f"NVML cannot measure GPUs here: {problem}. {way_out}, or leave the nvml meter out."
+            f"NVML cannot measure GPUs here: {problem}. {way_out}, or leave {asked_by} out."
         ) from error
     try:
         yield
     finally:
         query(pynvml.nvmlShutdown)
+
+
+@contextmanager
+def replaced_library(replace: Callable[[Any], Any]) -> Iterator[None]:
+    """Let ``replace`` of the library answer all calls of this process; needs an open session.
+
+    For whoever listens: the outermost edge that ``pynvml`` has, the functions in C.
+    """
+    library = pynvml.nvmlLib
+
+    def use(answering: Any) -> None:
+        pynvml.nvmlLib = answering
+        pynvml._nvmlGetFunctionPointer_cache.clear()  # of functions that were called before
+
+    use(replace(library))
+    try:
+        yield
+    finally:
+        use(library)
 
 
 def query(call: Callable[..., T], *arguments: Any) -> T | None:
@@ -218,6 +268,26 @@ def list_gpus() -> tuple[Gpu, ...]:
             f"NVML lists no GPU: {_describe(error)}. Check `nvidia-smi -L`."
         ) from error
     return tuple(_read_identity(index, until_s) for index in range(number))
+
+
+def find_handle(gpu: Gpu) -> Any | None:
+    """The handle of a GPU, measured or not; ``None`` if it has none. Needs an open session."""
+    return query(pynvml.nvmlDeviceGetHandleByIndex, gpu.index)
+
+
+def ask_readings(handle: Any) -> None:
+    """Ask for energy and power in every way that there is, for whoever listens to the answers."""
+    query(pynvml.nvmlDeviceGetFieldValues, handle, list(_FIELDS.values()))
+    for call in _CALLS.values():
+        query(call, handle)
+
+
+def ask_state(handle: Any) -> None:
+    """Ask for all else that programs ask for, for whoever listens to the answers."""
+    for call in _SYSTEM_CALLS:
+        query(call)
+    for call, *arguments in _STATE_CALLS:
+        query(call, handle, *arguments)
 
 
 def is_readable(index: int) -> bool:
@@ -407,7 +477,7 @@ class NvmlDevice(Device):
         if reading not in _FIELDS:
             raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
         [field] = pynvml.nvmlDeviceGetFieldValues(self.handle, [_FIELDS[reading]])
-        value = _decode_field(field, field.value)
+        value = decode_field(field, field.value)
         if value is None:
             raise pynvml.NVMLError(field.nvmlReturn or pynvml.NVML_ERROR_NOT_SUPPORTED)
         return value
@@ -606,7 +676,7 @@ class _FieldBuffer:
         if status != pynvml.NVML_SUCCESS:
             return [None] * len(self._views)
         return [
-            None if (number := _decode_field(view, value)) is None else to_si(number)
+            None if (number := decode_field(view, value)) is None else to_si(number)
             for view, value, to_si in self._views
         ]
 
@@ -621,7 +691,7 @@ def _to_si(reading: str) -> Callable[[float], float]:
     return units.j_from_mj if reading == ENERGY else units.w_from_mw
 
 
-def _decode_field(field: Any, value: Any) -> float | None:
+def decode_field(field: Any, value: Any) -> float | None:
     """What a field and its value hold, by return code and type; ``None`` if nothing."""
     if field.nvmlReturn != pynvml.NVML_SUCCESS or field.valueType >= len(_MEMBERS):
         return None

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from itertools import product
 from math import prod
 from pathlib import Path
 from types import GenericAlias
@@ -165,6 +166,8 @@ class Experiment:
         seeds: One for each block, in their order, as many as there may be.
         blocks: How many are carried out; more only by the stopping rule.
         factors: Field of ``RunSpec`` → its levels; a block has every combination once.
+        configurations: Fields of ``RunSpec`` → values that go together, each with every combination
+            of the factors; the first is what the others are compared with.
         run: Field of ``RunSpec`` → value, for all runs.
         about: One sentence for people.
         order_seed: Draw of the order inside the blocks.
@@ -186,6 +189,19 @@ class Experiment:
     until: Until | None = None
     claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
+    configurations: tuple[Mapping[str, Any], ...] = ()
+
+    def combine(self) -> list[dict[str, Any]]:
+        """What distinguishes the runs of a block, the first configuration's before the others'.
+
+        All have the same fields: what a configuration leaves out is the default.
+        """
+        levels = [
+            dict(zip(self.factors, own, strict=True)) for own in product(*self.factors.values())
+        ]
+        varied = dict.fromkeys(name for own in self.configurations for name in own)
+        usual = {each.name: each.default for each in fields(RunSpec) if each.name in varied}
+        return [{**usual, **own, **each} for own in self.configurations or ({},) for each in levels]
 
 
 RUN_KEYS = tuple(name for name in SPEC_FIELDS if name not in _BY_PLAN)
@@ -259,6 +275,13 @@ ExperimentFile = _make_model(
         "block_repeats": _describe(
             int, 2, "How often a block with an invalid run is repeated.", ge=0, le=20
         ),
+        "configurations": _describe(
+            list[RunTable],  # type: ignore[valid-type]  # made above
+            [],
+            "Settings that go together, instead of or beside [factors]; all are compared with the "
+            "first.",
+            examples=[[{"batch_size": 64}, {"batch_size": 256, "learning_rate": 0.003}]],
+        ),
         "run": _describe_table(RunTable, "The same for all runs."),
         "factors": _describe_table(FactorsTable, "What is varied: lists of levels."),
         "pauses": _describe_table(Pauses, "Between runs."),
@@ -274,7 +297,7 @@ ExperimentFile = _make_model(
 
 
 _SEE_KEYS = "`wbcbench init` explains every key."
-_TABLES = {"run": RUN_KEYS, "factors": RUN_KEYS} | {
+_TABLES = dict.fromkeys(("run", "factors", "configurations"), RUN_KEYS) | {
     name: tuple(f.name for f in fields(kind))
     for name, kind in (
         ("pauses", Pauses),
@@ -424,7 +447,13 @@ def parse_design(
         given.pop(name).model_dump(exclude_unset=True) if name in given else {}
         for name in ("run", "factors")
     )
-    problems = [*_find_limit_problems(document), *_find_factor_problems(factors, run)]
+    configurations = [
+        each.model_dump(exclude_unset=True) for each in given.get("configurations", ())
+    ]
+    problems = [
+        *_find_limit_problems(document),
+        *_find_factor_problems(factors, run, configurations),
+    ]
     if problems:
         raise list_problems(source, problems)
     if "submission" in given:
@@ -432,7 +461,9 @@ def parse_design(
     analysis = given.setdefault("analysis", PlannedAnalysis())
     if exploratory:
         given["analysis"] = replace(analysis, exploratory=True)
-    blocks, seeds = _choose_seeds(source, given, _count_blocks(factors, analysis))
+    count = prod(map(len, factors.values())) * max(len(configurations), 1)
+    blocks, seeds = _choose_seeds(source, given, _count_blocks(count, analysis))
+    given["configurations"] = tuple(configurations)
     return Experiment(
         study=given.pop("study", None) or study,
         seeds=seeds,
@@ -457,8 +488,12 @@ def _find_limit_problems(document: Mapping[str, Any], wrong: Collection[str] = (
     """What is out of its range, but for keys that are ``wrong`` already."""
     if isinstance(study := document.get("study"), str) and "study" not in wrong:
         yield from filter(None, [find_problem("study", study, "key 'study'")])
-    for table in ("run", "factors"):
-        values = document.get(table)
+    listed = document.get("configurations")
+    tables = [
+        *((table, document.get(table)) for table in ("run", "factors")),
+        *(("configurations", own) for own in (listed if isinstance(listed, list) else ())),
+    ]
+    for table, values in tables:
         for key, value in values.items() if isinstance(values, dict) else ():
             if key in RUN_KEYS and not {table, name := f"{table}.{key}"} & set(wrong):
                 for level in value if table == "factors" else [value]:
@@ -494,21 +529,31 @@ def _describe_unknown_key(tables: Sequence[str], key: str) -> str:
 
 
 def _find_factor_problems(
-    factors: Mapping[str, Sequence[Any]], run: Mapping[str, Any]
+    factors: Mapping[str, Sequence[Any]],
+    run: Mapping[str, Any],
+    configurations: Sequence[Mapping[str, Any]],
 ) -> Iterator[str]:
-    for name, levels in factors.items():
+    varied = dict.fromkeys((*factors, *(name for own in configurations for name in own)))
+    for name in varied:
+        table = "factors" if name in factors else "configurations"
         if name in run:
-            yield f"key '{name}' is in both [run] and [factors]; keep one."
+            yield f"key '{name}' is in both [run] and [{table}]; keep one."
         elif name not in ("variant", *TREATMENTS):
             yield (
-                f"key 'factors.{name}' makes no other configuration, so nothing would be "
+                f"key '{table}.{name}' makes no other configuration, so nothing would be "
                 "compared. Set it in [run]."
             )
+    for name, levels in factors.items():
+        if any(name in own for own in configurations):
+            yield f"key '{name}' is in both [factors] and [configurations]; keep one."
         if len(set(levels)) != len(levels):
             yield f"key 'factors.{name}' names a level twice: {reprlib.repr(list(levels))}."
-    if "variant" not in factors and not run.get("variant"):
+    if len({repr(sorted(own.items())) for own in configurations}) != len(configurations):
+        yield "key 'configurations' names one twice."
+    has_variant = bool(configurations) and all("variant" in own for own in configurations)
+    if "variant" not in factors and not has_variant and not run.get("variant"):
         yield "key 'variant' is missing; name it in [factors] or in [run]."
-    combinations = prod(len(levels) for levels in factors.values())
+    combinations = prod(len(levels) for levels in factors.values()) * max(len(configurations), 1)
     if combinations > LARGEST_BLOCK:
         yield (
             f"[factors] makes {combinations:,} combinations, all of them in every block; "
@@ -516,12 +561,11 @@ def _find_factor_problems(
         )
 
 
-def _count_blocks(factors: Mapping[str, Sequence[Any]], analysis: PlannedAnalysis) -> int:
+def _count_blocks(configurations: int, analysis: PlannedAnalysis) -> int:
     """The blocks that a plan has by default: as many as its primary family needs, eight at least.
 
     A family that no number of blocks can test is refused when its plan is made.
     """
-    configurations = prod(len(levels) for levels in factors.values())
     contrasts = 3 if analysis.family == "factors" else max(configurations - 1, 1)
     tests = contrasts * analysis.count_metrics()
     return max(BLOCKS, find_least_blocks(ALPHA / tests) or BLOCKS)

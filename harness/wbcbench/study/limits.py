@@ -24,6 +24,8 @@ _RULES: Mapping[str, _Rule] = {
     "epochs": (lambda v: v >= 1, "must be at least 1"),
     "batch_size": (lambda v: v >= 1, "must be at least 1"),
     "learning_rate": (lambda v: 0 < v < 10, "must be above 0 and below 10"),
+    "schedule": (lambda v: v in ("constant", "cosine", "one-cycle"),
+          "must be constant, cosine or one-cycle"),
     "leaky_slope": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "dropout_conv": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),
     "dropout_dense": (lambda v: 0 <= v < 1, "must lie in [0, 1)"),

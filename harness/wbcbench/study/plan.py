@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -135,9 +134,8 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
     Raises:
         UsageError: A run of it cannot be carried out.
     """
-    names = sorted(experiment.factors)
-    levels = product(*(experiment.factors[name] for name in names))
-    combinations = [dict(zip(names, combination, strict=True)) for combination in levels]
+    combinations = experiment.combine()
+    names, first = sorted({name for own in combinations for name in own}), combinations[0]
     combinations.sort(key=lambda combination: json.dumps(combination, sort_keys=True))
     orders = draw_orders(len(combinations), len(experiment.seeds), experiment.order_seed)
     runs: list[RunSpec] = []
@@ -153,11 +151,16 @@ def make_plan(experiment: Experiment, name_field: Callable[[str], str] | None = 
             )
             runs.append(limits.check_spec(run, name_field))
     compared = configure_plan(experiment.study, runs[: len(combinations)])
+    if len(compared) < len(combinations):
+        raise UsageError("key 'configurations': two are the same, with the defaults in them.")
     _check_claims(experiment.claims, compared, experiment.analysis)
     shared = {f.name for f in fields(Plan)} & {f.name for f in fields(Experiment)}
     family = experiment.analysis.family or "baseline"
+    baseline = experiment.analysis.baseline
+    if experiment.configurations and baseline is None:
+        baseline = compared[orders[0].index(combinations.index(first))].label
     # By name, so that asking for the same is no departure and a lost one is not replaced.
-    design = make_design(compared, experiment.analysis.baseline, [experiment.study], None)
+    design = make_design(compared, baseline, [experiment.study], None)
     return Plan(
         runs=tuple(runs),
         analysis=replace(experiment.analysis, family=family, baseline=design.baseline),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import prod
 from shutil import get_terminal_size
 from typing import Any
 
@@ -119,8 +120,8 @@ def _describe_design(plan: Plan, power: PowerAnalysis) -> str:
     else:
         levels = {name: len({str(getattr(run, name)) for run in block}) for name in plan.factors}
         shape = " × ".join(f"{count} {name}" for name, count in levels.items())
-        if plan.factors == ("variant",):
-            shape = count_of(len(block), "variant")
+        if plan.factors == ("variant",) or prod(levels.values()) > len(block):
+            shape = count_of(len(block), _name_configurations(plan))
     parts = [
         shape,
         count_of(plan.blocks, "seed"),

@@ -57,6 +57,7 @@ from wbcbench.train.inputs import (
 from wbcbench.train.loop import measure_inference, score_loops, score_test, train, warm_up
 from wbcbench.train.network import OnePassAdam
 from wbcbench.train.paths import FitPath, ResidentPath, TrainingPath
+from wbcbench.train.schedule import build_learning_rate
 from wbcbench.train.snapshot import digest_weights
 from wbcbench.train.stage import Control, Phases, Stage, Wire
 from wbcbench.train.variants import (
@@ -185,7 +186,8 @@ def make_stage(
     run: RunDir, spec: RunSpec, dataset: Dataset, sets: Sets, wire: Wire, device: str
 ) -> Stage:
     """Build the network on ``device`` and what trains it; images that fit lie there, too."""
-    model = build_network(spec, jit_compile=compiles(spec, device))
+    steps = spec.epochs * math.ceil(len(sets.train) / spec.batch_size)
+    model = build_network(spec, steps=steps, jit_compile=compiles(spec, device))
     is_resident = spec.path == "resident" and device != HOST and _fit(sets, model, spec)
     images = place_images(sets, device if is_resident else HOST)
     if spec.path == "fit":
@@ -245,8 +247,8 @@ def _report_loading(wire: Wire) -> Callable[[int, int], None]:
     return report
 
 
-def build_network(spec: RunSpec, *, jit_compile: bool = False) -> keras.Model:
-    """Build and compile the network; equal specs give equal weights.
+def build_network(spec: RunSpec, *, steps: int = 1, jit_compile: bool = False) -> keras.Model:
+    """Build and compile the network, to be trained in ``steps``; equal specs give equal weights.
 
     Seeds are set here, right before the weights are drawn, so that nothing that was done earlier
     (drawing synthetic images, reading a cache) can move them.
@@ -266,7 +268,7 @@ def build_network(spec: RunSpec, *, jit_compile: bool = False) -> keras.Model:
     model = variant.build(settings)
     adam = OnePassAdam if spec.tuned else keras.optimizers.Adam
     model.compile(
-        optimizer=adam(spec.learning_rate, name="adam"),
+        optimizer=adam(build_learning_rate(spec, steps), name="adam"),
         loss=keras.losses.CategoricalCrossentropy(),
         metrics=["accuracy"],
         # Keras' own choice, "auto", differs between machines.

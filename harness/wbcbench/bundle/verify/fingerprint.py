@@ -42,7 +42,15 @@ _SHINGLE, _FEWEST_SHINGLES, _MOST_SHINGLES, _SAME_WORDS = 4, 12, 4000, 0.5
 _CLASS = 3  # submissions at least, and more than half of all, make words a template's
 _WORD = re.compile(r"\w+")
 
-_TRAINING = ("variant", "seed", "epochs", "batch_size", "learning_rate", "dataset_sha256")
+_TRAINING = (
+    "variant",
+    "seed",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "schedule",
+    "dataset_sha256",
+)
 _TAUGHT = "equal predictions, same seeds: to be expected where training is deterministic"
 
 

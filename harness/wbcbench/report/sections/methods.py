@@ -38,7 +38,7 @@ _SOFTWARE = (
 _SETTINGS: tuple[tuple[str, Callable[[RunSpec], object]], ...] = (
     ("epochs", lambda s: s.epochs),
     ("batch size", lambda s: s.batch_size),
-    ("learning rate", lambda s: f"{s.learning_rate:g}"),
+    ("learning rate", lambda s: f"{s.learning_rate:g}, {s.schedule}"),
     ("precision", lambda s: s.precision),
     ("target", lambda s: f"{s.target_metric} of {s.target_value:g}, fixed before the runs"),
 )
@@ -49,8 +49,9 @@ _SPLITS = {
 
 COLUMNS = (
     "dataset_id", "dataset_sha256", "n_train", "n_val", "n_test", "n_test_photographs",
-    "epochs_planned", "batch_size", "learning_rate", "optimizer", "params_total", "flops_per_image",
-    "precision", "xla", "path", "loops", "deterministic_ops", "steps_per_execution",
+    "epochs_planned", "batch_size", "learning_rate", "schedule", "optimizer", "params_total",
+    "flops_per_image", "precision", "xla", "path", "loops", "deterministic_ops",
+    "steps_per_execution",
     "target_metric", "target_value", "host_id", "gpu_name", "gpu_count", "gpu_power_limit_w",
     "driver_version", "cpu_model", "cpu_count", "ram_bytes", "in_container", "virtualised", "os",
     "python_version", "tensorflow_version", "cuda_version", "cudnn_version", "codecarbon_version",
