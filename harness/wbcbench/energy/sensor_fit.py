@@ -25,7 +25,7 @@ from wbcbench.energy.renewals import FEWEST_MOVES, Span, find_pace_s, median_ste
 from wbcbench.energy.uncertainty import NORMAL_SD
 
 SHARP = 3.0  # times the usual time between two polls, which enclose most moves
-FASTEST_POLLS = 3.0  # a pace of fewer polls is not seen
+FASTEST_POLLS = 3.0  # a pace of fewer polls may be another
 EVEN_POLLS = 1.0  # standard deviation of moves about an even pace, which are then placed on it
 MOST_RENEWALS = 4000  # of all that are fitted
 COARSE_RENEWALS = 600  # for the grid alone
@@ -194,7 +194,7 @@ def find_renewals(times: Floats, values: Floats, *, is_counter: bool) -> Renewal
         return None
     pace_s = refine_pace(sharp_s, pace_s)
     if pace_s < FASTEST_POLLS * poll_s:
-        return _decimate(times, values, poll_s, is_counter=is_counter)
+        return _decimate(times, values, pace_s, poll_s, is_counter=is_counter)
     counts = np.append(0.0, np.cumsum(np.maximum(np.rint(np.diff(middles_s) / pace_s), 1)))
     slope_s, start_s = np.polyfit(counts, middles_s, 1).tolist()
     off_s = middles_s - (start_s + slope_s * counts)
@@ -216,14 +216,16 @@ def find_renewals(times: Floats, values: Floats, *, is_counter: bool) -> Renewal
     return Renewals(renewed_s, shown, update_s, repeats)
 
 
-def _decimate(times: Floats, values: Floats, poll_s: float, *, is_counter: bool) -> Renewals:
-    """A reading that is renewed as fast as it is polled: its pace is not seen, its power is."""
-    step = max(round(FASTEST_POLLS), 1)
+def _decimate(
+    times: Floats, values: Floats, pace_s: float, poll_s: float, *, is_counter: bool
+) -> Renewals:
+    """Of a reading that is renewed about as fast as it is polled, some polls for its renewals."""
+    step = round(FASTEST_POLLS)
     times, values = times[::step], values[::step]
-    reason = f"it is renewed faster than it can be polled, every {ms_from_s(poll_s):.1f} ms"
+    update_s = Estimate(pace_s, FASTEST_POLLS * poll_s)
     if is_counter:
-        return Renewals(times[1:], np.diff(values) / np.diff(times), Estimate(reason=reason))
-    return Renewals(times, values, Estimate(reason=reason))
+        return Renewals(times[1:], np.diff(values) / np.diff(times), update_s)
+    return Renewals(times, values, update_s)
 
 
 def _search(renewals: Renewals, load: LoadTimes, poll_s: float) -> tuple[float, float]:
