@@ -33,7 +33,7 @@ DOORS = {
     "simplejpeg": {"data.jpeg"},
     "kagglehub": {"data"},
     "matplotlib": {"report.figures", "report.style"},
-    "scipy": {"stats"},
+    "scipy": {"stats", "energy.sensor_fit"},
     "statsmodels": {"stats"},
     "pandas": {"energy.wall_logs", "table"},
     "tensorboard": {"train.tensorboard_log", "table.tensorboard"},

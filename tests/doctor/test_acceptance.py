@@ -32,7 +32,7 @@ from fakes.scripted_load import CONTEXT_W, IDLE_W, STEP_W, ScriptedLoad, loading
 from fakes.user_settings import noisy_python
 from program import wbcbench
 from wbcbench.cli import build_app
-from wbcbench.commands.acceptance import describe
+from wbcbench.commands.acceptance import describe, require_claims
 from wbcbench.core.cache import cache_root
 from wbcbench.core.errors import CannotMeasureError, ThresholdExceededError, UsageError
 from wbcbench.core.lock import machine_lock
@@ -310,10 +310,23 @@ def test_the_command_ends_soon_where_the_driver_hangs_or_the_board_is_lost(
             probe.join(max(epoch_s + 12.0 - time.monotonic(), 1.0))
 
 
-def test_claims_that_fail_are_exit_4_and_a_load_that_dies_is_exit_3(
+def test_a_claim_that_fails_is_exit_4_and_one_that_cannot_be_judged_exit_3() -> None:
+    def claims(*states: Any) -> BoardCard:
+        return replace(EMPTY, claims=tuple(BoardClaim(s, "a claim", s, "so") for s in states))
+
+    page = Path("acceptance/GPU-1/card.html")
+    require_claims(claims("pass", "absent"), page)
+    with pytest.raises(ThresholdExceededError, match="does not keep what is promised: fail") as met:
+        require_claims(claims("pass", "unknown", "fail"), page)
+    assert met.value.exit_code == 4
+    with pytest.raises(CannotMeasureError, match="does not tell: unknown") as met:
+        require_claims(claims("pass", "unknown", "absent"), page)
+    assert met.value.exit_code == 3
+
+
+def test_a_load_that_dies_is_exit_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_nvml: ScriptedNvml
 ) -> None:
-    assert ThresholdExceededError.exit_code == 4
     scripted_nvml.play(Scenario((H100,)))
     monkeypatch.setattr(sys, "executable", noisy_python(tmp_path, "wbcbench.train.known_load"))
     done = CliRunner().invoke(APP, ["doctor", "--acceptance", "--out", str(tmp_path / "out")])

@@ -34,6 +34,7 @@ COLD, CONTEXT = "cold", "context"
 LEAD_S, TAIL_S = 0.5, 0.9  # of a load's window before and after it
 SAME_SHARE = 0.05  # of the pace: a window as long as that is the whole pace
 MOST_UNSURE_SHARE = 0.05  # ± of a pace that is known
+PROMPT_S = 0.01  # a pace that is not worth knowing better
 SLOWEST_STEP_S = 0.105  # what MEASUREMENT.md says of counters, and a poll
 PUBLISHED_SHARE = 0.1  # how near a published number is the one found
 LATEST_S = 1.0  # a trace reaches as far past an edge
@@ -269,6 +270,8 @@ def judge_board(
 def make_active_card(trace: Trace, fit: SensorFit) -> SensorCard:
     """What later runs take from a fit: a window as long as the pace is the whole of it."""
     update_s, window_s, delay = fit.update_s.value, fit.averaging_s.value, fit.delay_s
+    if update_s is None or (fit.update_s.half or 0.0) > MOST_UNSURE_SHARE * update_s:
+        update_s = window_s = None  # a pace below that of the polls, and what it is the mean of
     kind: KindGuess = "unknown"
     if update_s is not None and window_s is not None:
         slack_s = max(SAME_SHARE * update_s, fit.averaging_s.half or 0.0)
@@ -354,20 +357,24 @@ def _judge(
 
 
 def _judge_paces(readings: Sequence[ReadingCard]) -> BoardClaim:
-    text = f"the pace of every reading that counts is known within {100 * MOST_UNSURE_SHARE:g} %"
+    text = (
+        f"the pace of every reading that counts is known within {100 * MOST_UNSURE_SHARE:g} %, or "
+        f"is below {ms_from_s(PROMPT_S):g} ms"
+    )
     shares, words = [], []
     for each in readings:
         pace = each.fit.update_s
         if pace.value is None:
             reason = f"{each.channel}: {pace.reason}"
             return _judge("pace", text, reason, None, MOST_UNSURE_SHARE)
-        shares.append((pace.half or 0.0) / pace.value)
+        is_prompt = pace.value + (pace.half or 0.0) < PROMPT_S
+        shares.append(0.0 if is_prompt else (pace.half or 0.0) / pace.value)
         words.append(f"{each.channel} every {_format_ms(pace)}")
     return _judge("pace", text, "; ".join(words), max(shares), MOST_UNSURE_SHARE)
 
 
 def _judge_counter(reading: ReadingCard | None) -> BoardClaim:
-    text = "the counter steps every 20–100 ms"
+    text = "the counter steps every 100 ms or more often"
     if reading is None:
         return BoardClaim("counter-step", text, "absent", "the board has no counter")
     pace = reading.fit.update_s

@@ -85,7 +85,9 @@ def _iterate_rows(
     if fit.idle_w is None or fit.step_w.value is None or window_s is None or delay_s is None:
         return
     grid_s = np.linspace(first_s, last_s, POINTS)
-    fitted_w = fit.idle_w + fit.step_w.value * load.share(grid_s - delay_s, window_s)
+    fitted_w = fit.idle_w + fit.step_w.value * load.share(
+        grid_s - delay_s, window_s, fit.rise_s.value or 0.0
+    )
     for t_s, power_w in zip(grid_s, fitted_w, strict=True):
         yield f"{name} {FITTED}", float(t_s) - zero_s, float(power_w)
     for start_s, end_s in load.spans:
