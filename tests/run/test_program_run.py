@@ -45,8 +45,9 @@ def test_every_phase_is_a_window_and_they_follow_each_other(finished: tuple[Path
     record = only_run(finished[0]).read_record()
     names = [window.name for window in sorted(record.windows, key=lambda w: (w.start_s, -w.end_s))]
     assert names == [
-        "idle_cold", "startup", "idle_context", "warmup", "train", "epoch-1", "validate-1",
-        "epoch-2", "validate-2", "evaluate", "infer-b1", "infer-b64", "idle_post",
+        "whole_run", "idle_cold", "startup", "import", "context", "data", "build", "batch",
+        "idle_context", "warmup", "train", "epoch-1", "validate-1", "epoch-2", "validate-2",
+        "evaluate", "write", "compile-inference", "infer-b1", "infer-b64", "exit", "idle_post",
     ]  # fmt: skip
 
 
