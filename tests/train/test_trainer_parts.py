@@ -22,10 +22,10 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer
 from wbcbench.train.inputs import HOST, PlacedImages, dataset_facts, divide_dataset, shuffle_epoch
-from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, NanLossError, train
+from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, NanLossError, Start, train
 from wbcbench.train.paths import FitPath
 from wbcbench.train.scores import write_predictions
-from wbcbench.train.snapshot import digest_weights, undo_training
+from wbcbench.train.snapshot import Snapshot, digest_weights
 from wbcbench.train.stage import Control, Phases, Wire
 from wbcbench.train.trainer import pci_bus_id, relevant_environment
 
@@ -92,7 +92,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_of_an_epoch_fail_the_ru
     whole = trainer.make_stage(RunDir(tmp_path), spec, dataset(8, 4), sets, wire, HOST)
     stage = replace(whole, forward=Diverged())
     with pytest.raises(NanLossError, match="validation loss is nan at the end of epoch 1"):
-        train(stage, loops=1)
+        train(stage, Start(loops=1))
     messages = [json.loads(line) for line in said.getvalue().splitlines()]
     (epoch,) = (message["epoch"] for message in messages if "epoch" in message)
     assert epoch["val_accuracy"] is None and np.isfinite(epoch["loss"])
@@ -122,10 +122,11 @@ def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
     model = trainer.build_network(replace(SPEC, variant=variant))
     model.optimizer.build(model.trainable_variables)
     before = everything(model)
-    with undo_training(model):
-        path = FitPath(model, PlacedImages(colourful(10), HOST), SPEC.batch_size)
-        path.train_epoch(shuffle_epoch(10, SPEC.seed, 1), lambda step, means: None)
-        moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
+    snapshot = Snapshot(model)
+    path = FitPath(model, PlacedImages(colourful(10), HOST), SPEC.batch_size)
+    path.train_epoch(shuffle_epoch(10, SPEC.seed, 1), lambda step, means: None)
+    moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
+    snapshot.restore()
     assert sum(moved) > len(model.trainable_variables)
     for old, new in zip(before, everything(model), strict=True):
         np.testing.assert_array_equal(old, new)

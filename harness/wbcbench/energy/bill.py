@@ -15,12 +15,13 @@ from wbcbench.core.record import PROCESS_START_S, RunRecord
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import RUN, STARTUP, STARTUP_PARTS, TRAIN, Window
 from wbcbench.energy.appraise import steps_duration_s
-from wbcbench.energy.metrics import ratio, sum_if_all_known
+from wbcbench.energy.metrics import ratio, scale, sum_if_all_known
 from wbcbench.energy.source import (
     EnergySource,
     choose_source,
     source_energy_j,
     source_uncertainty_j,
+    spent_j,
 )
 
 OTHER = "other"
@@ -168,15 +169,16 @@ def _choose_sources(record: RunRecord) -> dict[Domain, EnergySource]:
 
 def _read_item(record: RunRecord, sources: Mapping[Domain, EnergySource], each: Window) -> Item:
     """One window as it was paid for: a training that was repeated counts with all its loops."""
-    # The record's joules of a window are those of one training. Whoever repeats trainings in a
-    # window takes the joules of all of them here.
     is_train = each.name == TRAIN and not record.spec.is_program
     steps_s = steps_duration_s(record.windows) if is_train else None
+    loops = record.loop_count if is_train else 1
+    energies_j = {d: spent_j(record, s, each.name) for d, s in sources.items()}
+    widths_j = {d: source_uncertainty_j(record, s, each.name) for d, s in sources.items()}
     return Item(
         each.name,
         each.duration_s if steps_s is None else steps_s,
-        {domain: source_energy_j(record, s, each.name) for domain, s in sources.items()},
-        {domain: source_uncertainty_j(record, s, each.name) for domain, s in sources.items()},
+        energies_j,
+        {domain: scale(width_j, loops) for domain, width_j in widths_j.items()},
     )
 
 

@@ -149,10 +149,10 @@ def _measure(stage: Stage) -> End:
     wire.send_phase("ready")
     if not control.wait_for_go():
         return "interrupted"
-    loops = warm_up(stage)
+    start = warm_up(stage)
     if control.is_stopping:
         return "interrupted"
-    trained = train(stage, loops)
+    trained = train(stage, start)
     if not trained.is_whole:
         return "interrupted"
     score_test(stage)
