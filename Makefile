@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify bench-peers fuzz format-lint-types-imports lint format types imports map lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu fuzz format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -51,14 +51,17 @@ bench-verify: setup  ## Tamper with bundles; submit and verify honest studies; 4
 bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 45 quiet minutes
 	$(BIN)/python tests/benchmarks/bench_peers.py --write --check
 
+gpu:             ## Once on a machine with an NVIDIA GPU: make gpu ARGS='--data FOLDER [--quick]'
+	@$(PYTHON) experiments/gpu.py $(ARGS)
+
 fuzz: setup      ## Spoil 2,000 files that users bring, and see what each command makes of them
 	$(BIN)/python tests/fuzz/fuzz.py
 
 format:
-	$(BIN)/ruff format --check harness tests
+	$(BIN)/ruff format --check harness tests experiments
 
 lint:
-	$(BIN)/ruff check harness tests
+	$(BIN)/ruff check harness tests experiments
 
 types:
 	$(BIN)/mypy

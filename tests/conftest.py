@@ -34,6 +34,7 @@ LONG = (
     "test_kept_programs",
     "test_monitor",
     "test_recording",
+    "test_gpu_scripts",
     "test_report_browser",
     "test_without_tensorflow",
     "test_meters_codecarbon",
