@@ -45,7 +45,7 @@ from wbcbench.core.lock import machine_lock
 from wbcbench.core.trace import Kind
 from wbcbench.doctor.acceptance import Acceptance, accept_board
 from wbcbench.doctor.device import describe_cards
-from wbcbench.energy.acceptance import Board, BoardCard, BoardClaim, read_card
+from wbcbench.energy.board_card import Board, BoardCard, BoardClaim, read_card
 from wbcbench.energy.sensor_fit import Estimate
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
