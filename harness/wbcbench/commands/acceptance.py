@@ -15,7 +15,7 @@ from wbcbench.core.errors import CannotMeasureError, ThresholdExceededError
 
 if TYPE_CHECKING:
     from wbcbench.doctor.acceptance import Acceptance
-    from wbcbench.energy.acceptance import BoardCard
+    from wbcbench.energy.board_card import BoardCard
     from wbcbench.power.session import MeteringRequest
 
 FOLDER = Path("acceptance")

@@ -20,7 +20,8 @@ from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.trace import Origin, PollValues, Trace
 from wbcbench.core.window import Clock, Window, utc_now
 from wbcbench.doctor.load_program import LoadPlayer
-from wbcbench.energy.acceptance import COLD, CONTEXT, Board, BoardCard, judge_board
+from wbcbench.energy.acceptance import COLD, CONTEXT, judge_board
+from wbcbench.energy.board_card import Board, BoardCard
 from wbcbench.energy.load_plan import IDLE_S, PROCESSOR, Bout, Played, list_bouts
 from wbcbench.power.device import Device, UnreadGpuError
 from wbcbench.power.meter import AUTO, EnergyMeter, open_meters

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wbcbench.core.text import human_duration
 from wbcbench.core.trace import Trace
 from wbcbench.core.units import ms_from_s
-from wbcbench.energy.acceptance import BoardCard, ReadingCard
+from wbcbench.energy.board_card import BoardCard, ReadingCard
 from wbcbench.energy.load_plan import Played
 from wbcbench.energy.sensor_fit import Estimate
 from wbcbench.report import DataTable, Notice, Place, Report, Section

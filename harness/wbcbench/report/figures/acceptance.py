@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wbcbench.core.arrays import as_array, np
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import ms_from_s
-from wbcbench.energy.acceptance import BoardCard, ReadingCard
+from wbcbench.energy.board_card import BoardCard, ReadingCard
 from wbcbench.energy.load_plan import Played
 from wbcbench.energy.sensor_fit import LoadTimes, find_renewals, join_spans
 from wbcbench.report import Cells, DataTable, Figure, style
