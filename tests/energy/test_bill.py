@@ -9,7 +9,7 @@ import pytest
 
 from builders.machine import GPU_MACHINE, LAPTOP, power_w
 from builders.run import failed_record, make_energies, make_record, make_spec
-from builders.timeline import make_epochs, make_windows
+from builders.timeline import add_bill_windows, make_epochs, make_windows
 from wbcbench.core.record import PROCESS_START_S
 from wbcbench.core.spec import MEASURED as MEASURED_STUDY
 from wbcbench.core.trace import Domain
@@ -25,22 +25,9 @@ PARTS_OF_A_RUN = (
 
 def billed(windows=None, channels=GPU_MACHINE, **changes):
     """A run whose windows are all that the program marks."""
-    windows = with_bill(make_windows(EPOCHS)) if windows is None else windows
+    windows = add_bill_windows(make_windows(EPOCHS)) if windows is None else windows
     energies = make_energies(channels, windows)
     return make_record(channels=channels, windows=windows, energies=energies, **changes)
-
-
-def with_bill(windows):
-    at = {each.name: each for each in windows}
-    start_s, end_s = at["startup"].start_s, at["startup"].end_s
-    edges_s = [start_s, start_s + 6.0, start_s + 7.0, start_s + 9.0, start_s + 10.0, end_s]
-    names = ("import", "context", "data", "build", "batch")
-    return (
-        *windows,
-        *(Window(*each) for each in zip(names, edges_s[:-1], edges_s[1:], strict=True)),
-        Window("exit", at["infer-b64"].end_s, at["idle_post"].start_s),
-        Window("whole_run", at["idle_cold"].start_s, at["idle_post"].end_s),
-    )
 
 
 def test_a_run_has_every_part_once_in_their_order():
@@ -62,7 +49,7 @@ def test_parts_and_the_unexplained_are_the_whole_in_seconds_and_joules():
 def test_what_lies_between_windows_is_unexplained_and_no_parts():
     windows = [
         replace(each, start_s=each.start_s + 0.5) if each.name == "evaluate" else each
-        for each in with_bill(make_windows(EPOCHS))
+        for each in add_bill_windows(make_windows(EPOCHS))
     ]
     bill = make_bill(billed(windows))
     assert bill.unexplained.time_s == pytest.approx(0.5)
@@ -81,7 +68,7 @@ def test_overhead_is_the_whole_without_what_is_measured_on_purpose():
 
 
 def test_each_part_has_the_joules_of_its_windows_and_their_width_in_squares():
-    windows = with_bill(make_windows(EPOCHS))
+    windows = add_bill_windows(make_windows(EPOCHS))
     [data] = [item for item in make_bill(billed(windows)).parts if item.name == "data"]
     channel = next(c for c in GPU_MACHINE if c.domain is Domain.GPU)
     own = [each for each in windows if each.name in {"data", "batch"}]

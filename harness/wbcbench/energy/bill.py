@@ -24,12 +24,13 @@ from wbcbench.energy.source import (
     spent_j,
 )
 
-OTHER = "other"
+OTHER, UNEXPLAINED = "other", "unexplained"
 PARTS = (
     "start-up", window.IMPORT, window.CONTEXT, window.DATA, window.BUILD, window.COMPILE,
     "warm-up", TRAIN, "validate", "test", "inference", "idle", window.WRITE, OTHER,
+    UNEXPLAINED,
 )  # fmt: skip
-"""What a run does, in order. Records of before these windows have their start-up in one."""
+"""What a run does, in order, and the rest. Older records have their start-up in one."""
 
 MEASURED = frozenset({TRAIN, "validate", "test", "inference", "idle"})
 """What is measured on purpose; all else is overhead."""
@@ -95,6 +96,11 @@ class Bill:
     is_whole_read: bool
     prepared_s: float | None
 
+    @property
+    def lines(self) -> tuple[Item, ...]:
+        """The parts and, where the whole was read, what they leave of it: together the whole."""
+        return (*self.parts, self.unexplained) if self.is_whole_read else self.parts
+
     def share(self, item: Item, domain: Domain | None = None) -> float | None:
         """Share of the whole's joules of one part of the machine; of its seconds without one."""
         if domain is None:
@@ -120,7 +126,7 @@ def make_bill(record: RunRecord) -> Bill:
     return Bill(
         parts=parts,
         whole=replace(whole, name="whole run"),
-        unexplained=_subtract("unexplained", whole, parts),
+        unexplained=_subtract(UNEXPLAINED, whole, parts),
         overhead=_subtract("overhead", whole, measured),
         is_whole_read=run is not None,
         prepared_s=run.start_s - process_s if run and isinstance(process_s, float) else None,

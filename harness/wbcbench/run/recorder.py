@@ -142,7 +142,7 @@ class Recorder:
             self._session = MeteringSession(self._run, self._clock, stack, os.getpid())
             self._session.open(self._spec.meters, request)
             cooldown = self._cool_down()
-            self._session.probe()
+            self._session.probe(uses_known=True)
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
             facts[AFTER_RUN] = self._run.find_run_before(str(facts["host_id"]))
             facts[PROCESS_START_S] = find_start_s()
@@ -237,7 +237,7 @@ class Recorder:
             if "progress" not in message:
                 append_line(self._marks, line)  # before the edge is read: that may take a while
             if "mark" in message:
-                self._session.read_edge()
+                self._session.read_edge(message["t_s"])
                 os.fsync(self._marks.fileno())
             self._events.apply(message)
             if message.get("mark") == "open":

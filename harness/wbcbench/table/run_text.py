@@ -68,6 +68,7 @@ _ROWS = {
     "idle": ("idle",),
     "write": ("write",),
     "other": ("other",),
+    "unexplained": ("unexplained",),
 }
 
 
@@ -272,7 +273,7 @@ def format_energies(run: Run) -> list[str]:
 def format_bill(run: Run) -> list[str]:
     """Every part of a run's bill, with each ±."""
     bill, known = run.bill, [domain for domain in Domain if domain in run.bill.whole.energy_j]
-    items = [*bill.parts, bill.unexplained, bill.whole, bill.overhead]
+    items = [*bill.lines, bill.whole, bill.overhead]
     return format_table(_build_columns(run, items, known, has_every_width=True))
 
 
@@ -297,10 +298,9 @@ def _build_columns(
 
 def _list_rows(bill: Bill) -> list[Item]:
     """The lines of a bill, few enough for a screen."""
-    own = {item.name: item for item in bill.parts}
+    own = {item.name: item for item in bill.lines}
     groups = {row: [own[part] for part in parts if part in own] for row, parts in _ROWS.items()}
-    rest = [bill.unexplained] if bill.is_whole_read else []
-    return [*(add_up(row, items) for row, items in groups.items() if items), *rest, bill.whole]
+    return [*(add_up(row, items) for row, items in groups.items() if items), bill.whole]
 
 
 def _list_windows(run: Run, domains: Iterable[Domain]) -> list[Item]:

@@ -32,7 +32,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wbcbench.core.environment import changes_computing
+from wbcbench.core.environment import XLA_CACHE, changes_computing
 from wbcbench.core.errors import CannotMeasureError, WbcbenchError
 from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
@@ -337,11 +337,11 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
 
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that change how TensorFlow computes."""
+    """Return the variables that change how TensorFlow computes; where XLA keeps things does not."""
     return {
         name: encodable(value)
         for name, value in sorted(variables.items())
-        if changes_computing(name)
+        if changes_computing(name) and not value.startswith(XLA_CACHE)
     }
 
 
