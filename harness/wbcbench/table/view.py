@@ -37,7 +37,6 @@ from wbcbench.energy.source import (
     primary_source,
     source_energy_j,
     source_power_w,
-    spent_j,
 )
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.table.columns import load_columns
@@ -218,10 +217,6 @@ class Run:
     def energy_j(self, domain: Domain, window: str = TRAIN) -> float | None:
         """Energy of one part in one window."""
         return source_energy_j(self.record, self.source(domain), window)
-
-    def spent_j(self, domain: Domain, window: str) -> float | None:
-        """What one part spent in one window, all loops of ``train`` included."""
-        return spent_j(self.record, self.source(domain), window)
 
     def idle_windows(self, source: EnergySource | None, *periods: str) -> list[str]:
         """The idle windows ``before`` and ``after`` training whose power this source knows.
