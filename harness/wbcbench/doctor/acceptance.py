@@ -122,10 +122,7 @@ def _open_board(request: MeteringRequest, stack: ExitStack) -> EnergyMeter:
             if is_sensor and is_loadable and meter.interval_s is None:
                 return meter
         reasons.append(f"{name} reads no sensor of a board that TensorFlow can load.")
-    raise CannotMeasureError(
-        f"No sensor here can be tested by known loads. {reasons[0] if reasons else ''} "
-        "See `wbcbench doctor`."
-    )
+    raise CannotMeasureError(f"Known loads can test no sensor here. {reasons[0]}")
 
 
 def _rest(name: str, for_s: float, clock: Clock, poller: _Poller) -> Window:
