@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from builders.bundle import Board, Machine, StudyDesign, WallMeter, bundle_study
 from builders.machine import GPU_MACHINE, LAPTOP, power_w
 from builders.run import failed_record, make_energies, make_record, make_spec
 from builders.timeline import add_bill_windows, make_epochs, make_windows
-from wbcbench.core.record import PROCESS_START_S
+from wbcbench.core.record import PROCESS_START_S, from_json
+from wbcbench.core.run_folder import study_runs
 from wbcbench.core.spec import MEASURED as MEASURED_STUDY
 from wbcbench.core.trace import Domain
 from wbcbench.core.window import Window
 from wbcbench.energy.bill import MEASURED, PARTS, make_bill, name_part
 
+FORMATS = Path(__file__).parents[1] / "formats"
 EPOCHS = make_epochs()
 PARTS_OF_A_RUN = (
     "import", "context", "data", "build", "warm-up", "train", "validate", "test", "inference",
@@ -129,6 +133,37 @@ def test_a_program_may_call_its_windows_as_it_likes():
     bill = make_bill(record)
     assert [item.name for item in bill.parts] == ["other"]
     assert bill.whole.time_s == 5.0
+
+
+@pytest.mark.parametrize("path", sorted(FORMATS.glob("record-*.json")), ids=lambda p: p.stem)
+def test_records_of_before_have_a_bill(path):
+    bill = make_bill(from_json(path.read_bytes(), str(path)))
+    assert not bill.is_whole_read
+    assert bill.parts[0].name == "start-up"
+    assert bill.whole.time_s == pytest.approx(math.fsum(item.time_s for item in bill.parts))
+
+
+def test_a_mixture_of_boards_models_and_a_wall_meter_has_a_bill_for_each_part(tmp_path):
+    machine = Machine(
+        boards=(Board(), Board(name="Second GPU", uuid="GPU-second")), codecarbon=("cpu", "ram")
+    )
+    design = StudyDesign(
+        blocks=1, epochs=2, machine=lambda _: machine, wall_meter=lambda _: WallMeter(step_s=0.5)
+    )
+    folder = bundle_study(tmp_path, design)
+    record = study_runs(folder.parent, folder.name)[0].read_record()
+    bill = make_bill(record)
+    for domain in Domain:
+        lines = [item.energy_j[domain] for item in bill.lines]
+        assert math.fsum(lines) == pytest.approx(bill.whole.energy_j[domain])
+        assert all(energy_j is not None for energy_j in lines)
+    gpu, rest = bill.whole, bill.unexplained
+    within_j = rest.uncertainty_j[Domain.GPU]
+    assert abs(rest.energy_j[Domain.GPU]) < max(within_j, 0.02 * gpu.energy_j[Domain.GPU])
+    assert bill.whole.uncertainty_j[Domain.CPU] is None
+    # The boards are in the machine's joules, part by part.
+    train = next(item for item in bill.parts if item.name == "train")
+    assert train.energy_j[Domain.SYSTEM] > train.energy_j[Domain.GPU]
 
 
 @pytest.mark.parametrize(

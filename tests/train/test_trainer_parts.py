@@ -217,6 +217,31 @@ def test_a_window_whose_work_fails_stays_open() -> None:
     assert [json.loads(line)["mark"] for line in told.getvalue().splitlines()] == ["open"]
 
 
+def test_what_is_entered_lasts_until_the_next_window_begins_or_the_outer_one_ends() -> None:
+    told = io.StringIO()
+    phases = Phases(Messenger(told), lambda: None, TickingClock(), entered="import")
+    phases.enter("data", 1.0)
+    phases.enter("build", 2.0)
+    phases.close("startup", 3.0)
+    phases.open("evaluate", 4.0)
+    phases.close("evaluate", 5.0)
+    phases.open("infer-b1", 6.0)
+    marks = [json.loads(line) for line in told.getvalue().splitlines()]
+    assert [(each["mark"], each["window"], each["t_s"]) for each in marks] == [
+        ("close", "import", 1.0),
+        ("open", "data", 1.0),
+        ("close", "data", 2.0),
+        ("open", "build", 2.0),
+        ("close", "build", 3.0),
+        ("close", "startup", 3.0),
+        ("open", "evaluate", 4.0),
+        ("close", "evaluate", 5.0),
+        ("open", "write", 5.0),
+        ("close", "write", 6.0),
+        ("open", "infer-b1", 6.0),
+    ]
+
+
 def test_every_edge_is_stamped_after_the_devices_are_idle() -> None:
     clock = TickingClock()
     synchronised: list[float] = []

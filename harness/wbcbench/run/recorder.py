@@ -196,7 +196,8 @@ class Recorder:
         if not self._should_end:
             self._measure_idle(IDLE_POST)
         self._phase = FINISHING
-        if [*self._events.opened] == [RUN]:  # else it ends with what was left open: with the trace
+        # With what was left open, or where no poll may follow, it ends with the trace.
+        if [*self._events.opened] == [RUN] and not self._should_end:
             self._write_marks("close", RUN)
         self._rest(EDGE_S)
         return trainer_exit
