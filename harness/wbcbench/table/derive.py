@@ -144,9 +144,9 @@ class Past:
     status: str
     once: dict[str, PartCost]
     per_epoch: dict[str, PartCost]
-    loops: int
     once_bytes: float
     second_bytes: float
+    loops: int = 1
 
 
 @dataclass(frozen=True, slots=True)
