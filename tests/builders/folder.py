@@ -20,7 +20,7 @@ from wbcbench.core import cpu_load
 from wbcbench.core.board_state import COLUMNS, BoardSample, sample_to_line
 from wbcbench.core.cpu_load import CpuSample
 from wbcbench.core.messages import append_line
-from wbcbench.core.record import AT_END, Circumstances, Epoch
+from wbcbench.core.record import AT_END, Circumstances, Epoch, TrainingLoop
 from wbcbench.core.run_folder import GROWING_TRACES, TRACES, Local, RunDir
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import Window
@@ -126,8 +126,14 @@ def _looks(
         )
 
 
-def messages(windows: Iterable[Window], epochs: Iterable[Epoch]) -> Iterator[Timed]:
-    """Marks and epochs with their moments; a window without end (``math.inf``) stays open."""
+def messages(
+    windows: Iterable[Window], epochs: Iterable[Epoch], loops: Sequence[TrainingLoop] = ()
+) -> Iterator[Timed]:
+    """Marks, epochs and loops with their moments; one without end (``math.inf``) stays open."""
+    if loops:
+        yield loops[0].spans_s[0][0], {"loops": len(loops)}
+    for loop in loops:  # before the window that holds them is closed
+        yield loops[-1].spans_s[-1][1], {"loop": asdict(loop)}
     for window in windows:
         for edge, t_s in (("open", window.start_s), ("close", window.end_s)):
             yield t_s, {"mark": edge, "window": window.name, "t_s": t_s}

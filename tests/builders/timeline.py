@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-from wbcbench.core.record import Epoch
+from wbcbench.core.record import Epoch, TrainingLoop
 from wbcbench.core.window import Window
 
 EPOCH_S = 10.0
@@ -55,10 +56,24 @@ def epoch_windows(epochs: Sequence[Epoch]) -> tuple[Window, ...]:
     )
 
 
-def make_windows(epochs: Sequence[Epoch]) -> tuple[Window, ...]:
+def make_loops(epochs: Sequence[Epoch], count: int, **scored: object) -> tuple[TrainingLoop, ...]:
+    """Trainings like that of ``epochs``, one after the other; none for a single one."""
+    last = epochs[-1]
+    spans_s = [(epoch.start_s, epoch.end_s) for epoch in epochs]
+    loops, t_s = list[TrainingLoop](), last.evaluate_end_s
+    for index in range(1, count + 1 if count > 1 else 1):
+        loops.append(TrainingLoop(index, tuple(spans_s), last.loss, last.accuracy, **scored))
+        lengths_s = [end_s - start_s for start_s, end_s in spans_s]
+        edges_s = [t_s, *(t_s := t_s + length_s for length_s in lengths_s)]
+        spans_s = list(pairwise(edges_s))
+    return tuple(loops)
+
+
+def make_windows(epochs: Sequence[Epoch], loops: Sequence[TrainingLoop] = ()) -> tuple[Window, ...]:
     """The windows of a run with these epochs, end to end up to a second before the last."""
     start_s = epochs[0].start_s if epochs else START_S
     end_s = epochs[-1].evaluate_end_s if epochs else START_S + 5.0
+    end_s = loops[-1].spans_s[-1][1] if loops else end_s
     return (
         Window("idle_cold", start_s - 20.0, start_s - 17.0),
         Window("startup", start_s - 17.0, start_s - 5.0),

@@ -147,6 +147,10 @@ def _list_run_facts(run: Run) -> Iterator[_Fact]:
         if test.interval:
             low, high = (f"{pct_from_share(edge):.0f}" for edge in test.interval)
             note = f"TEST; over photographs {low}–{high} (95 % CI)"
+        known = {each.test_accuracy for each in record.loops if each.test_accuracy is not None}
+        if len(known) > 1:
+            edges = (f"{pct_from_share(edge):.1f}" for edge in (min(known), max(known)))
+            note = f"{note}; its loops {'–'.join(edges)}"
         yield _Fact("accuracy", f"{pct_from_share(test.accuracy):.1f} %", note)
     yield from _list_energies(run)
     time_s = run.duration_s(TRAIN)
