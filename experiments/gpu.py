@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,15 +37,26 @@ QUICK = ("--exploratory", "--set", "blocks=2", "--set", "train_window_s=15", "--
 
 @dataclass(frozen=True)
 class Step:
-    """A command or a function, what it is for, and the exits after which the next one begins."""
+    """A command or a function, and what it is for.
+
+    The next one begins if it ends well, or finds fault with the board and has written ``verdict``.
+    """
 
     name: str
     purpose: str
     work: Sequence[str] | Callable[[], int]
-    exits: Collection[int] = (0,)
+    verdict: Path | None = None
 
     def __str__(self) -> str:
         return self.name if callable(self.work) else shlex.join(self.work)
+
+    def carry_out(self) -> int:
+        """Do it; 0 where the next step may begin, else the exit code."""
+        if self.verdict:
+            self.verdict.unlink(missing_ok=True)
+        code = self.work() if callable(self.work) else run_command(self.work)
+        has_judged = code in {CANNOT_MEASURE, THRESHOLD} and self.verdict and self.verdict.exists()
+        return 0 if has_judged else code
 
 
 def main() -> int:
@@ -94,7 +105,7 @@ def prepare(arguments: argparse.Namespace) -> list[Step]:
             "accept",
             "Load the board at known times and judge its sensors.",
             [*accept, "--out", str(into / "acceptance")],
-            exits=(0, CANNOT_MEASURE, THRESHOLD),  # its card says what is not so, or not known
+            into / "acceptance" / "card.json",
         ),
         Step(
             "record",
@@ -157,8 +168,7 @@ def carry_out(steps: Iterable[Step], arguments: argparse.Namespace) -> int:
         if state:
             continue
         print(f"   {step}", flush=True)
-        code = step.work() if callable(step.work) else run_command(step.work)
-        if code not in step.exits:
+        if code := step.carry_out():
             print(
                 f"Stopped at {step.name}, which ended with exit code {code} (see above). What was\n"
                 f"made is in {into}. The same command goes on there, and without\n"

@@ -9,6 +9,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,26 @@ def test_it_stops_at_the_first_step_that_fails_and_goes_on_there(
         "speedrun.py", *words, "--skip", "speedrun-search", "--skip", "speedrun", env=gpu_env
     )
     assert "choose: done before" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("code", "writes", "left"),
+    [(0, False, 0), (4, True, 0), (3, True, 0), (3, False, 3), (1, True, 1)],
+)
+def test_a_board_at_fault_is_measured_all_the_same_but_not_one_that_was_not_judged(
+    code: int, writes: bool, left: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "experiments"))
+    step = import_module("gpu").Step
+    verdict = tmp_path / "card.json"
+    verdict.write_text("of an earlier call")
+
+    def judge() -> int:
+        if writes:
+            verdict.write_text("{}")
+        return code
+
+    assert step("accept", "", judge, verdict).carry_out() == left
 
 
 @pytest.mark.tensorflow
