@@ -32,6 +32,8 @@ PARTS = (
 )  # fmt: skip
 """What a run does, in order, and the rest. Older records have their start-up in one."""
 
+ROUNDING = 1e-9  # of the whole: a smaller rest is none
+
 MEASURED = frozenset({TRAIN, "validate", "test", "inference", "idle"})
 """What is measured on purpose; all else is overhead."""
 
@@ -204,7 +206,9 @@ def _combine(name: str, items: Sequence[Item], signs: Sequence[float]) -> Item:
         known_j = [item.energy_j.get(domain) for item in items]
         widths_j = [item.uncertainty_j.get(domain) for item in items]
         terms = zip(signs, known_j, strict=True)
-        energy_j[domain] = sum_if_all_known([None if j is None else sign * j for sign, j in terms])
+        total_j = sum_if_all_known([None if j is None else sign * j for sign, j in terms])
+        is_nothing = total_j is not None and abs(total_j) < ROUNDING * abs(known_j[0] or 0.0)
+        energy_j[domain] = 0.0 if is_nothing else total_j
         squares_j2 = sum_if_all_known([None if w is None else w * w for w in widths_j])
         uncertainty_j[domain] = None if squares_j2 is None else math.sqrt(squares_j2)
     time_s = math.fsum(sign * item.time_s for sign, item in zip(signs, items, strict=True))

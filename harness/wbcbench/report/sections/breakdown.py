@@ -76,7 +76,9 @@ def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
 
 def _build_bill(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
     """What a run does: seconds of all variants' runs, and joules of each one's first part."""
-    first: dict[str, str] = {str(row[0]): str(row[1]) for row in reversed(rows)}
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(str(row[0]), str(row[1]))
     own = [row for row in rows if first[str(row[0])] == row[1]]
     joules = {(row[0], row[5]): row[6] for row in own}
     seconds = {phase: mean_known([row[7] for row in own if row[5] == phase]) for phase in PHASES}
