@@ -200,7 +200,7 @@ def test_later_runs_take_the_card_however_old_until_the_driver_changes(
     scripted_nvml.play(scenario)
     (meter,) = open_meters(MeterRequest())
     with meter:
-        cards = probe_sensors([meter], clock, is_quick=True)
+        cards = probe_sensors([meter], clock, uses_known=True)
         assert [card.channel for card in cards] == [channel.name for channel in meter.channels]
         assert all(card.is_active and card.age_s > 39 * 86_400.0 for card in cards)
         power_card = cards[1]
