@@ -33,7 +33,7 @@ DOORS = {
     "simplejpeg": {"data.jpeg"},
     "kagglehub": {"data"},
     "matplotlib": {"report.figures", "report.style"},
-    "scipy": {"stats"},
+    "scipy": {"stats", "energy.sensor_fit"},
     "statsmodels": {"stats"},
     "pandas": {"energy.wall_logs", "table"},
     "tensorboard": {"train.tensorboard_log", "table.tensorboard"},
@@ -143,7 +143,11 @@ def test_errors_become_exit_codes_at_the_door_of_each_program() -> None:
         return isinstance(node, ast.Attribute) and node.attr == "exit_code"
 
     def ends_the_process(node: ast.AST) -> bool:
-        return isinstance(node, ast.Call) and ast.unparse(node.func) in {"sys.exit", "exit"}
+        if not isinstance(node, ast.Call):
+            return False
+        return ast.unparse(node.func) in {"sys.exit", "exit"} or "_exit(status)" in ast.unparse(
+            node
+        )
 
     assert places_of(reads_exit_code) == {"cli.py", "train/trainer.py"}
     assert places_of(ends_the_process) == {"cli.py", "train/trainer.py"}

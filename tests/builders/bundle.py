@@ -37,7 +37,7 @@ from builders.folder import (
 from builders.machine import COUNTER, CPU_MODEL, GPU, METERS, POWER, PROVENANCE, RAM_MODEL, Load
 from builders.run import make_model
 from builders.study import VARIANTS, card_of
-from builders.timeline import make_epochs, make_loops, make_windows
+from builders.timeline import add_bill_windows, make_epochs, make_loops, make_windows
 from wbcbench import table
 from wbcbench.bundle import layout
 from wbcbench.bundle.document import Author
@@ -505,7 +505,10 @@ def _write_run(
     write_traces(run, traces)
     began = _at_start(start_s, design, machine, facts)
     run.write_began(began)
-    timed = [*messages(windows, epochs, loops), *_results(spec, design, machine, windows)]
+    timed = [
+        *messages(add_bill_windows(windows), epochs, loops),
+        *_results(spec, design, machine, windows),
+    ]
     timed += _scores(run, design, windows) if killed_s == math.inf else []
     write_messages(run, timed, min(killed_s, end_s))
     run.log_path.write_text(f"Reading {HOME}/cells\nalice@{HOST}: trained\n")

@@ -86,3 +86,17 @@ def make_windows(epochs: Sequence[Epoch], loops: Sequence[TrainingLoop] = ()) ->
         Window("infer-b64", end_s + 5.0, end_s + 8.0),
         Window("idle_post", end_s + 9.0, end_s + 12.0),
     )
+
+
+def add_bill_windows(windows: Sequence[Window]) -> tuple[Window, ...]:
+    """The same windows with those that a run has for its bill alone; start-up takes 12 s."""
+    at = {each.name: each for each in windows}
+    start_s, end_s = at["startup"].start_s, at["startup"].end_s
+    edges_s = [start_s, start_s + 6.0, start_s + 7.0, start_s + 9.0, start_s + 10.0, end_s]
+    names = ("import", "context", "data", "build", "batch")
+    return (
+        *windows,
+        *(Window(*each) for each in zip(names, edges_s[:-1], edges_s[1:], strict=True)),
+        Window("exit", at["infer-b64"].end_s, at["idle_post"].start_s),
+        Window("whole_run", at["idle_cold"].start_s, at["idle_post"].end_s),
+    )

@@ -31,6 +31,7 @@ from wbcbench.bundle.verify.records import check_rows
 from wbcbench.bundle.write import Order, submit
 from wbcbench.core import run_folder
 from wbcbench.core.provenance import program_sha256, run_git, source_root
+from wbcbench.core.record import RECORD_SCHEMA
 from wbcbench.core.run_folder import RunDir
 from wbcbench.study import plan as plans
 
@@ -438,7 +439,10 @@ SOURCES: dict[str, tuple[Edit, str]] = {
         lambda s: s.edit(0, lambda d: d["provenance"].update(program_sha256="cd" * 32)),
         "had several programs",
     ),
-    "evidence dropped as in older records": (drop_evidence, "is of version 2.2 (core/record.py)"),
+    "evidence dropped as in older records": (
+        drop_evidence,
+        f"is of version {RECORD_SCHEMA} (core/record.py)",
+    ),
 }
 
 

@@ -13,9 +13,10 @@ from wbcbench.cli import COMMANDS, HIDDEN, build_app
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "harness" / "wbcbench"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]+\b")
-FOREIGN = {  # of git, pip, TensorBoard and the benchmarks; "--no" begins an option that is built
+FOREIGN = {  # of git, pip, TensorBoard, benchmarks, `make gpu`; "--no" begins one that is built
     "--porcelain", "--no-color", "--no-ext-diff", "--no-deps", "--require-hashes", "--host",
     "--logdir", "--check", "--from", "--length", "--only", "--rounds", "--seconds", "--no",
+    "--quick", "--no-setup", "--skip",
 }  # fmt: skip
 
 

@@ -321,7 +321,7 @@ def test_a_run_fits_one_screen_whatever_its_warnings(warned: Path) -> None:
     text = see(80, "show", "leaky", "--results", warned)
     assert len(text.splitlines()) < 24
     assert "measurement invalid" in text.splitlines()[0]
-    assert text.index("invalid wrong-gpu: It trained on GPU 1.") < text.index("info ")
+    assert text.index("invalid wrong-gpu: It trained on GPU 1.") < text.index("more warnings")
     assert re.search(r"\d+ more warnings: --all", text)
     everything = squeeze(see(80, "show", "leaky", "--all", "--results", warned))
     assert everything.count("advice: ") == 13
@@ -337,9 +337,9 @@ def test_a_run_has_its_result_one_table_of_energy_and_what_is_not_included(
     assert "leaky-batchnorm, seed 1001, on Example GPU done, measurement valid" in words
     assert "training, GPU counter, measured ±" in words
     assert re.search(r"CPU \S+ kJ and DRAM \S+ J are measured and not included", words)
-    assert "energy by window" in text
-    for window in ("idle before", "training", "validation", "test, inference", "idle after"):
-        assert f"\n  {window} " in text
+    assert "energy by part" in text
+    for part in ("start-up", "training", "validation", "test, inference", "idle", "whole run"):
+        assert re.search(rf"\n *{part} ", text)
     assert "GPU counter, measured; CPU RAPL, measured; DRAM RAPL, measured" in words
     assert text.splitlines()[-1] == f"Run {run}"
     assert width == 50 or len(text.splitlines()) < 24
@@ -421,7 +421,7 @@ def test_a_run_ends_in_ten_lines_with_the_next_command(
     assert len(squeeze(quiet).split(": ")) == 2
     detailed = see(width, *words, "-vv")
     assert "simulated/power" in detailed
-    assert "energy by window" in see(width, *words, "-v")
+    assert "energy by part" in see(width, *words, "-v")
 
 
 # -- doctor, verify, errors -----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 import time
@@ -30,16 +31,21 @@ from fakes.nvml_scenario import (
 from fakes.power_shapes import LivePower
 from fakes.scripted_load import CONTEXT_W, IDLE_W, STEP_W, ScriptedLoad, loading_python
 from fakes.user_settings import noisy_python
-from program import wbcbench
+from program import start, wbcbench
 from wbcbench.cli import build_app
-from wbcbench.commands.acceptance import describe
+from wbcbench.commands.acceptance import describe, require_claims
 from wbcbench.core.cache import cache_root
-from wbcbench.core.errors import CannotMeasureError, ThresholdExceededError, UsageError
+from wbcbench.core.errors import (
+    CannotMeasureError,
+    InterruptedRunError,
+    ThresholdExceededError,
+    UsageError,
+)
 from wbcbench.core.lock import machine_lock
 from wbcbench.core.trace import Kind
 from wbcbench.doctor.acceptance import Acceptance, accept_board
 from wbcbench.doctor.device import describe_cards
-from wbcbench.energy.acceptance import Board, BoardCard, BoardClaim, read_card
+from wbcbench.energy.board_card import Board, BoardCard, BoardClaim, read_card
 from wbcbench.energy.sensor_fit import Estimate
 from wbcbench.power.meter import MeterRequest
 from wbcbench.power.nvml import open_meters
@@ -310,10 +316,23 @@ def test_the_command_ends_soon_where_the_driver_hangs_or_the_board_is_lost(
             probe.join(max(epoch_s + 12.0 - time.monotonic(), 1.0))
 
 
-def test_claims_that_fail_are_exit_4_and_a_load_that_dies_is_exit_3(
+def test_a_claim_that_fails_is_exit_4_and_one_that_cannot_be_judged_exit_3() -> None:
+    def claims(*states: Any) -> BoardCard:
+        return replace(EMPTY, claims=tuple(BoardClaim(s, "a claim", s, "so") for s in states))
+
+    page = Path("acceptance/GPU-1/card.html")
+    require_claims(claims("pass", "absent"), page)
+    with pytest.raises(ThresholdExceededError, match="does not keep what is promised: fail") as met:
+        require_claims(claims("pass", "unknown", "fail"), page)
+    assert met.value.exit_code == 4
+    with pytest.raises(CannotMeasureError, match="does not tell: unknown") as met:
+        require_claims(claims("pass", "unknown", "absent"), page)
+    assert met.value.exit_code == 3
+
+
+def test_a_load_that_dies_is_exit_3(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_nvml: ScriptedNvml
 ) -> None:
-    assert ThresholdExceededError.exit_code == 4
     scripted_nvml.play(Scenario((H100,)))
     monkeypatch.setattr(sys, "executable", noisy_python(tmp_path, "wbcbench.train.known_load"))
     done = CliRunner().invoke(APP, ["doctor", "--acceptance", "--out", str(tmp_path / "out")])
@@ -325,8 +344,8 @@ def test_without_a_board_it_is_exit_3_with_the_reason_and_the_way_out(tmp_path: 
     for words in ((), ("--meters", "nvml"), ("--meters", "simulated")):
         done = wbcbench("doctor", "--acceptance", *words, cwd=tmp_path)
         assert done.code == CannotMeasureError.exit_code
-        assert "No sensor here can be tested by known loads" in done.err
-        assert len(done.err.strip().splitlines()) <= 6
+        assert "Known loads can test no sensor here" in done.err
+        assert len(done.err.strip().splitlines()) <= 3
     assert not (tmp_path / "acceptance").exists()
     for words in (
         ("--acceptance", "--meters", "toaster"),
@@ -335,6 +354,18 @@ def test_without_a_board_it_is_exit_3_with_the_reason_and_the_way_out(tmp_path: 
     ):
         done = wbcbench("doctor", *words, cwd=tmp_path)
         assert done.code == UsageError.exit_code
+
+
+def test_ctrl_c_ends_it_and_its_load(scripted_nvml: ScriptedNvml, tmp_path: Path) -> None:
+    scripted_nvml.play(Scenario((H100,)))
+    program = start("doctor", "--acceptance", "--out", str(tmp_path / "out"))
+    assert program.stderr is not None
+    while "starting TensorFlow" not in program.stderr.readline():
+        assert program.poll() is None
+    program.send_signal(signal.SIGINT)
+    out, _ = program.communicate(timeout=60)
+    assert (program.returncode, out) == (InterruptedRunError.exit_code, "")
+    assert not (tmp_path / "out" / "card.json").exists()
 
 
 def test_two_do_not_load_one_board_at_a_time(scripted_nvml: ScriptedNvml, tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ class Bench:
             session.open(meters, MeterRequest(gpus=tuple(names), powercap_root=Path("/none")))
             session.devices = []  # no telemetry
             with clock.away(threads=len(session.meters)):
-                session.probe(is_quick=is_quick)
+                session.probe(is_quick=is_quick, uses_known=is_quick)
             session.meters += (others := beside(clock))
             session.channels += tuple(channel for meter in others for channel in meter.channels)
             clock.set_s(WINDOW_AT_S - session.edge_s)

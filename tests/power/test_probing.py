@@ -85,7 +85,7 @@ def open_board(
 def read_cards(scripted_nvml: ScriptedNvml, gpu: FakeGpu = GPU) -> tuple[SensorCard, ...]:
     meter, clock = open_board(scripted_nvml, gpu=gpu)
     with meter:
-        return probe_sensors([meter], clock, is_quick=True)
+        return probe_sensors([meter], clock, is_quick=True, uses_known=True)
 
 
 def stored() -> Path:
@@ -157,9 +157,32 @@ def test_a_card_is_confirmed_within_some_renewals(scripted_nvml: ScriptedNvml) -
     meter, clock = open_board(scripted_nvml)
     start_s = clock.now_s()
     with meter:
-        again = probe_sensors([meter], clock, is_quick=True)
+        again = probe_sensors([meter], clock, is_quick=True, uses_known=True)
     assert [card.update_s for card in again] == [card.update_s for card in first]
     assert clock.now_s() - start_s < 6 * 0.05
+
+
+def test_a_run_takes_a_card_that_its_sensors_confirm_and_else_probes_in_full(
+    scripted_nvml: ScriptedNvml,
+) -> None:
+    def probe_as_a_run_does() -> tuple[tuple[SensorCard, ...], float]:
+        meter, clock = open_board(scripted_nvml)
+        start_s = clock.now_s()
+        with meter:
+            return probe_sensors([meter], clock, uses_known=True), clock.now_s() - start_s
+
+    first, took_s = probe_as_a_run_does()
+    assert took_s == pytest.approx(2.0, abs=0.1)
+    again, took_s = probe_as_a_run_does()
+    assert [card.update_s for card in again] == [card.update_s for card in first]
+    assert took_s < 6 * 0.05
+    facts = json.loads(stored().read_text())
+    facts["cards"][0]["update_s"] *= 2
+    stored().write_text(json.dumps(facts))
+    right, took_s = probe_as_a_run_does()
+    assert took_s == pytest.approx(2.0, abs=0.1)
+    assert right[0].update_s == pytest.approx(0.05, rel=2e-3)
+    assert right[0].age_s == 0.0
 
 
 ALONE = replace(GPU, architecture=4, counter=Counter(supported=False), average=UNSUPPORTED)

@@ -266,7 +266,7 @@ def test_phases_of_a_part_add_up_to_the_run():
     record = make_record(channels=(*GPU_CHANNELS, *RAPL_CHANNELS))
     rows = breakdown(record).data.values
     joules = {}
-    for _, part, status, _, _, phase, energy_j in rows:
+    for _, part, status, _, _, phase, energy_j, _ in rows:
         joules.setdefault((part, status), {})[phase] = energy_j
     assert set(joules) == {(part, "measured") for part in ("GPU", "CPU", "DRAM")}
     # 40 s of training steps, 4 s of validation and 2 s of test at 280 W; 9 s idle at 60 W.

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from wbcbench.core.spec import RunSpec
-from wbcbench.run.trainer_process import trainer_environment
+from wbcbench.run.trainer_process import list_computing_variables, trainer_environment
 
 SPEC = RunSpec(variant="leaky-dropout", seed=7)
 
@@ -72,6 +72,43 @@ def test_what_only_concerns_speed_yields_to_the_user():
     mine = {"TF_ENABLE_ONEDNN_OPTS": "0", "GLIBC_TUNABLES": "a=1", "TF_CPP_MIN_LOG_LEVEL": "0"}
     environment = trainer_environment(SPEC, mine)
     assert {name: environment[name] for name in mine} == mine
+
+
+XLA = replace(SPEC, xla=True)
+COMPILE_A_LITTLE = """
+import tensorflow as tf
+multiply = tf.function(lambda x: tf.tanh(x @ x), jit_compile=True)
+print(float(tf.reduce_sum(multiply(tf.eye(4) / 2))))
+"""
+
+
+def test_what_xla_compiled_is_kept_for_the_next_run_and_is_no_setting_of_the_users(tmp_path):
+    own = {"WBCBENCH_CACHE": str(tmp_path / "cache")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(*own.popitem())
+        environment = trainer_environment(XLA, os.environ, {"CUDA_VISIBLE_DEVICES": ""})
+        other = trainer_environment(XLA, os.environ, {"CUDA_VISIBLE_DEVICES": "GPU-1f2e"})
+        assert list_computing_variables(XLA, os.environ) == list_computing_variables(SPEC, {})
+    assert environment["TF_XLA_FLAGS"] != other["TF_XLA_FLAGS"]  # it is of one board
+    printed, kept = set(), list[list[tuple[str, float]]]()
+    for _ in range(2):
+        command = [sys.executable, "-c", COMPILE_A_LITTLE]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        printed.add(done.stdout)
+        files = sorted((tmp_path / "cache" / "xla").rglob("*.pb"))
+        kept.append([(path.name, path.stat().st_mtime) for path in files])
+    assert len(printed) == 1
+    assert kept[0]
+    assert kept[0] == kept[1]  # nothing was compiled again
+
+
+def test_flags_of_the_users_stay_and_runs_without_xla_have_none(tmp_path, monkeypatch):
+    assert "TF_XLA_FLAGS" not in trainer_environment(SPEC, {})
+    mine = {"TF_XLA_FLAGS": "--tf_xla_clustering_debug"}
+    assert trainer_environment(XLA, mine)["TF_XLA_FLAGS"] == mine["TF_XLA_FLAGS"]
+    assert list_computing_variables(XLA, mine) == mine
+    monkeypatch.setenv("WBCBENCH_CACHE", str(tmp_path / "a folder"))
+    assert "TF_XLA_FLAGS" not in trainer_environment(XLA, {})  # a space would end the flag
 
 
 def test_a_backend_from_the_users_keras_settings_does_not_reach_the_trainer():

@@ -23,6 +23,7 @@ from program import (
 )
 from wbcbench.core.run_folder import study_runs
 from wbcbench.energy.account import replay
+from wbcbench.energy.bill import make_bill
 
 pytestmark = pytest.mark.tensorflow
 
@@ -45,8 +46,9 @@ def test_every_phase_is_a_window_and_they_follow_each_other(finished: tuple[Path
     record = only_run(finished[0]).read_record()
     names = [window.name for window in sorted(record.windows, key=lambda w: (w.start_s, -w.end_s))]
     assert names == [
-        "idle_cold", "startup", "idle_context", "warmup", "train", "epoch-1", "validate-1",
-        "epoch-2", "validate-2", "evaluate", "infer-b1", "infer-b64", "idle_post",
+        "whole_run", "idle_cold", "startup", "import", "context", "data", "build", "batch",
+        "idle_context", "warmup", "train", "epoch-1", "validate-1", "epoch-2", "validate-2",
+        "evaluate", "write", "compile-inference", "infer-b1", "infer-b64", "exit", "idle_post",
     ]  # fmt: skip
 
 
@@ -158,6 +160,31 @@ def test_the_first_interrupt_finishes_the_epoch_and_keeps_the_joules(
     events = replay(run.read_messages())
     assert events.end == "interrupted"
     assert not events.opened
+    bill = make_bill(record)
+    assert {item.name for item in bill.parts} >= {"import", "train", "validate", "write"}
+    assert bill.is_whole_read
+
+
+def test_a_run_that_measures_nothing_beside_training_has_its_whole_bill(
+    cells: Path, tmp_path: Path
+) -> None:
+    ended = wbcbench(*running(cells, tmp_path, "--epochs", "1", "--warmup-steps", "0"))
+    assert ended.code == 0, ended.err
+    record = only_run(tmp_path).read_record()
+    bill = make_bill(record)
+    assert [item.name for item in bill.parts] == [
+        "import", "context", "data", "build", "train", "validate", "test", "write",
+    ]  # fmt: skip
+    assert bill.is_whole_read
+    assert bill.prepared_s is not None
+    assert bill.prepared_s > 0
+    (energy_j,) = {j for domain, j in bill.whole.energy_j.items() if domain == "gpu"}
+    lines_j = [item.energy_j["gpu"] for item in bill.lines]
+    assert energy_j == pytest.approx(sum(lines_j))
+    assert all(item.time_s > 0 for item in bill.parts)
+    shown = wbcbench("show", record.run_id, "--results", str(tmp_path), "--json").json["bill"]
+    assert [item["name"] for item in shown["parts"]] == [item.name for item in bill.parts]
+    assert "unexplained" in wbcbench("show", record.run_id, "--results", str(tmp_path)).out
 
 
 def test_a_killed_watcher_stops_the_trainer_and_the_next_command_accounts_for_it(

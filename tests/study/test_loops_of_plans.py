@@ -13,7 +13,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import Local
 from wbcbench.study.experiment import Experiment, Pauses
 from wbcbench.study.loops import fix_loops
-from wbcbench.study.plan import Plan, from_json, keep_plan, make_plan
+from wbcbench.study.plan import Plan, from_json, keep_plan, make_plan, read_plan
 
 VARIANTS = ("relu-dropout", "leaky-dropout")
 TINY = {
@@ -98,3 +98,26 @@ def test_plan_writes_numbers_that_sweep_takes_as_they_are(cells: Path, tmp_path:
     shown = wbcbench("sweep", str(out), "--dry-run", *where)
     assert shown.code == 0, shown.err
     assert "timing" not in shown.err
+
+
+def test_a_plan_for_another_machine_leaves_them_to_it(tmp_path: Path) -> None:
+    said: list[str] = []
+    for plan, words in (
+        (made("auto", meters=("nvml",)), "loops are decided where the meters are: NVML"),
+        (
+            made("auto", dataset_id="bccd-kaggle"),
+            "where the images of bccd-kaggle are: give --data",
+        ),
+    ):
+        assert fix_loops(plan, Local(), tmp_path, said.append) is plan
+        assert words in said.pop()
+
+
+@pytest.mark.parametrize("loops", ['"often"', "0", "true", "2.5", "[3]"])
+def test_a_wrong_number_in_a_file_is_said_once(tmp_path: Path, loops: str) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(f"[run]\nloops = {loops}\n[analysis]\nexploratory = true\n")
+    with pytest.raises(UsageError) as caught:
+        read_plan(file)
+    assert str(caught.value).count("loops") == 1
+    assert "key 'run.loops' must be auto or lie between 1 and 1000" in str(caught.value)

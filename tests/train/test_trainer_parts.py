@@ -22,10 +22,10 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.data.dataset import Dataset
 from wbcbench.train import inputs, trainer
 from wbcbench.train.inputs import HOST, PlacedImages, dataset_facts, divide_dataset, shuffle_epoch
-from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, NanLossError, train
+from wbcbench.train.loop import WARM_UP_CALLS, InferenceLoop, NanLossError, Start, train
 from wbcbench.train.paths import FitPath
 from wbcbench.train.scores import write_predictions
-from wbcbench.train.snapshot import digest_weights, undo_training
+from wbcbench.train.snapshot import Snapshot, digest_weights
 from wbcbench.train.stage import Control, Phases, Wire
 from wbcbench.train.trainer import pci_bus_id, relevant_environment
 
@@ -92,7 +92,7 @@ def test_weights_that_are_no_numbers_after_the_last_step_of_an_epoch_fail_the_ru
     whole = trainer.make_stage(RunDir(tmp_path), spec, dataset(8, 4), sets, wire, HOST)
     stage = replace(whole, forward=Diverged())
     with pytest.raises(NanLossError, match="validation loss is nan at the end of epoch 1"):
-        train(stage, loops=1)
+        train(stage, Start(loops=1))
     messages = [json.loads(line) for line in said.getvalue().splitlines()]
     (epoch,) = (message["epoch"] for message in messages if "epoch" in message)
     assert epoch["val_accuracy"] is None and np.isfinite(epoch["loss"])
@@ -122,10 +122,11 @@ def test_warm_up_moves_every_kind_of_variable_and_puts_all_back(
     model = trainer.build_network(replace(SPEC, variant=variant))
     model.optimizer.build(model.trainable_variables)
     before = everything(model)
-    with undo_training(model):
-        path = FitPath(model, PlacedImages(colourful(10), HOST), SPEC.batch_size)
-        path.train_epoch(shuffle_epoch(10, SPEC.seed, 1), lambda step, means: None)
-        moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
+    snapshot = Snapshot(model)
+    path = FitPath(model, PlacedImages(colourful(10), HOST), SPEC.batch_size)
+    path.train_epoch(shuffle_epoch(10, SPEC.seed, 1), lambda step, means: None)
+    moved = [bool((a != b).any()) for a, b in zip(before, everything(model), strict=True)]
+    snapshot.restore()
     assert sum(moved) > len(model.trainable_variables)
     for old, new in zip(before, everything(model), strict=True):
         np.testing.assert_array_equal(old, new)
@@ -214,6 +215,31 @@ def test_a_window_whose_work_fails_stays_open() -> None:
     with pytest.raises(ValueError, match="odd"), phases.window("train"):
         raise ValueError("odd")
     assert [json.loads(line)["mark"] for line in told.getvalue().splitlines()] == ["open"]
+
+
+def test_what_is_entered_lasts_until_the_next_window_begins_or_the_outer_one_ends() -> None:
+    told = io.StringIO()
+    phases = Phases(Messenger(told), lambda: None, TickingClock(), entered="import")
+    phases.enter("data", 1.0)
+    phases.enter("build", 2.0)
+    phases.close("startup", 3.0)
+    phases.open("evaluate", 4.0)
+    phases.close("evaluate", 5.0)
+    phases.open("infer-b1", 6.0)
+    marks = [json.loads(line) for line in told.getvalue().splitlines()]
+    assert [(each["mark"], each["window"], each["t_s"]) for each in marks] == [
+        ("close", "import", 1.0),
+        ("open", "data", 1.0),
+        ("close", "data", 2.0),
+        ("open", "build", 2.0),
+        ("close", "build", 3.0),
+        ("close", "startup", 3.0),
+        ("open", "evaluate", 4.0),
+        ("close", "evaluate", 5.0),
+        ("open", "write", 5.0),
+        ("close", "write", 6.0),
+        ("open", "infer-b1", 6.0),
+    ]
 
 
 def test_every_edge_is_stamped_after_the_devices_are_idle() -> None:

@@ -32,7 +32,7 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import pilot_study
 from wbcbench.core.version import __version__
-from wbcbench.energy.acceptance import BoardCard
+from wbcbench.energy.board_card import BoardCard
 from wbcbench.report.publish import read_report_study
 from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT

@@ -15,6 +15,7 @@ from wbcbench.core.errors import CannotMeasureError, ThresholdExceededError
 
 if TYPE_CHECKING:
     from wbcbench.doctor.acceptance import Acceptance
+    from wbcbench.energy.board_card import BoardCard
     from wbcbench.power.session import MeteringRequest
 
 FOLDER = Path("acceptance")
@@ -52,6 +53,11 @@ def accept(request: MeteringRequest, out: Path | None, *, as_json: bool) -> None
         options.print_json({"schema": document.pop("schema"), **document, "page": str(page)})
     else:
         typer.echo("\n".join(describe(accepted, page)))
+    require_claims(card, page)
+
+
+def require_claims(card: BoardCard, page: Path) -> None:
+    """Raise where a claim fails or cannot be judged; see ``accept``."""
     if failed := card.list_claims("fail"):
         names = ", ".join(claim.name for claim in failed)
         raise ThresholdExceededError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -49,12 +50,15 @@ def print_document(run: RunDir, command: str, *, whole: bool = False) -> None:
     """
     from wbcbench import table
     from wbcbench.core.record import to_json
+    from wbcbench.energy.bill import make_bill
 
     record = run.read_record()
     document: dict[str, Any] = json.loads(to_json(record))
-    row = None if record.spec.is_program else table.row(record)
+    row, bill = None, None
+    if not record.spec.is_program:
+        row, bill = table.row(record), asdict(make_bill(record))
     more = {"record": document} if whole else {"warnings": document["warnings"]}
-    options.print_json({"run_dir": str(run.path), "row": row, **more}, command)
+    options.print_json({"run_dir": str(run.path), "row": row, "bill": bill, **more}, command)
 
 
 def print_run(run: RunDir, *, everything: bool = False) -> None:
@@ -71,6 +75,9 @@ def print_run(run: RunDir, *, everything: bool = False) -> None:
         lines += run_text.format_warnings(own.record, run_text.LINES - 2 - len(lines))
     typer.echo("\n".join(lines))
     if everything and own.record.energies:
+        if not own.spec.is_program:
+            lines = run_text.format_bill(own)
+            typer.echo("\n".join(["", "The whole run by part, ± of the reading (95 %)", *lines]))
         typer.echo()
         typer.echo(fill("Energy by window and channel, idle included, ± of the reading (95 %)"))
         typer.echo("\n".join(format_table(_build_columns(own.record))))

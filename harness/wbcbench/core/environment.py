@@ -39,6 +39,9 @@ _THAT_COMPUTE = (
     "XLA_FLAGS",
 )  # fmt: skip
 
+# Before the folder in which TensorFlow keeps what XLA compiled; ours, where the user sets no flags.
+XLA_CACHE = "--tf_xla_persistent_cache_directory="
+
 # Where children find the user's PYTHONPATH, which Python itself would search first.
 _PATH = "WBCBENCH_PYTHONPATH"
 

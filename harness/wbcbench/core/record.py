@@ -204,7 +204,8 @@ FOREIGN_TRACKERS = "foreign_trackers"
 COMPUTING_VARIABLES = "computing_variables"
 """Among a run's: variables of the user that change how TensorFlow computes, with their values."""
 
-
+PROCESS_START_S = "process_start_s"
+"""Among a run's: when its recorder was started, in seconds of the monotonic clock."""
 AFTER_RUN = "after_run"
 """Among a run's: the run of its study that began last on this machine, so that none is removed
 unseen; ``None`` for the first."""

@@ -15,6 +15,7 @@ import contextlib
 import getpass
 import hashlib
 import os
+import time
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -121,6 +122,15 @@ def identify(pid: int) -> ProcessIdentity:
         pid=pid,
         start_ticks=stat[1] if stat else None,
     )
+
+
+def find_start_s() -> float | None:
+    """When this process started, in seconds of the monotonic clock; ``None`` if nothing says so."""
+    ticks = this_process().start_ticks
+    if ticks is None:
+        return None
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    return time.monotonic() - max(age_s, 0.0)
 
 
 def liveness(process: ProcessIdentity) -> Liveness:

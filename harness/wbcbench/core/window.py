@@ -2,17 +2,25 @@
 
 The names are part of the format: they stand in marks, records and tables.
 
+    whole_run     from the first poll to the end of the last phase; all others lie in it
     idle_cold     nothing of the run is on the board yet
     startup       from the trainer's start to a network in memory
+    import        in ``startup``: Python starts and loads TensorFlow
+    context       in ``startup``: the device's context is made
+    data          in ``startup``: images are found, read and divided
+    build         in ``startup``: the network is made
+    batch         in ``startup``: images are put into batches, and their order noted
     idle_context  the device's context is held, nothing is computed
-    compile       the first call of each function: its effect is undone
+    compile       the first call of each function, which trace and compile: undone
     warmup        steps whose effect is undone
     train         all training steps and validation passes, of all loops
     epoch-3       the training steps of one epoch, in ``train``
     validate-3    the validation pass after them, in ``train``
     evaluate      one pass over TEST
     evaluate-loops  the same with the last weights of each loop
+    write         predictions are scored and written
     infer-b64     inference in batches of 64
+    exit          the trainer says that it is done, and ends
     idle_post     the trainer has ended
 """
 
@@ -25,11 +33,23 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 STARTUP = "startup"
-COMPILE = "compile"
 WARMUP = "warmup"
 TRAIN = "train"
 EVALUATE = "evaluate"
 EVALUATE_LOOPS = "evaluate-loops"
+
+# There for the bill of a run alone; records of before it have none of them.
+RUN = "whole_run"
+IMPORT = "import"
+CONTEXT = "context"
+DATA = "data"
+BUILD = "build"
+BATCH = "batch"
+COMPILE = "compile"
+COMPILE_INFERENCE = "compile-inference"  # the first calls of each batch size
+WRITE = "write"
+EXIT = "exit"
+STARTUP_PARTS = (IMPORT, CONTEXT, DATA, BUILD, BATCH)
 
 IDLE_COLD = "idle_cold"
 IDLE_CONTEXT = "idle_context"
@@ -53,7 +73,15 @@ INFERENCE_PHASE = "inference"
 
 INFERENCE_BATCHES = (1, 64)  # sizes, each a window
 
-_CONSECUTIVE = (STARTUP, COMPILE, WARMUP, TRAIN, EVALUATE, EVALUATE_LOOPS)
+_BETWEEN = (COMPILE, COMPILE_INFERENCE, WRITE, EXIT)
+_CONSECUTIVE = (STARTUP, WARMUP, TRAIN, EVALUATE, EVALUATE_LOOPS, *_BETWEEN)
+# The phase of the live display that these are part of.
+_PHASES = dict.fromkeys(STARTUP_PARTS, STARTUP) | {
+    COMPILE: WARMUP,
+    EVALUATE_LOOPS: EVALUATE,
+    EXIT: WRITE,
+}
+
 _EPOCH = "epoch-"
 _VALIDATE = "validate-"
 _INFER = "infer-"
@@ -105,13 +133,18 @@ def is_consecutive(name: str) -> bool:
     return name in _CONSECUTIVE or name.startswith((_IDLE, _INFER))
 
 
+def is_for_bill(name: str) -> bool:
+    """Whether a run has it for its bill alone: what goes wrong in it spoils no measurement."""
+    return name in (RUN, *STARTUP_PARTS, *_BETWEEN)
+
+
 def phase(name: str) -> str:
     """The phase of the live display that a window belongs to: ``epoch-3`` is part of ``train``."""
     if name.startswith(_EPOCH):
         return TRAIN
-    if name.startswith(_INFER):
+    if name.startswith(_INFER) or name == COMPILE_INFERENCE:
         return INFERENCE_PHASE
-    return VALIDATION_PHASE if is_validation(name) else name
+    return VALIDATION_PHASE if is_validation(name) else _PHASES.get(name, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,8 @@ from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.trace import Origin, PollValues, Trace
 from wbcbench.core.window import Clock, Window, utc_now
 from wbcbench.doctor.load_program import LoadPlayer
-from wbcbench.energy.acceptance import COLD, CONTEXT, Board, BoardCard, judge_board
+from wbcbench.energy.acceptance import COLD, CONTEXT, judge_board
+from wbcbench.energy.board_card import Board, BoardCard
 from wbcbench.energy.load_plan import IDLE_S, PROCESSOR, Bout, Played, list_bouts
 from wbcbench.power.device import Device, UnreadGpuError
 from wbcbench.power.meter import AUTO, EnergyMeter, open_meters
@@ -121,10 +122,7 @@ def _open_board(request: MeteringRequest, stack: ExitStack) -> EnergyMeter:
             if is_sensor and is_loadable and meter.interval_s is None:
                 return meter
         reasons.append(f"{name} reads no sensor of a board that TensorFlow can load.")
-    raise CannotMeasureError(
-        f"No sensor here can be tested by known loads. {reasons[0] if reasons else ''} "
-        "See `wbcbench doctor`."
-    )
+    raise CannotMeasureError(f"Known loads can test no sensor here. {reasons[0]}")
 
 
 def _rest(name: str, for_s: float, clock: Clock, poller: _Poller) -> Window:

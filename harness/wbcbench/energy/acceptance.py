@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from statistics import linear_regression, median
-from typing import Literal
 
-from pydantic import TypeAdapter
-
-from wbcbench.core.errors import UsageError
 from wbcbench.core.record import KindGuess, SensorCard
-from wbcbench.core.strict_json import read_document
 from wbcbench.core.trace import Channel, Domain, Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy import thresholds
 from wbcbench.energy.appraise import appraise
+from wbcbench.energy.board_card import (
+    Board,
+    BoardCard,
+    BoardClaim,
+    DutyPoint,
+    ReadingCard,
+    Scope,
+)
 from wbcbench.energy.load_plan import DUTY, PROCESSOR, Played
 from wbcbench.energy.sensor_fit import Estimate, SensorFit, fit_sensor, join_spans
-
-CARD_SCHEMA = "wbcbench.card/1"
 
 COLD, CONTEXT = "cold", "context"
 """Idle windows: before the load's program began, and with its context."""
@@ -34,6 +34,7 @@ COLD, CONTEXT = "cold", "context"
 LEAD_S, TAIL_S = 0.5, 0.9  # of a load's window before and after it
 SAME_SHARE = 0.05  # of the pace: a window as long as that is the whole pace
 MOST_UNSURE_SHARE = 0.05  # ± of a pace that is known
+PROMPT_S = 0.01  # a pace that is not worth knowing better
 SLOWEST_STEP_S = 0.105  # what MEASUREMENT.md says of counters, and a poll
 PUBLISHED_SHARE = 0.1  # how near a published number is the one found
 LATEST_S = 1.0  # a trace reaches as far past an edge
@@ -41,126 +42,6 @@ STRAIGHT_SHARE = 0.01  # of the joules of a load: the most by which they leave t
 COVERED_SHARE = 0.9  # of the windows, inside ±
 FEWEST_DUTIES = 3
 SCOPE_SHARE = 0.02  # of the load's step: less is not the processor's
-
-ClaimState = Literal["pass", "fail", "unknown", "absent"]
-Scope = Literal["board", "module"]
-
-
-@dataclass(frozen=True, slots=True)
-class BoardClaim:
-    """One promise of MEASUREMENT.md, and what this board shows of it.
-
-    Attributes:
-        name: Stable, for programs.
-        text: The promise.
-        state: ``absent`` where the board has nothing to judge it by; ``unknown`` where it has, but
-            what was read does not tell.
-        found: The number in words, or why there is none.
-        value, limit: What is compared; ``None`` if unknown.
-    """
-
-    name: str
-    text: str
-    state: ClaimState
-    found: str
-    value: float | None = None
-    limit: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """What was loaded.
-
-    Attributes:
-        name, device, driver: Of the board; empty where it has none.
-        loaded_on: Where the load ran, as TensorFlow names it.
-    """
-
-    name: str
-    device: str
-    driver: str
-    loaded_on: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReadingCard:
-    """One reading of the board."""
-
-    channel: str
-    reading: str
-    kind: Kind
-    fit: SensorFit
-
-
-@dataclass(frozen=True, slots=True)
-class DutyPoint:
-    """The joules of a load of one duty.
-
-    Attributes:
-        name: Of the bout.
-        on_share: Share of its window in which it was on.
-        power_w, half_w: Its joules over the window's length, and their ±.
-        line_w: What the line through all duties says.
-    """
-
-    name: str
-    on_share: float
-    power_w: float
-    half_w: float
-    line_w: float
-
-
-@dataclass(frozen=True, slots=True)
-class BoardCard:
-    """What is known of a board's sensors; written as ``card.json``.
-
-    Attributes:
-        schema: Version of the format.
-        measured_utc: When.
-        board: What was loaded.
-        readings: All, in the order of the meter's channels.
-        context_w: By how much a context without work raises the idle power.
-        processor_w: By how much a load of the processor alone moves the board's reading.
-        scope: Whether the reading holds the board alone or a module with the processor; ``None``
-            where ``scope_reason`` says why.
-        duties: Joules against duty.
-        claims: What MEASUREMENT.md says, judged.
-        cards: What later runs take from it.
-    """
-
-    measured_utc: str
-    board: Board
-    readings: tuple[ReadingCard, ...]
-    context_w: Estimate
-    processor_w: Estimate
-    scope: Scope | None
-    scope_reason: str
-    duties: tuple[DutyPoint, ...]
-    claims: tuple[BoardClaim, ...]
-    cards: tuple[SensorCard, ...]
-    schema: str = CARD_SCHEMA
-
-    def list_claims(self, state: ClaimState) -> list[BoardClaim]:
-        """Those in one state."""
-        return [claim for claim in self.claims if claim.state == state]
-
-    def to_json(self) -> bytes:
-        """The document, one field a line."""
-        return TypeAdapter(BoardCard).dump_json(self, indent=1) + b"\n"
-
-
-def read_card(data: bytes, source: str) -> BoardCard:
-    """Read ``card.json``; raises ``UsageError`` where it is none, or of another schema."""
-    try:
-        card = read_document(BoardCard, data)
-    except ValueError as error:
-        raise UsageError(f"{source} is not a card: {error}.") from error
-    if card.schema != CARD_SCHEMA:
-        raise UsageError(
-            f"{source} has schema {card.schema}; this wbcbench reads {CARD_SCHEMA}. Make the card "
-            "again with `wbcbench doctor --acceptance`."
-        )
-    return card
 
 
 class _Joules:
@@ -269,6 +150,8 @@ def judge_board(
 def make_active_card(trace: Trace, fit: SensorFit) -> SensorCard:
     """What later runs take from a fit: a window as long as the pace is the whole of it."""
     update_s, window_s, delay = fit.update_s.value, fit.averaging_s.value, fit.delay_s
+    if update_s is None or (fit.update_s.half or 0.0) > MOST_UNSURE_SHARE * update_s:
+        update_s = window_s = None  # a pace below that of the polls, and what it is the mean of
     kind: KindGuess = "unknown"
     if update_s is not None and window_s is not None:
         slack_s = max(SAME_SHARE * update_s, fit.averaging_s.half or 0.0)
@@ -354,20 +237,24 @@ def _judge(
 
 
 def _judge_paces(readings: Sequence[ReadingCard]) -> BoardClaim:
-    text = f"the pace of every reading that counts is known within {100 * MOST_UNSURE_SHARE:g} %"
+    text = (
+        f"the pace of every reading that counts is known within {100 * MOST_UNSURE_SHARE:g} %, or "
+        f"is below {ms_from_s(PROMPT_S):g} ms"
+    )
     shares, words = [], []
     for each in readings:
         pace = each.fit.update_s
         if pace.value is None:
             reason = f"{each.channel}: {pace.reason}"
             return _judge("pace", text, reason, None, MOST_UNSURE_SHARE)
-        shares.append((pace.half or 0.0) / pace.value)
+        is_prompt = pace.value + (pace.half or 0.0) < PROMPT_S
+        shares.append(0.0 if is_prompt else (pace.half or 0.0) / pace.value)
         words.append(f"{each.channel} every {_format_ms(pace)}")
     return _judge("pace", text, "; ".join(words), max(shares), MOST_UNSURE_SHARE)
 
 
 def _judge_counter(reading: ReadingCard | None) -> BoardClaim:
-    text = "the counter steps every 20–100 ms"
+    text = "the counter steps every 100 ms or more often"
     if reading is None:
         return BoardClaim("counter-step", text, "absent", "the board has no counter")
     pace = reading.fit.update_s
@@ -380,14 +267,19 @@ def _judge_published(pairs: Sequence[tuple[Channel, SensorFit]]) -> BoardClaim:
     apart: list[tuple[float, str]] = []
     for channel, fit in pairs:
         for name, told_s, found in (
-            ("update", channel.update_s, fit.update_s.value),
-            ("averaging", channel.averaging_s, fit.averaging_s.value),
+            ("update", channel.update_s, fit.update_s),
+            ("averaging", channel.averaging_s, fit.averaging_s),
         ):
-            if told_s and found is not None:
-                words = f"{name} of {channel.name}: {ms_from_s(found):.1f} ms, published"
-                apart.append((abs(found / told_s - 1), f"{words} {ms_from_s(told_s):g} ms"))
+            what = f"{name} of {channel.name}"
+            if told_s and found.value is None:
+                return _judge("published", text, f"{what}: {found.reason}", None, PUBLISHED_SHARE)
+            if told_s and found.value is not None:
+                words = (
+                    f"{what}: {ms_from_s(found.value):.1f} ms, published {ms_from_s(told_s):g} ms"
+                )
+                apart.append((abs(found.value / told_s - 1), words))
     if not apart:
-        return BoardClaim("published", text, "absent", "nothing is published, or nothing was found")
+        return BoardClaim("published", text, "absent", "nothing is published of it")
     share, words = max(apart)
     return _judge("published", text, words, share, PUBLISHED_SHARE)
 

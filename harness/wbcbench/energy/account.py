@@ -6,7 +6,7 @@ recorder died. Both read the same files, so a number cannot depend on which of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -32,7 +32,7 @@ from wbcbench.core.record import (
 )
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Origin, Trace
-from wbcbench.core.window import TRAIN, Window, find_main, utc_now
+from wbcbench.core.window import TRAIN, Window, find_main, is_for_bill, utc_now
 from wbcbench.energy.appraise import (
     Appraisal,
     appraise_parts,
@@ -80,8 +80,12 @@ def account(
     order = {channel.device: place for place, channel in enumerate(reversed(channels))}
     boards = sorted(run.list_boards(), key=lambda device: -order.get(device, 0))
     telemetry = ((device, run.read_samples(device)) for device in boards)
-    read = circumstances, events.windows, telemetry, run.read_cpu_time()
-    evidence = build_evidence(appraisal, *read, cut=cut)
+    # What goes wrong in the rest of a bill spoils no measurement.
+    judged = [w for w in events.windows if spec.is_program or not is_for_bill(w.name)]
+    names = {"", *(window.name for window in judged)}
+    cut = tuple(name for name in cut if name in names)
+    read = circumstances, judged, telemetry, run.read_cpu_time()
+    evidence = build_evidence(_choose_windows(appraisal, names), *read, cut=cut)
     if not spec.is_program:  # how a program ends says nothing of its joules
         model = events.model
         evidence = replace(
@@ -97,7 +101,24 @@ def account(
             status=status,
         )
     record = _build_record(run, circumstances, events, evidence)
-    return replace(record, status=status, error=error or events.failure)
+    return replace(
+        record,
+        windows=tuple(events.windows),
+        energies=appraisal.energies,
+        budgets=appraisal.budgets,
+        status=status,
+        error=error or events.failure,
+    )
+
+
+def _choose_windows(appraisal: Appraisal, names: Collection[str]) -> Appraisal:
+    """What was stated of some windows."""
+    return replace(
+        appraisal,
+        energies=tuple(energy for energy in appraisal.energies if energy.window in names),
+        budgets=tuple(budget for budget in appraisal.budgets if budget.window in names),
+        agreements=tuple(check for check in appraisal.agreements if check.window in names),
+    )
 
 
 def remake_record(run: RunDir, record: RunRecord) -> RunRecord:

@@ -25,6 +25,7 @@ from wbcbench.core.window import (
     Window,
     WindowEnergy,
     epoch,
+    is_for_bill,
     is_validation,
 )
 from wbcbench.energy import thresholds
@@ -261,8 +262,10 @@ def _state_window(
     reviewed: ReviewedTrace, window: Window, *, is_run: bool
 ) -> tuple[WindowEnergy, Budget | None]:
     """The joules of a window with their ±, and where that comes from."""
-    # A validation pass is short, and is taken out of ``train`` with its ±, however wide.
-    share = 1.0 if is_run and is_validation(window.name) else thresholds.COVERED_SHARE
+    # A validation pass is short, and is taken out of ``train`` with its ±, however wide; and
+    # the parts of a bill add up.
+    is_part = is_validation(window.name) or is_for_bill(window.name)
+    share = 1.0 if is_run and is_part else thresholds.COVERED_SHARE
     trace, pair = reviewed.trace, reviewed.pair
     energy = window_energy(trace, window, pair)
     energy = refuse_unread(energy, trace, window, pair, share)

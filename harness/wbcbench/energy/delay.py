@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from wbcbench.core.arrays import Floats, as_array, np, to_floats
 from wbcbench.core.trace import Kind, Origin, Trace
-from wbcbench.core.window import Window, is_idle
+from wbcbench.core.window import RUN, Window, is_idle
 from wbcbench.energy.uncertainty import Sensor
 
 LOW, HIGH = 0.25, 0.75  # levels between idle and load: a mean of a time takes half of it in between
@@ -49,7 +49,7 @@ IN_TIME = Delay()
 
 def span_work(windows: Sequence[Window]) -> Window | None:
     """From the first start to the last end of what is no idle time; ``None`` without any."""
-    work = [window for window in windows if not is_idle(window.name)]
+    work = [window for window in windows if not is_idle(window.name) and window.name != RUN]
     if not work:
         return None
     return Window("", min(w.start_s for w in work), max(w.end_s for w in work))

@@ -4,8 +4,10 @@ A reading is renewed at an even pace, and shows the mean power of a window that 
 before its renewal; a counter's steps are such means, too. With ``C(t)``, how long the load had been
 on, a renewal at ``r`` shows ``idle + step × (C(r − delay) − C(r − delay − window)) / window``: a
 window shorter than the pace looks at part of the time alone, a longer one is a running average.
-Window and delay are looked for on a grid that closes in on the least squares, each ± comes from the
-curvature there. What the polls do not show is ``None`` with a reason.
+Window and delay are looked for on a grid that closes in on the least squares. Where power that
+rises and falls with a time constant explains clearly more, that is found, too, lest it be taken for
+a window. Each ± comes from the curvature there. What the polls do not show is ``None`` with a
+reason.
 Source: "Part-time Power Measurements", SC'24, arXiv 2312.02741.
 """
 
@@ -20,9 +22,10 @@ from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import ms_from_s
 from wbcbench.energy.phase import find_moves
 from wbcbench.energy.renewals import FEWEST_MOVES, Span, find_pace_s, median_step_s, refine_pace
+from wbcbench.energy.uncertainty import NORMAL_SD
 
 SHARP = 3.0  # times the usual time between two polls, which enclose most moves
-FASTEST_POLLS = 3.0  # a pace of fewer polls is not seen
+FASTEST_POLLS = 3.0  # a pace of fewer polls may be another
 EVEN_POLLS = 1.0  # standard deviation of moves about an even pace, which are then placed on it
 MOST_RENEWALS = 4000  # of all that are fitted
 COARSE_RENEWALS = 600  # for the grid alone
@@ -31,6 +34,10 @@ WINDOWS_S, WINDOWS = (0.001, 4.0), 28
 MOST_DELAY_S = 2.5  # of the middle of a window
 ROUGH_WINDOWS_S, ROUGH_STEPS = (0.03, 0.1, 0.3, 1.0, 3.0), 4
 ZOOM_GRID, ZOOM, MOST_ZOOMS, INSIDE, CLOSE_POLLS = 7, 0.5, 24, 0.99, 0.02
+RISE_PARTS, MOST_RISE_S, SHARPEST_S = (0.08, 0.16, 0.24), 0.5, 0.001  # of the window found first
+MOST_STEPS, INSIDE_S, POLL_SCALE_S = 40, 1e-9, 1e-4  # of the search for a rise
+NOISY = 1.3  # times the squares of noise alone
+CLEARLY = 0.8  # of the squares that no rise leaves: more than that shows none
 LEAST_STEP = 8.0  # times the error of the step: less does not show a load
 MOST_MISFIT = 0.2  # of the step, as a standard deviation: no window and delay explain more
 MOST_UNSURE = 0.5  # ± of a window, as a share of it
@@ -70,9 +77,30 @@ class LoadTimes:
         """Seconds on before each moment, shape ``[n]``."""
         return np.interp(t_s, self._knots_s, self._on_s)
 
-    def share(self, until_s: Floats, window_s: float) -> Floats:
-        """Share of ``window_s`` before each moment in which it was on, shape ``[n]``."""
-        return (self.on_s(until_s) - self.on_s(until_s - window_s)) / window_s
+    def share(self, until_s: Floats, window_s: float, rise_s: float = 0.0) -> Floats:
+        """Mean of the load in ``window_s`` before each moment, from 0 to 1, shape ``[n]``.
+
+        With ``rise_s`` of power that follows the load with that time constant: what it has not
+        risen by at a moment is missing before it.
+        """
+        t_s = np.stack((until_s, until_s - window_s))
+        on_s = self.on_s(t_s)
+        if rise_s > 0:
+            on_s -= rise_s * self._find_levels(t_s, rise_s)
+        share: Floats = (on_s[0] - on_s[1]) / window_s
+        return share
+
+    def _find_levels(self, t_s: Floats, rise_s: float) -> Floats:
+        """How far power that follows the load has risen at each moment, from 0 to 1."""
+        level, levels = 0.0, [0.0]
+        for place, decay in enumerate(np.exp(-np.diff(self._knots_s) / rise_s).tolist()):
+            level = level * decay + (1.0 - decay) * (place % 2 == 0)
+            levels.append(level)
+        last = np.searchsorted(self._knots_s, t_s, side="right") - 1
+        known = np.maximum(last, 0)
+        decay = np.exp(np.minimum(self._knots_s[known] - t_s, 0.0) / rise_s)
+        risen = as_array(levels)[known] * decay + (1.0 - decay) * (last % 2 == 0)
+        return np.where(last >= 0, risen, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +129,7 @@ class SensorFit:
         update_s: How often it is renewed; of a counter, how often it steps.
         averaging_s: The time that one renewal is the mean of.
         delay_s: How long before the renewal that time ended.
+        rise_s: Time constant with which the board's own power follows the load; 0 if at once.
         share: Of all time, what is looked at: at most 1.
         idle_w, step_w: Its power without the load, and by how much more with it.
         misfit: Standard deviation of what the fit leaves, as a share of the step.
@@ -113,6 +142,7 @@ class SensorFit:
     averaging_s: Estimate
     delay_s: Estimate
     share: Estimate
+    rise_s: Estimate
     idle_w: float | None = None
     step_w: Estimate = Estimate()
     misfit: float | None = None
@@ -136,9 +166,9 @@ def fit_sensor(trace: Trace, load: LoadTimes) -> SensorFit:
     if renewals is None or not load.spans:
         reason = _describe_no_pace(len(times), int((moves > 0).sum()))
         no = Estimate(reason=reason)
-        return SensorFit(no, no, no, no, resolution=resolution, poll_s=poll_s)
-    window_s, delay_s = _search(renewals, load, poll_s)
-    return _describe(renewals, load, window_s, delay_s, resolution, poll_s)
+        return SensorFit(no, no, no, no, no, resolution=resolution, poll_s=poll_s)
+    start = _search(renewals, load, poll_s)
+    return _describe(renewals, load, start, resolution, poll_s)
 
 
 def _describe_no_pace(polls: int, moves: int) -> str:
@@ -164,7 +194,7 @@ def find_renewals(times: Floats, values: Floats, *, is_counter: bool) -> Renewal
         return None
     pace_s = refine_pace(sharp_s, pace_s)
     if pace_s < FASTEST_POLLS * poll_s:
-        return _decimate(times, values, poll_s, is_counter=is_counter)
+        return _decimate(times, values, pace_s, poll_s, is_counter=is_counter)
     counts = np.append(0.0, np.cumsum(np.maximum(np.rint(np.diff(middles_s) / pace_s), 1)))
     slope_s, start_s = np.polyfit(counts, middles_s, 1).tolist()
     off_s = middles_s - (start_s + slope_s * counts)
@@ -186,14 +216,16 @@ def find_renewals(times: Floats, values: Floats, *, is_counter: bool) -> Renewal
     return Renewals(renewed_s, shown, update_s, repeats)
 
 
-def _decimate(times: Floats, values: Floats, poll_s: float, *, is_counter: bool) -> Renewals:
-    """A reading that is renewed as fast as it is polled: its pace is not seen, its power is."""
-    step = max(round(FASTEST_POLLS), 1)
+def _decimate(
+    times: Floats, values: Floats, pace_s: float, poll_s: float, *, is_counter: bool
+) -> Renewals:
+    """Of a reading that is renewed about as fast as it is polled, some polls for its renewals."""
+    step = round(FASTEST_POLLS)
     times, values = times[::step], values[::step]
-    reason = f"it is renewed faster than it can be polled, every {ms_from_s(poll_s):.1f} ms"
+    update_s = Estimate(pace_s, FASTEST_POLLS * poll_s)
     if is_counter:
-        return Renewals(times[1:], np.diff(values) / np.diff(times), Estimate(reason=reason))
-    return Renewals(times, values, Estimate(reason=reason))
+        return Renewals(times[1:], np.diff(values) / np.diff(times), update_s)
+    return Renewals(times, values, update_s)
 
 
 def _search(renewals: Renewals, load: LoadTimes, poll_s: float) -> tuple[float, float]:
@@ -250,43 +282,74 @@ def _squares(
     return float(power_w @ power_w) - (both**2 / spread if spread > 0 and both > 0 else 0.0)
 
 
+def _refine(
+    t_s: Floats, power_w: Floats, load: LoadTimes, start: tuple[float, float]
+) -> tuple[Floats, Floats, Floats]:
+    """Window, delay, rise, idle power and step of the least squares, their ± and what is left."""
+    from scipy.optimize import least_squares
+
+    def leave(x: Floats) -> Floats:
+        window_s, delay_s, rise_s, idle_w, step_w = x.tolist()
+        rest_w: Floats = power_w - idle_w - step_w * load.share(t_s - delay_s, window_s, rise_s)
+        return rest_w
+
+    window_s, delay_s = start
+    share = load.share(t_s - delay_s, window_s)
+    step_w, idle_w = np.polyfit(share, power_w, 1).tolist() if np.ptp(share) > 0 else (0.0, 0.0)
+    best = np.array([window_s, delay_s, 0.0, idle_w, step_w])
+    least = float(leave(best) @ leave(best))
+    low = [WINDOWS_S[0], 0.0, SHARPEST_S, -np.inf, -np.inf]
+    top = [WINDOWS_S[1], MOST_DELAY_S, MOST_RISE_S, np.inf, np.inf]
+    free = [0, 1, 3, 4]
+    noise_w = NORMAL_SD * float(np.median(np.abs(np.diff(power_w)))) / math.sqrt(2)
+    may_rise = step_w > 0 and least > NOISY * noise_w**2 * len(t_s)
+    for rise_s in [part * window_s for part in RISE_PARTS] if may_rise else []:
+        # The spread of an even window and that of a rise add up in squares.
+        length_s = math.sqrt(window_s**2 - 12 * rise_s**2)
+        late_s = delay_s + 0.5 * (window_s - length_s) - rise_s
+        inside = np.add(low, INSIDE_S), np.subtract(top, INSIDE_S)
+        first = np.clip([length_s, late_s, rise_s, idle_w, step_w], *inside)
+        scales = np.maximum(np.abs(first), POLL_SCALE_S)
+        found = least_squares(leave, first, bounds=(low, top), x_scale=scales, max_nfev=MOST_STEPS)
+        if 2 * found.cost < CLEARLY * least:
+            best, least, free = found.x, 2 * found.cost, [0, 1, 2, 3, 4]
+    rest_w = leave(best)
+    nudges = np.array([0.02 * best[0], 0.02 * best[0], 0.05 * best[2], 1.0, 1.0])
+    slopes = np.column_stack(
+        [(leave(best) - leave(best + nudges * (np.arange(5) == k))) / nudges[k] for k in free]
+    )
+    variances = np.zeros(5)
+    freedom = max(len(t_s) - len(free), 1)
+    variances[free] = np.diag(np.linalg.pinv(slopes.T @ slopes)) * (least / freedom)
+    halves: Floats = TWO_SIDED_95 * np.sqrt(np.maximum(variances, 0.0))
+    return best, halves, rest_w
+
+
 def _describe(
     renewals: Renewals,
     load: LoadTimes,
-    window_s: float,
-    delay_s: float,
+    start: tuple[float, float],
     resolution: float | None,
     poll_s: float,
 ) -> SensorFit:
-    """The fit at its best window and delay, with the ± of each, or why there is none."""
+    """The fit at its best, with the ± of each parameter, or why there is none."""
     t_s, power_w = _choose(renewals, load)
-
-    def model(window_s: float, delay_s: float) -> Floats:
-        return load.share(t_s - delay_s, window_s)
-
-    share = model(window_s, delay_s)
-    step_w, idle_w = np.polyfit(share, power_w, 1).tolist() if np.ptp(share) > 0 else (0.0, 0.0)
-    rest_w = power_w - idle_w - step_w * share
-    scatter_w = float(rest_w.std())
-    nudge_s = max(0.02 * window_s, 0.5 * poll_s)
-    by_window = step_w * (model(window_s + nudge_s, delay_s) - share) / nudge_s
-    by_delay = step_w * (model(window_s, delay_s + nudge_s) - share) / nudge_s
-    slopes = np.column_stack((np.ones_like(share), share, by_window, by_delay))
-    freedom = max(len(t_s) - slopes.shape[1], 1)
-    variances = np.diag(np.linalg.pinv(slopes.T @ slopes)) * float(rest_w @ rest_w) / freedom
-    _, step_half_w, window_half_s, delay_half_s = (TWO_SIDED_95 * np.sqrt(variances)).tolist()
+    best, halves, rest_w = _refine(t_s, power_w, load, start)
+    window_s, delay_s, rise_s, idle_w, step_w = best.tolist()
+    window_half_s, delay_half_s, rise_half_s, _, step_half_w = halves.tolist()
     # A renewal is known to its poll: what all of them share does not average out.
     blur_s = poll_s / math.sqrt(12)
     window = Estimate(window_s, math.hypot(window_half_s, blur_s))
     delay = Estimate(delay_s, math.hypot(delay_half_s, blur_s))
-    misfit = scatter_w / step_w if step_w > 0 else None
+    rise = Estimate(rise_s, max(rise_half_s, SHARPEST_S))
+    misfit = float(rest_w.std()) / step_w if step_w > 0 else None
     if step_w <= 0 or step_w < LEAST_STEP * step_half_w / TWO_SIDED_95:
-        window = delay = Estimate(reason=f"the load moved it by {step_w:.3g} W, too little")
+        window = delay = rise = Estimate(reason=f"the load moved it by {step_w:.3g} W, too little")
     elif misfit is not None and misfit > MOST_MISFIT:
         reason = f"no window and delay explain it: {100 * misfit:.0f} % of the step are left"
-        window = delay = Estimate(reason=reason)
+        window = delay = rise = Estimate(reason=reason)
     elif max(window_s / WINDOWS_S[1], (delay_s + 0.5 * window_s) / MOST_DELAY_S) > 0.98:
-        window = delay = Estimate(reason="its window or delay is longer than the load shows")
+        window = delay = rise = Estimate(reason="its window or delay is longer than the load shows")
     elif window.half is not None and window.half > MOST_UNSURE * window_s:
         reason = f"its window is shorter than the polls tell, about {ms_from_s(window_s):.1f} ms"
         window = Estimate(reason=reason)
@@ -295,6 +358,7 @@ def _describe(
         window,
         delay,
         _estimate_share(window, renewals.update_s),
+        rise,
         idle_w,
         Estimate(step_w, step_half_w),
         misfit,

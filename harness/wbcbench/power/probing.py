@@ -60,7 +60,11 @@ _UUID = re.compile(r"[A-Za-z0-9-]{8,80}")
 
 
 def probe_sensors(
-    meters: Sequence[EnergyMeter], clock: Clock, *, is_quick: bool = False
+    meters: Sequence[EnergyMeter],
+    clock: Clock,
+    *,
+    is_quick: bool = False,
+    uses_known: bool = False,
 ) -> tuple[SensorCard, ...]:
     """A card for each channel of a sensor, all meters at once; takes as long as one probe.
 
@@ -70,13 +74,14 @@ def probe_sensors(
     Args:
         meters: Entered meters; their sampler must not run yet.
         clock: Source of time.
-        is_quick: Take the known cards of a board (``load_cards``) as soon as its sensors confirm
-            them; else end as soon as each pace is known.
+        is_quick: End as soon as each pace is known.
+        uses_known: Take the known cards of a board (``load_cards``) as soon as its sensors confirm
+            them.
     """
     cards: dict[int, tuple[SensorCard, ...]] = {}
 
     def write_cards(place: int, meter: EnergyMeter) -> None:
-        known = load_cards(meter) if is_quick else ()
+        known = load_cards(meter) if uses_known else ()
         found = probe(meter, clock, most_s=MOST_PROBE_S, is_quick=is_quick, known=known)
         if found is not known:
             store_cards(meter, found)

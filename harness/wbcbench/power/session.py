@@ -9,6 +9,7 @@ a joule only at its next step.
 
 from __future__ import annotations
 
+import math
 import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -108,6 +109,7 @@ class MeteringSession:
         self._idle_w: dict[str, float] = {}
         self._interval_s = 0.0
         self._edge_traces: list[tuple[EnergyMeter, TraceWriter]] = []
+        self._edge_read_s = -math.inf
         self._has_rested = False
 
     def open(self, names: Sequence[str], request: MeterRequest) -> None:
@@ -122,13 +124,15 @@ class MeteringSession:
         self.meters, self._absent = opened.meters, tuple(opened.absent)
         self.devices, self.channels = opened.devices, channels_of(self.meters, ())
 
-    def probe(self, *, is_quick: bool = False) -> None:
+    def probe(self, *, is_quick: bool = False, uses_known: bool = False) -> None:
         """Find the pace of every sensor; the channels have it from then on.
 
         Args:
             is_quick: See ``probe_sensors``.
+            uses_known: Likewise.
         """
-        self._cards = probe_sensors(self.meters, self._clock, is_quick=is_quick)
+        how = {"is_quick": is_quick, "uses_known": uses_known}
+        self._cards = probe_sensors(self.meters, self._clock, **how)
         self.channels = channels_of(self.meters, self._cards)
 
     def start(self, interval_s: float, provenance: Mapping[str, JsonValue]) -> None:
@@ -177,8 +181,14 @@ class MeteringSession:
         self._started = []
         self.read_edge()
 
-    def read_edge(self) -> None:
-        """Something that is measured begins or ends: read the meters that are read then only."""
+    def read_edge(self, since_s: float | None = None) -> None:
+        """Something that is measured begins or ends: read the meters that are read then only.
+
+        Where one window ends as another begins, at ``since_s``, they are read once.
+        """
+        if since_s is not None and since_s <= self._edge_read_s:
+            return
+        self._edge_read_s = self._clock.now_s()
         for meter, trace in self._edge_traces:
             before_s = self._clock.now_s()
             values = meter.read()
@@ -320,7 +330,7 @@ def sampling(
         session = MeteringSession(run, clock, stack, root_pid)
         session.open(request.meters, request.request)
         before = session.find_others()
-        session.probe(is_quick=not request.calibrate)
+        session.probe(is_quick=not request.calibrate, uses_known=not request.calibrate)
         session.start(request.interval_s, facts or {})
         try:
             yield session

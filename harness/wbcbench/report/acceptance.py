@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from wbcbench.core.text import human_duration
 from wbcbench.core.trace import Trace
 from wbcbench.core.units import ms_from_s
-from wbcbench.energy.acceptance import BoardCard, ReadingCard
+from wbcbench.energy.board_card import BoardCard, ReadingCard
 from wbcbench.energy.load_plan import Played
 from wbcbench.energy.sensor_fit import Estimate
 from wbcbench.report import DataTable, Notice, Place, Report, Section
@@ -17,8 +17,8 @@ CARD_FILE, CARD_PAGE = "card.json", "card.html"
 
 _CLAIMS = ("claim", "", "found", "promised")
 _READINGS = (
-    "reading", "updated every (ms)", "mean of (ms)", "looks at", "delay (ms)", "idle (W)",
-    "load adds (W)", "left by the fit", "smallest move", "why not",
+    "reading", "updated every (ms)", "mean of (ms)", "looks at", "delay (ms)",
+    "power rises in (ms)", "load adds (W)", "left by the fit", "smallest move", "why not",
 )  # fmt: skip
 
 
@@ -59,8 +59,9 @@ def describe_reading(reading: ReadingCard) -> str:
         f"{name} {_format_ms(time)} ms"
         for name, time in (
             ("every", fit.update_s), ("mean of", fit.averaging_s), ("late by", fit.delay_s),
+            ("power rises in", fit.rise_s),
         )
-        if time.value is not None
+        if time.value is not None and (time.value > 0 or time is not fit.rise_s)
     ]  # fmt: skip
     if fit.share.value is not None and fit.share.value < 1:
         words.append(f"looks at {100 * fit.share.value:.0f} % of the time")
@@ -80,7 +81,7 @@ def _build_readings(card: BoardCard) -> DataTable:
                 *(_format_ms(part) for part in (fit.update_s, fit.averaging_s)),
                 "–" if share is None else f"{100 * share:.1f} %",
                 _format_ms(fit.delay_s),
-                _format(fit.idle_w),
+                _format_ms(fit.rise_s),
                 _format(fit.step_w.value),
                 "–" if fit.misfit is None else f"{100 * fit.misfit:.2f} %",
                 _format(fit.resolution, "J" if each.kind == "counter" else "W"),
@@ -88,8 +89,9 @@ def _build_readings(card: BoardCard) -> DataTable:
             )
         )
     caption = (
-        "What known loads showed of each reading, ± at about 95 %. Left by the fit: standard "
-        "deviation, of what the load adds. Smallest move: of the value as read."
+        "What known loads showed of each reading, ± at about 95 %. Power rises: the time constant "
+        "of the board itself. Left by the fit: standard deviation, of what the load adds. Smallest "
+        "move: of the value as read."
     )
     return DataTable(caption, _READINGS, tuple(rows), (0, 9))
 

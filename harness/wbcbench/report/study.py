@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from wbcbench.core import window
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, DatasetFacts, Failure, Scores, SensorCard
 from wbcbench.core.study_folder import PLAN
-from wbcbench.core.trace import Channel, Domain, Origin
+from wbcbench.core.trace import Channel, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
+from wbcbench.energy.bill import Bill
 from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import describe_model, target_score, timeline
@@ -45,27 +45,8 @@ _READ = {
     "wall_wall_meter": "wall meter",
 }
 
-OTHER = "other"
-PHASES = (
-    "start-up", "warm-up", TRAIN, "validate", "test", "inference", "idle", OTHER,
-)  # fmt: skip
-"""What a run does, in order; the joules of its windows are added up by these words."""
-
-_PHASES = {
-    window.STARTUP: "start-up", window.WARMUP: "warm-up", TRAIN: TRAIN, window.EVALUATE: "test",
-}  # fmt: skip
-
 _BUDGET = {"gain": 2, "quantisation": 2, "edges": 1, "sampling": 1, "baseline": 1}
 """Part of a budget → how devices add up: 1 as they are, for they are late alike; 2 in squares."""
-
-
-def name_phase(name: str) -> str:
-    """The word of ``PHASES`` for a window."""
-    if window.is_idle(name):
-        return "idle"
-    if window.is_validation(name):
-        return "validate"
-    return _PHASES.get(name) or ("inference" if window.is_work(name) else OTHER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +83,7 @@ class RunEvidence:
 
     Attributes:
         curve: Its learning curve.
-        phase_j: Phase and part of the machine → joules; ``None`` where a window is unknown.
+        bill: What each part of it cost.
         readings: Pairs of readings of one part.
         depths: Counter → how closely it was checked, in per cent, and by how many readings.
         budget_j: Part of the ± of the training's primary energy → its half-width.
@@ -114,7 +95,7 @@ class RunEvidence:
     """
 
     curve: Curve
-    phase_j: Mapping[tuple[str, Domain], float | None]
+    bill: Bill
     readings: tuple[PairedReading, ...]
     depths: Mapping[str, tuple[float | None, int]]
     budget_j: Mapping[str, float | None]
@@ -135,17 +116,10 @@ class RunEvidence:
 def _read_evidence(run: Run) -> RunEvidence:
     record = run.record
     train = [energy for energy in record.energies if energy.window == TRAIN]
-    phase_j: dict[tuple[str, Domain], float | None] = {}
-    for domain in Domain:
-        if run.source(domain) is not None:
-            by_phase: dict[str, list[float | None]] = {}
-            for name in run.phase_names:
-                by_phase.setdefault(name_phase(name), []).append(run.spent_j(domain, name))
-            phase_j |= {(name, domain): sum_if_all_known(js) for name, js in by_phase.items()}
     lengths = (run.duration_s(each.window) for each in record.inference)
     return RunEvidence(
         curve=_read_curve(run),
-        phase_j=phase_j,
+        bill=run.bill,
         readings=tuple(_pair_readings(run, train)),
         depths=_read_depths(run),
         budget_j={name: _read_budget_j(run, name) for name in _BUDGET},

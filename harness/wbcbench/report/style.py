@@ -37,8 +37,11 @@ SHAPES = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 _SIGNS = dict(zip(SHAPES, "●■▲◆▼✚", strict=True))
 
-GREYS = ("#c9c9c9", "#a3a3a3", "#7d7d7d", "#5c5c5c", "#8f8f8f", "#b6b6b6", "#dedede")
-"""For parts that are no variant."""
+GREYS = (
+    "#c9c9c9", "#a3a3a3", "#dedede", "#7d7d7d", "#b6b6b6", "#8f8f8f", "#5c5c5c", "#ffffff",
+    "#d2d2d2", "#707070", "#ebebeb", "#989898", "#e4e4e4", "#adadad", "#4a4a4a",
+)  # fmt: skip
+"""For parts that are no variant: those beside each other differ."""
 
 # What is not measured is not drawn as a plain surface.
 HATCHES: Mapping[str, str] = {"measured": "", "estimated": "///", "simulated": ".."}

@@ -24,6 +24,7 @@ from wbcbench.core.window import (
     TRAIN,
     VALIDATION_PHASE,
     WARMUP,
+    WRITE,
 )
 from wbcbench.energy.thresholds import OTHERS_CPU_SHARE
 from wbcbench.power.telemetry import OtherLoad
@@ -44,6 +45,7 @@ _PHASES = {
     TRAIN: "training",
     VALIDATION_PHASE: "validation",
     EVALUATE: "test",
+    WRITE: "writing results",
     INFERENCE_PHASE: "inference",
     IDLE_POST: "idle after",
 }

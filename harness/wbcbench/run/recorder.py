@@ -26,15 +26,26 @@ from wbcbench.core.record import (
     AFTER_RUN,
     AT_END,
     COMPUTING_VARIABLES,
+    PROCESS_START_S,
     Failure,
     RunRecord,
     Status,
 )
 from wbcbench.core.run_condition import require_submitted
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
+from wbcbench.core.run_state import find_start_s
 from wbcbench.core.text import encodable
 from wbcbench.core.units import mb_from_bytes
-from wbcbench.core.window import IDLE_COLD, IDLE_POST, STARTUP, MonotonicClock, phase
+from wbcbench.core.window import (
+    EXIT,
+    IDLE_COLD,
+    IDLE_POST,
+    IMPORT,
+    RUN,
+    STARTUP,
+    MonotonicClock,
+    phase,
+)
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
 from wbcbench.power.meter import MeterRequest, list_boards
@@ -131,9 +142,10 @@ class Recorder:
             self._session = MeteringSession(self._run, self._clock, stack, os.getpid())
             self._session.open(self._spec.meters, request)
             cooldown = self._cool_down()
-            self._session.probe()
+            self._session.probe(uses_known=True)
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
             facts[AFTER_RUN] = self._run.find_run_before(str(facts["host_id"]))
+            facts[PROCESS_START_S] = find_start_s()
             facts[COMPUTING_VARIABLES] = dict(list_computing_variables(self._spec, os.environ))
             self._marks = stack.enter_context(self._run.marks_path.open("a", encoding="utf-8"))
             stack.callback(self._view.close)
@@ -178,18 +190,22 @@ class Recorder:
         self._progress = LiveProgress(
             self._run.run_id, channel, sampler, self._clock, self._spec, telemetry
         )
+        self._write_marks("open", RUN)
         self._measure_idle(IDLE_COLD)
         trainer_exit = None if self._should_end else self.train()
         if not self._should_end:
             self._measure_idle(IDLE_POST)
         self._phase = FINISHING
+        # With what was left open, or where no poll may follow, it ends with the trace.
+        if [*self._events.opened] == [RUN] and not self._should_end:
+            self._write_marks("close", RUN)
         self._rest(EDGE_S)
         return trainer_exit
 
     def train(self) -> Exit:
         """Start the trainer, follow it to its end, reap it."""
         self._phase = STARTUP
-        self._write_mark("open", STARTUP)
+        self._write_marks("open", STARTUP, IMPORT)
         visible: dict[str, str] = {}  # the trainer sees the GPUs that are measured and no other
         for device in self._session.devices:
             name, entry = device.visible_as
@@ -200,6 +216,8 @@ class Recorder:
         finally:
             trainer.kill()
             trainer_exit = trainer.reap()
+        if EXIT in self._events.opened:
+            self._write_marks("close", EXIT)
         return trainer_exit
 
     def follow_trainer(self, trainer: TrainerProcess) -> None:
@@ -220,7 +238,7 @@ class Recorder:
             if "progress" not in message:
                 append_line(self._marks, line)  # before the edge is read: that may take a while
             if "mark" in message:
-                self._session.read_edge()
+                self._session.read_edge(message["t_s"])
                 os.fsync(self._marks.fileno())
             self._events.apply(message)
             if message.get("mark") == "open":
@@ -243,9 +261,9 @@ class Recorder:
         if self._spec.idle_s <= 0 or self._interrupts.wants_stop:
             return
         self._phase = window
-        self._write_mark("open", window)
+        self._write_marks("open", window)
         self._rest(self._spec.idle_s)
-        self._write_mark("close", window)
+        self._write_marks("close", window)
 
     def _rest(self, length_s: float) -> None:
         end_s = self._clock.now_s() + length_s
@@ -253,11 +271,14 @@ class Recorder:
             self._draw()
             self._clock.sleep_until(min(end_s, self._clock.now_s() + SLICE_S))
 
-    def _write_mark(self, edge: Edge, window: str) -> None:
+    def _write_marks(self, edge: Edge, *windows: str) -> None:
+        """Windows that begin or end at this moment."""
         self._session.read_edge()
-        message = {"mark": edge, "window": window, "t_s": self._clock.now_s()}
-        append_line(self._marks, json.dumps(message), sync=True)
-        self._events.apply(message)
+        t_s = self._clock.now_s()
+        for window in windows:
+            message = {"mark": edge, "window": window, "t_s": t_s}
+            append_line(self._marks, json.dumps(message), sync=window == windows[-1])
+            self._events.apply(message)
 
     def _draw(self) -> None:
         if self._clock.now_s() - self._drawn_s >= self._view.redraw_s:

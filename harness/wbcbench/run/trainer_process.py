@@ -9,6 +9,7 @@ recorder alone, which decides.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import selectors
 import signal
@@ -16,9 +17,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcbench.core.cache import cache_root
 from wbcbench.core.child import PythonChild
-from wbcbench.core.environment import OWN_KERAS, changes_computing, clean_environment
+from wbcbench.core.environment import (
+    OWN_KERAS,
+    XLA_CACHE,
+    changes_computing,
+    clean_environment,
+)
 from wbcbench.core.files import read_if_any
+from wbcbench.core.provenance import host_id, read_version
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.units import bytes_from_kib
@@ -136,6 +144,8 @@ def trainer_environment(
         defaults["TF_ENABLE_ONEDNN_OPTS"] = "1"
         # Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.
         defaults["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
+    if spec.xla and (folder := find_xla_cache(visible or {})):
+        defaults["TF_XLA_FLAGS"] = f"{XLA_CACHE}{folder}"
     required = {
         # The order of sets must not differ between two runs of one seed; Python takes 32 bits.
         "PYTHONHASHSEED": str(spec.seed % 2**32),
@@ -150,6 +160,18 @@ def trainer_environment(
     given = clean_environment(base).items()
     chosen = {name: value for name, value in given if value or name not in defaults}
     return {**defaults, **chosen, **required, **(visible or {})}
+
+
+def find_xla_cache(visible: Mapping[str, str]) -> str:
+    """The folder of what XLA has compiled; empty where its name cannot stand among flags.
+
+    TensorFlow finds a program there by its operations alone: each machine, with its driver, boards
+    and TensorFlow, has a folder of its own.
+    """
+    driver = read_if_any(Path("/proc/driver/nvidia/version")) or ""
+    facts = [read_version("tensorflow"), host_id(), driver, *sorted(visible.items())]
+    folder = cache_root() / "xla" / hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+    return "" if any(map(str.isspace, str(folder))) else str(folder)
 
 
 def list_computing_variables(spec: RunSpec, base: Mapping[str, str]) -> dict[str, str]:

@@ -221,6 +221,8 @@ def _make_run_models() -> tuple[type[BaseModel], type[BaseModel]]:
         "variant": list(VARIANTS),
         "meters": [[meter] for meter in ("auto", *METERS)],
         "threads": [2],
+        "xla": [True],
+        "loops": ["auto", 20],
         "cooldown_c": [50.0],
         "power_limit_w": [250.0],
         "country": ["DEU"],
@@ -479,6 +481,8 @@ def _find_problems(document: Mapping[str, Any], error: ValidationError) -> list[
     errors = error.errors(include_url=False)
     if any(not each["loc"] for each in errors):  # the reader of JSON goes less deep than of TOML
         return ["it is nested too deeply."]
+    # What may be one of two kinds is wrong twice; its limit says it in one sentence.
+    errors = [each for each in errors if each["loc"][1:2] != ("loops",)]
     wrong = {".".join(map(str, each["loc"][:2])) for each in errors}
     found = [*map(_describe_error, errors), *_find_limit_problems(document, wrong)]
     return list(dict.fromkeys(found))

@@ -35,7 +35,7 @@ _RULES: Mapping[str, _Rule] = {
           "must be float32, mixed_float16 or mixed_bfloat16"),
     "steps_per_execution": (lambda v: v >= 1, "must be at least 1"),
     "path": (lambda v: v in ("resident", "fit"), "must be resident or fit"),
-    "loops": (lambda v: v in (None, "auto") or (isinstance(v, int) and 1 <= v <= MOST_LOOPS),
+    "loops": (lambda v: v in (None, "auto") or (type(v) is int and 1 <= v <= MOST_LOOPS),
           f"must be auto or lie between 1 and {MOST_LOOPS}"),
     "train_window_s": (lambda v: 1 <= v <= 3600, "must lie between 1 and 3600 seconds"),
     "threads": (lambda v: v is None or v >= 1, "must be at least 1"),

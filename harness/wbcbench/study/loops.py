@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wbcbench.core.errors import WbcbenchError, error_named
+from wbcbench.core.errors import CannotMeasureError, WbcbenchError, error_named
 from wbcbench.core.lock import HOST, machine_lock
 from wbcbench.core.messages import parse_lines
 from wbcbench.core.run_folder import Local, create_temporary
@@ -26,14 +26,15 @@ from wbcbench.run.recorder import READY
 from wbcbench.run.trainer_process import TrainerProcess, trainer_environment
 from wbcbench.study.plan import Plan, from_json
 
+SYNTHETIC = "synthetic-"  # begins the names of images that are made here
 MESSAGE_S = 600.0  # without a message of the trainer: it hangs
 
 
 def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: bool = True) -> Plan:
     """The plan with a number of loops for each run of which the device or its speed decides.
 
-    A study that has begun keeps its numbers. On a machine without a GPU, runs that leave it to the
-    device stay as they are: they train once.
+    A study that has begun keeps its numbers. Where a plan's meters or images are not here, and on a
+    machine without a GPU where it is left to the device, runs stay as they are.
 
     Args:
         plan: The plan of a file.
@@ -51,9 +52,12 @@ def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: b
         for run in (from_json(kept).runs if kept.exists() else ())
         if isinstance(run.loops, int)
     }
-    undecided = [run for run in plan.runs if not isinstance(run.loops, int)]
-    is_asked = may_train and any(run.loops == "auto" for run in undecided)
-    if may_train and undecided and (is_asked or _can_train_on_gpu(undecided[0])):
+    undecided = [
+        run
+        for run in plan.runs
+        if not isinstance(run.loops, int) and _drop_place(run) not in numbers
+    ]
+    if may_train and undecided and _can_be_timed(undecided[0], local, say):
         with machine_lock(HOST, share=local.share):
             for run in undecided:
                 if (key := _drop_place(run)) not in numbers:
@@ -121,8 +125,19 @@ def _drop_place(run: RunSpec) -> RunSpec:
     )
 
 
-def _can_train_on_gpu(spec: RunSpec) -> bool:
-    return any(device.can_train for device in _find_devices(spec))
+def _can_be_timed(spec: RunSpec, local: Local, say: Say) -> bool:
+    """Whether the machine is here that decides, and its images are."""
+    try:
+        has_gpu = any(device.can_train for device in _find_devices(spec))
+    except CannotMeasureError as error:
+        say(f"loops are decided where the meters are: {error}")
+        return False
+    if spec.loops is None and not has_gpu:
+        return False
+    if spec.dataset_id and local.data is None and not spec.dataset_id.startswith(SYNTHETIC):
+        say(f"loops are decided where the images of {spec.dataset_id} are: give --data")
+        return False
+    return True
 
 
 def _find_devices(spec: RunSpec) -> list[Any]:

@@ -31,6 +31,7 @@ from wbcbench.core.window import (
     TRAIN,
     VALIDATION_PHASE,
     WARMUP,
+    WRITE,
 )
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.stats.order import count_blocks_of_balance
@@ -56,6 +57,7 @@ _PARTS = {
     VALIDATION_PHASE: "validation",
     EVALUATE: "test",
     INFERENCE_PHASE: "inference",
+    WRITE: "writing",
     BETWEEN: "between these",
     _PAUSES: "pauses",
 }

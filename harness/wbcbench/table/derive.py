@@ -144,9 +144,9 @@ class Past:
     status: str
     once: dict[str, PartCost]
     per_epoch: dict[str, PartCost]
-    loops: int
     once_bytes: float
     second_bytes: float
+    loops: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +167,9 @@ class Sum:
 def spent(run: Run) -> Spent:
     """What a run cost according to its record."""
     record, source = run.record, run.primary
+    whole_j = run.number("primary_energy_run_j")
+    if whole_j is not None:
+        return Spent(whole_j, run.origins["primary"], True, _read_wall_s(record))
     parts = [spent_j(record, source, name) for name in run.phase_names]
     known = [part for part in parts if part is not None]
     return Spent(

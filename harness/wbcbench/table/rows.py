@@ -29,7 +29,6 @@ from wbcbench.energy.source import (
     source_power_w,
     source_samples,
     source_uncertainty_j,
-    spent_j,
 )
 from wbcbench.table.columns import Cell, load_columns, load_expressions
 
@@ -166,13 +165,6 @@ def energy_j(
     return sum_if_all_known([source_energy_j(record, source, w) for w in list_windows(windows)])
 
 
-def sum_spent_j(
-    record: RunRecord, source: EnergySource | None, windows: Sequence[str]
-) -> float | None:
-    """What was spent in these windows, all loops of ``train`` included; as ``energy_j``."""
-    return sum_if_all_known([spent_j(record, source, name) for name in windows])
-
-
 def mean_power_w(
     record: RunRecord, source: EnergySource | None, windows: str | Sequence[str]
 ) -> float | None:
@@ -289,7 +281,6 @@ def find_others_share(record: RunRecord) -> float | None:
 
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "energy_j": energy_j,
-    "spent_j": sum_spent_j,
     "mean_power_w": mean_power_w,
     "uncertainty_j": source_uncertainty_j,
     "board_uncertainty_j": source_board_j,

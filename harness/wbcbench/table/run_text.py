@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from wbcbench.core.quality import QualityWarning, Severity
 from wbcbench.core.record import RunRecord
 from wbcbench.core.terminal import (
+    TableColumn,
     cell_width,
     energy_column,
     fill,
     format_table,
+    share_column,
     terminal_width,
     text_column,
     time_column,
@@ -30,21 +32,10 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import pct_from_share
-from wbcbench.core.window import (
-    EVALUATE,
-    IDLE_COLD,
-    IDLE_CONTEXT,
-    IDLE_POST,
-    INFERENCE_PHASE,
-    STARTUP,
-    TRAIN,
-    VALIDATION_PHASE,
-    WARMUP,
-    phase,
-)
+from wbcbench.core.window import TRAIN
+from wbcbench.energy.bill import Bill, Item, add_up
 from wbcbench.energy.checks import list_some
 from wbcbench.energy.cross_check import describe_checks
-from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.energy.source import (
     EnergyResult,
     EnergySource,
@@ -67,14 +58,17 @@ MOST_WARNINGS = 5
 _MOST_WINDOWS = 8
 _LABEL, _VALUE = 13, 10
 _SEVERITIES = (Severity.INVALID, Severity.SUSPECT, Severity.INFO)
-# The rows of the table, and the phases whose joules they add up.
+# The rows of the table, and the parts of the bill that they add up.
 _ROWS = {
-    "idle before": (IDLE_COLD,),
-    "start, warm-up": (STARTUP, IDLE_CONTEXT, WARMUP),
+    "start-up": ("start-up", "import", "context", "data", "build"),
+    "compile, warm-up": ("compile", "warm-up"),
     "training": (TRAIN,),
-    "validation": (VALIDATION_PHASE,),
-    "test, inference": (EVALUATE, INFERENCE_PHASE),
-    "idle after": (IDLE_POST,),
+    "validation": ("validate",),
+    "test, inference": ("test", "inference"),
+    "idle": ("idle",),
+    "write": ("write",),
+    "other": ("other",),
+    "unexplained": ("unexplained",),
 }
 
 
@@ -255,50 +249,79 @@ def format_warning_codes(record: RunRecord) -> list[str]:
 
 
 def format_energies(run: Run) -> list[str]:
-    """One table of joules by window and part of the machine, and how each part was read."""
-    record = run.record
+    """One table of joules by what was done and part of the machine, and how each was read."""
     sources = [(domain, run.source(domain)) for domain in Domain]
-    known = [(domain, s) for domain, s in sources if s and s.channels]
-    groups = _group_windows(run)
-    if not known or not groups:
+    known = {domain: s for domain, s in sources if s and s.channels}
+    items = _list_windows(run, known) if run.spec.is_program else _list_rows(run.bill)
+    if not known or not items:
         return []
-    times = [sum(run.duration_s(name) or 0.0 for name in names) for names in groups.values()]
-    columns = [text_column("energy by window", list(groups))]
-    columns += [
-        energy_column(
-            name_part(domain),
-            [_sum_windows(run, domain, names) for names in groups.values()],
-            leaves=place,
-        )
-        for place, (domain, _) in enumerate(known)
-    ]
-    columns.append(time_column("time", times, leaves=len(known) + 1))
-    readings = [f"{name_reading(d, s.method)}, {s.status or 'absent'}" for d, s in known]
-    if run.spec.is_program and len(record.windows) > len(groups):
+    readings = [f"{name_reading(d, s.method)}, {s.status or 'absent'}" for d, s in known.items()]
+    if run.spec.is_program and len(run.record.windows) > len(items):
         readings.append("all windows: --all")
-    above = ((domain, _find_above_idle(run, source)) for domain, source in known)
+    above = ((domain, _find_above_idle(run, source)) for domain, source in known.items())
     parts = [f"{name_part(domain)} {human_energy(j)}" for domain, j in above if j is not None]
     if parts:
         readings.append(f"training above idle: {', '.join(parts)}")
+    if not run.spec.is_program:
+        readings += _describe_overhead(run)
     return [
-        *format_table(columns, indent="  "),
+        *format_table(_build_columns(run, items, [*known]), indent="  "),
         *fill("; ".join(readings), "  ").splitlines(),
     ]
 
 
-def _group_windows(run: Run) -> dict[str, list[str]]:
-    """The rows of the table, and the windows that each adds up."""
-    if run.spec.is_program:
-        names = [window.name for window in run.record.windows]
-        return {name: [name] for name in names[:_MOST_WINDOWS]}
-    own = {row: [n for n in run.phase_names if phase(n) in phases] for row, phases in _ROWS.items()}
-    return {row: names for row, names in own.items() if names}
+def format_bill(run: Run) -> list[str]:
+    """Every part of a run's bill, with each ±."""
+    bill, known = run.bill, [domain for domain in Domain if domain in run.bill.whole.energy_j]
+    items = [*bill.lines, bill.whole, bill.overhead]
+    return format_table(_build_columns(run, items, known, has_every_width=True))
 
 
-def _sum_windows(run: Run, domain: Domain, names: Sequence[str]) -> float | None:
-    sources = [choose_source(run.record, domain, name) for name in names]
-    pairs = zip(sources, names, strict=True)
-    return sum_if_all_known([source_energy_j(run.record, source, name) for source, name in pairs])
+def _build_columns(
+    run: Run, items: Sequence[Item], domains: Sequence[Domain], *, has_every_width: bool = False
+) -> list[TableColumn]:
+    primary = run.primary.domain if run.primary else None
+    heading = f"energy by {'window' if run.spec.is_program else 'part'}"
+    columns = [text_column(heading, [item.name for item in items])]
+    for place, domain in enumerate(domains):
+        energies_j = [item.energy_j.get(domain) for item in items]
+        columns.append(energy_column(name_part(domain), energies_j, leaves=place))
+        widths_j = [item.uncertainty_j.get(domain) for item in items]
+        if (has_every_width or domain is primary) and any(widths_j):
+            columns.append(energy_column("±", widths_j, leaves=len(domains) + place + 2))
+    columns.append(time_column("time", [item.time_s for item in items], leaves=len(domains)))
+    if not run.spec.is_program:
+        shares = [run.bill.share(item, primary) for item in items]
+        columns.append(share_column("share", shares, leaves=len(domains) + 1))
+    return columns
+
+
+def _list_rows(bill: Bill) -> list[Item]:
+    """The lines of a bill, few enough for a screen."""
+    own = {item.name: item for item in bill.lines}
+    groups = {row: [own[part] for part in parts if part in own] for row, parts in _ROWS.items()}
+    return [*(add_up(row, items) for row, items in groups.items() if items), bill.whole]
+
+
+def _list_windows(run: Run, domains: Iterable[Domain]) -> list[Item]:
+    """The first windows of a program, as the lines of a bill."""
+    items = list[Item]()
+    for window in run.record.windows[:_MOST_WINDOWS]:
+        sources = ((d, choose_source(run.record, d, window.name)) for d in domains)
+        energy_j = {d: source_energy_j(run.record, s, window.name) for d, s in sources}
+        items.append(Item(window.name, window.duration_s, energy_j))
+    return items
+
+
+def _describe_overhead(run: Run) -> Iterator[str]:
+    bill = run.bill
+    energy_j = bill.overhead.energy_j.get(run.primary.domain) if run.primary else None
+    energy = "" if energy_j is None else f" and {human_energy(energy_j)}"
+    yield f"overhead: {human_duration(bill.overhead.time_s)}{energy}"
+    if bill.prepared_s is not None:
+        yield f"{human_duration(bill.prepared_s)} before are in no joules"
+    if not bill.is_whole_read:
+        yield "an older record: the whole run is the sum of its parts"
 
 
 def format_warnings(record: RunRecord, room: int) -> list[str]:

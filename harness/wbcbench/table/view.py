@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,13 +19,14 @@ from wbcbench.core.trace import Domain, Kind, Origin
 from wbcbench.core.window import (
     IDLE_AFTER,
     IDLE_BEFORE,
+    RUN,
     TRAIN,
     Window,
     epoch,
     find_main,
-    is_epoch,
     is_validation,
 )
+from wbcbench.energy.bill import Bill, list_phases, make_bill
 from wbcbench.energy.metrics import DEFAULT_PUE, Intensity, Reached, energy_above_idle_j, intensity
 from wbcbench.energy.source import (
     EnergySource,
@@ -37,7 +37,6 @@ from wbcbench.energy.source import (
     primary_source,
     source_energy_j,
     source_power_w,
-    spent_j,
 )
 from wbcbench.registry import VARIANTS, load_part
 from wbcbench.table.columns import load_columns
@@ -219,10 +218,6 @@ class Run:
         """Energy of one part in one window."""
         return source_energy_j(self.record, self.source(domain), window)
 
-    def spent_j(self, domain: Domain, window: str) -> float | None:
-        """What one part spent in one window, all loops of ``train`` included."""
-        return spent_j(self.record, self.source(domain), window)
-
     def idle_windows(self, source: EnergySource | None, *periods: str) -> list[str]:
         """The idle windows ``before`` and ``after`` training whose power this source knows.
 
@@ -274,25 +269,22 @@ class Run:
 
     @cached_property
     def phases(self) -> list[Window]:
-        """Windows whose energies add up to the run's.
+        """Windows whose energies add up to the run's."""
+        return list_phases(self.record)
 
-        None lies in another but the validation passes, which ``train`` excludes.
-        """
+    @cached_property
+    def bill(self) -> Bill:
+        """What each part of it cost."""
+        return make_bill(self.record)
 
-        def span(window: Window) -> tuple[float, float]:
-            return window.start_s, -window.end_s
+    def overhead_energy_j(self, domain: Domain) -> float | None:
+        """Energy of one part of the machine that nothing measured on purpose took."""
+        return self.bill.overhead.energy_j.get(domain)
 
-        outer, latest_s = set[tuple[float, float]](), -math.inf
-        for edges in sorted(set(map(span, self.record.windows))):
-            if latest_s < -edges[1]:  # nothing that began before, or then, ends as late
-                outer.add(edges)
-                latest_s = -edges[1]
-        phases: dict[tuple[float, float], Window] = {}
-        for w in self.record.windows:
-            if span(w) in outer and (span(w) not in phases or is_epoch(phases[span(w)].name)):
-                phases[span(w)] = w  # training that stopped in its first epoch is one window
-        kept = {w.name for w in phases.values()}
-        return [w for w in self.record.windows if is_validation(w.name) or w.name in kept]
+    @property
+    def run_names(self) -> list[str]:
+        """The window of the whole run; of a record without it, those that add up to it."""
+        return [RUN] if self.bill.is_whole_read else self.phase_names
 
     @property
     def phase_names(self) -> list[str]:

@@ -20,13 +20,7 @@ from wbcbench.train.inputs import shuffle_epoch
 from wbcbench.train.network import scale_pixels
 from wbcbench.train.paths import EpochMeans
 from wbcbench.train.scores import predicted, score, write_predictions
-from wbcbench.train.snapshot import (
-    Snapshot,
-    copy_weights,
-    digest_weights,
-    set_weights,
-    undo_training,
-)
+from wbcbench.train.snapshot import Snapshot, copy_weights, digest_weights, set_weights
 from wbcbench.train.stage import Phases, ProgressReporter, Stage
 from wbcbench.train.tensorboard_log import EPOCHS_FILE, ScalarLog, add_epoch
 
@@ -38,36 +32,49 @@ TIMED_S = 0.5  # of steps that tell how long a training is
 MOST_KEPT = 100  # loops whose last weights are kept until they are scored, a megabyte each
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Start:
+    """From where to train, and how often.
+
+    Attributes:
+        loops: How often.
+        initial: The network as it is then; ``None`` where nothing was compiled before.
+    """
+
+    loops: int
+    initial: Snapshot | None = None
+
+
 # The first steps of a process cost many times a later one. They are made on real batches, with the
 # very functions, batch shapes and optimiser that training uses; then every variable they moved is
 # put back, so that training goes exactly as if there had been no warm-up.
-def warm_up(stage: Stage) -> int:
+def warm_up(stage: Stage) -> Start:
     """Compile, make ``warmup_steps`` training steps and a forward pass, and undo them.
 
-    With 0 steps all of that is left out, and the first epoch pays for compiling.
-
-    Returns:
-        How often to train; where that follows the length of a training, steps are timed for it.
+    With 0 steps all of that is left out, and the first epoch pays for compiling. Where the number
+    of loops follows the length of a training, steps are timed for it.
     """
     spec, phases, path = stage.spec, stage.wire.phases, stage.path
     order = shuffle_epoch(len(stage.sets.train), spec.seed, 1)
     is_timed = spec.loops == "auto" or (spec.loops is None and stage.is_on_gpu)
     loops = spec.loops if isinstance(spec.loops, int) else 1
+    initial = None
     if spec.warmup_steps or is_timed:
-        with undo_training(stage.model):
-            stage.wire.send_phase(COMPILE)
-            with phases.window(COMPILE):
-                path.train_last(order, min(COMPILED_STEPS, stage.steps_per_epoch))
-                stage.forward.compile(stage.images.validation)
-                stage.forward.compile(stage.images.test)
-            stage.wire.send_phase(WARMUP)
-            with phases.window(WARMUP):
-                path.train_last(order, min(max(spec.warmup_steps, 1), stage.steps_per_epoch))
-                if is_timed:
-                    loops = count_loops(spec.epochs * time_epoch_s(stage), spec.train_window_s)
+        stage.wire.send_phase(COMPILE)
+        with phases.window(COMPILE):
+            initial = Snapshot(stage.model)
+            path.train_last(order, min(COMPILED_STEPS, stage.steps_per_epoch))
+            stage.forward.compile(stage.images.validation)
+            stage.forward.compile(stage.images.test)
+        stage.wire.send_phase(WARMUP)
+        with phases.window(WARMUP):
+            path.train_last(order, min(max(spec.warmup_steps, 1), stage.steps_per_epoch))
+            if is_timed:
+                loops = count_loops(spec.epochs * time_epoch_s(stage), spec.train_window_s)
+            initial.restore()
     if loops > 1:
         stage.wire.messenger.send({"loops": loops})
-    return loops
+    return Start(loops, initial)
 
 
 def time_epoch_s(stage: Stage) -> float:
@@ -100,8 +107,8 @@ class Trained:
 
 # The window ``train`` reaches over all loops. Its joules and seconds, without those of validation,
 # are shared by the number of loops (``energy.appraise``).
-def train(stage: Stage, loops: int) -> Trained:
-    """Train ``loops`` times, each time from the same weights, seeds and order.
+def train(stage: Stage, start: Start) -> Trained:
+    """Train as often as ``start`` says, each time from the same weights, seeds and order.
 
     The epochs of the first time are validated and stated: that is the training of the run. The
     others make the same steps, so that the window is long enough to be measured well.
@@ -109,8 +116,8 @@ def train(stage: Stage, loops: int) -> Trained:
     Raises:
         NanLossError: The loss of an epoch, or of its validation, is not finite.
     """
-    wire, model = stage.wire, stage.model
-    initial = Snapshot(model) if loops > 1 else None
+    wire, model, loops = stage.wire, stage.model, start.loops
+    initial = (start.initial or Snapshot(model)) if loops > 1 else None
     trainer = EpochTrainer(stage, loops)
     epochs = trainer.train_validated()
     is_whole = len(epochs) == stage.spec.epochs and not wire.control.is_stopping

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import keras
 import numpy as np
@@ -42,14 +41,6 @@ class Snapshot:
         python, numpy = self._generators
         random.setstate(python)
         np.random.set_state(numpy)
-
-
-@contextmanager
-def undo_training(model: keras.Model) -> Iterator[None]:
-    """Put back all that training moves, on leaving."""
-    snapshot = Snapshot(model)
-    yield
-    snapshot.restore()
 
 
 def copy_weights(model: keras.Model) -> list[tf.Tensor]:

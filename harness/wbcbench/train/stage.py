@@ -15,7 +15,7 @@ import keras
 from wbcbench.core.messages import Messenger
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
-from wbcbench.core.window import TRAIN, VALIDATION_PHASE, Clock
+from wbcbench.core.window import EVALUATE, TRAIN, VALIDATION_PHASE, WRITE, Clock
 from wbcbench.data.dataset import Dataset
 from wbcbench.train.inputs import Forward, Placed, Sets
 from wbcbench.train.paths import PROGRESS_PERIOD_S, TrainingPath
@@ -75,9 +75,19 @@ class Stage:
 class Phases:
     """Sends the edges of windows."""
 
-    def __init__(self, messenger: Messenger, synchronise: Callable[[], None], clock: Clock) -> None:
-        """Send by ``messenger``; ``synchronise`` returns when the devices are idle."""
+    def __init__(
+        self,
+        messenger: Messenger,
+        synchronise: Callable[[], None],
+        clock: Clock,
+        entered: str = "",
+    ) -> None:
+        """Send by ``messenger``; ``synchronise`` returns when the devices are idle.
+
+        ``entered`` is a window that has begun already, as by ``enter``.
+        """
         self._messenger, self._synchronise, self._clock = messenger, synchronise, clock
+        self._entered = entered
 
     def edge_s(self) -> float:
         """Wait until all devices are idle and return the time of that."""
@@ -85,12 +95,27 @@ class Phases:
         return self._clock.now_s()
 
     def open(self, window: str, t_s: float) -> None:
-        """Send that ``window`` began at ``t_s``."""
+        """Send that ``window`` began at ``t_s``; what was entered ends there."""
+        self.leave(t_s)
         self._messenger.mark("open", window, t_s)
 
     def close(self, window: str, t_s: float) -> None:
-        """Send that ``window`` ended at ``t_s``."""
+        """Send that ``window`` ended at ``t_s``, and so did what was entered in it."""
+        self.leave(t_s)
         self._messenger.mark("close", window, t_s)
+        if window == EVALUATE:  # its predictions are scored and written at once
+            self.enter(WRITE, t_s)
+
+    def enter(self, window: str, t_s: float) -> None:
+        """Send that ``window`` began at ``t_s``: it lasts until the next one begins."""
+        self.open(window, t_s)
+        self._entered = window
+
+    def leave(self, t_s: float) -> None:
+        """End what was entered, if anything was."""
+        if self._entered:
+            self._messenger.mark("close", self._entered, t_s)
+        self._entered = ""
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:

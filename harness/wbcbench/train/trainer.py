@@ -32,14 +32,26 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from wbcbench.core.environment import changes_computing
+from wbcbench.core.environment import XLA_CACHE, changes_computing
 from wbcbench.core.errors import CannotMeasureError, WbcbenchError
 from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.text import encodable
-from wbcbench.core.window import IDLE_CONTEXT, STARTUP, MonotonicClock
+from wbcbench.core.window import (
+    BATCH,
+    BUILD,
+    COMPILE_INFERENCE,
+    CONTEXT,
+    DATA,
+    EXIT,
+    IDLE_CONTEXT,
+    IMPORT,
+    INFERENCE_BATCHES,
+    STARTUP,
+    MonotonicClock,
+)
 from wbcbench.data.dataset import Dataset
 from wbcbench.data.load import load
 from wbcbench.registry import load_part
@@ -55,7 +67,7 @@ from wbcbench.train.inputs import (
     place_images,
 )
 from wbcbench.train.loop import measure_inference, score_loops, score_test, train, warm_up
-from wbcbench.train.network import OnePassAdam
+from wbcbench.train.network import OnePassAdam, scale_pixels
 from wbcbench.train.paths import FitPath, ResidentPath, TrainingPath
 from wbcbench.train.schedule import build_learning_rate
 from wbcbench.train.snapshot import digest_weights
@@ -123,34 +135,50 @@ def carry_out(run: RunDir, messenger: Messenger, control: Control) -> End:
     After ``stop`` the epoch in hand is finished with its validation, and the rest is left out.
     """
     clock = MonotonicClock()
-    wire = Wire(messenger, control, Phases(messenger, synchronise, clock), clock)
-    spec = run.read_spec()
-    stage = _start_up(run, spec, wire)
+    wire = Wire(messenger, control, Phases(messenger, synchronise, clock, entered=IMPORT), clock)
+    stage = _start_up(run, run.read_spec(), wire)
+    end = _measure(stage)
+    wire.phases.enter(EXIT, wire.phases.edge_s())
+    return end
+
+
+def _measure(stage: Stage) -> End:
+    spec, wire, control = stage.spec, stage.wire, stage.wire.control
     wire.send_phase(IDLE_CONTEXT)
     wire.phases.idle(IDLE_CONTEXT, spec.idle_s)
     wire.send_phase("ready")
     if not control.wait_for_go():
         return "interrupted"
-    loops = warm_up(stage)
+    start = warm_up(stage)
     if control.is_stopping:
         return "interrupted"
-    trained = train(stage, loops)
+    trained = train(stage, start)
     if not trained.is_whole:
         return "interrupted"
     score_test(stage)
     score_loops(stage, trained)
+    _compile_inference(stage)
     return "done" if measure_inference(stage) else "interrupted"
 
 
-def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
-    """Make data, device context and network ready, and close the ``startup`` window.
+def _compile_inference(stage: Stage) -> None:
+    """Call the network with each batch size of inference once: XLA compiles for each."""
+    if stage.spec.inference_s > 0 and not stage.wire.control.is_stopping:
+        with stage.wire.phases.window(COMPILE_INFERENCE):
+            for size in INFERENCE_BATCHES:
+                stage.forward(scale_pixels(stage.sets.test.images[:size])).numpy()
 
-    The recorder opened that window when it started this process.
+
+def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
+    """Make device context, data and network ready, and close the ``startup`` window.
+
+    The recorder opened that window, and ``import`` in it, when it started this process.
 
     Raises:
         CannotMeasureError: A GPU was asked for that TensorFlow cannot use.
         UsageError: The data cannot be read or does not fit the spec.
     """
+    wire.phases.enter(CONTEXT, wire.clock.now_s())  # there is no device to wait for yet
     configure_tensorflow(spec)
     if spec.gpus and not tf.config.list_physical_devices("GPU"):
         raise CannotMeasureError(
@@ -158,8 +186,10 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
             "use; its log says why. Training was not started. Install TensorFlow with CUDA, or "
             "leave --gpus out."
         )
+    where = wake_device()
     local = run.read_local()
     wire.send_phase("loading")
+    wire.phases.enter(DATA, wire.phases.edge_s())
     dataset = load(
         Path(local.data) if local.data else None,
         image_size=spec.image_size,
@@ -170,7 +200,6 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
     sets = divide_dataset(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
     wire.send_phase(STARTUP)
-    where = wake_device()
     stage = make_stage(run, spec, dataset, sets, wire, where)
     facts = _describe_model(stage.model, device_name=where, steps_per_epoch=stage.steps_per_epoch)
     order_sha256 = digest_image_order(sets.train, spec)
@@ -186,8 +215,10 @@ def make_stage(
     run: RunDir, spec: RunSpec, dataset: Dataset, sets: Sets, wire: Wire, device: str
 ) -> Stage:
     """Build the network on ``device`` and what trains it; images that fit lie there, too."""
+    wire.phases.enter(BUILD, wire.phases.edge_s())
     steps = spec.epochs * math.ceil(len(sets.train) / spec.batch_size)
     model = build_network(spec, steps=steps, jit_compile=compiles(spec, device))
+    wire.phases.enter(BATCH, wire.phases.edge_s())
     is_resident = spec.path == "resident" and device != HOST and _fit(sets, model, spec)
     images = place_images(sets, device if is_resident else HOST)
     if spec.path == "fit":
@@ -306,11 +337,11 @@ def _describe_model(model: keras.Model, *, device_name: str, steps_per_epoch: in
 
 
 def relevant_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that change how TensorFlow computes."""
+    """Return the variables that change how TensorFlow computes; where XLA keeps things does not."""
     return {
         name: encodable(value)
         for name, value in sorted(variables.items())
-        if changes_computing(name)
+        if changes_computing(name) and not value.startswith(XLA_CACHE)
     }
 
 
@@ -379,4 +410,7 @@ def pci_bus_id(description: str) -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)  # all is sent and on disk; to take TensorFlow apart would take a second

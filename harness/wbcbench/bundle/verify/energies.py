@@ -18,7 +18,14 @@ from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Channel, Kind
-from wbcbench.core.window import TRAIN, WindowEnergy, epoch, is_consecutive, is_validation
+from wbcbench.core.window import (
+    TRAIN,
+    WindowEnergy,
+    epoch,
+    is_consecutive,
+    is_for_bill,
+    is_validation,
+)
 from wbcbench.energy import thresholds
 from wbcbench.energy.account import remake_attachment
 from wbcbench.energy.appraise import ReviewedTrace, TraceReview, review_traces
@@ -100,12 +107,22 @@ def _integrate_again(record: RunRecord, review: TraceReview) -> Iterator[str]:
             yield f"{record.run_id}: {energy.window} has energy on {energy.channel} but no trace."
             continue
         edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(channel, energy)
+        if channel and is_for_bill(energy.window):  # short, with a load that begins or ends at it
+            edge_j = max(edge_j, _find_near_j(curves[channel], energy, record, channel))
         allowed_j = max(_TOLERANCE * abs(energy_j), energy.uncertainty_j or 0.0, edge_j)
         if abs(energy.energy_j - energy_j) > allowed_j:
             yield (
                 f"{record.run_id}: {energy.window} on {energy.channel} has {energy.energy_j:.1f} J "
                 f"in the record; its trace gives {energy_j:.1f} J."
             )
+
+
+def _find_near_j(curve: Curve, energy: WindowEnergy, record: RunRecord, channel: Channel) -> float:
+    """Joules read as near to the window's edges as a reading may be, on both sides of them."""
+    window, edge_s = record.window(energy.window), _edge_s(channel, energy)
+    edges_s = (window.start_s, window.end_s) if window else ()
+    near = np.interp([(t_s - edge_s, t_s + edge_s) for t_s in edges_s], *curve)
+    return float(np.diff(near).sum())
 
 
 def _edge_s(channel: Channel | None, energy: WindowEnergy) -> float:

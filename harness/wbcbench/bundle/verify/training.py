@@ -207,6 +207,21 @@ def _check_windows(record: RunRecord) -> Iterator[str]:
             yield f"{name} lasts {windows[name].duration_s:.3f} s, less than {least_s:g} s"
     yield from _check_epoch_windows(record)
     yield from _check_loops(record)
+    yield from _check_bill(record)
+
+
+def _check_bill(record: RunRecord) -> Iterator[str]:
+    """Windows lie in the whole run, and the parts of the start-up in it, one after the other."""
+    windows = {each.name: each for each in record.windows}
+    parts = [windows[name] for name in window.STARTUP_PARTS if name in windows]
+    for outer, inner in ((window.RUN, record.windows), (window.STARTUP, parts)):
+        if (whole := windows.get(outer)) is None:
+            continue
+        outside = (e for e in inner if e.start_s < whole.start_s or e.end_s > whole.end_s)
+        yield from (f"{each.name} does not lie in {outer}" for each in outside)
+    for before, after in pairwise(sorted(parts, key=lambda each: each.start_s)):
+        if after.start_s < before.end_s:
+            yield f"{after.name} begins before {before.name} ends"
 
 
 def _check_epoch_windows(record: RunRecord) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from wbcbench.core.arrays import as_array, np
 from wbcbench.core.trace import Kind, Trace
 from wbcbench.core.units import ms_from_s
-from wbcbench.energy.acceptance import BoardCard, ReadingCard
+from wbcbench.energy.board_card import BoardCard, ReadingCard
 from wbcbench.energy.load_plan import Played
 from wbcbench.energy.sensor_fit import LoadTimes, find_renewals, join_spans
 from wbcbench.report import Cells, DataTable, Figure, style
@@ -85,7 +85,9 @@ def _iterate_rows(
     if fit.idle_w is None or fit.step_w.value is None or window_s is None or delay_s is None:
         return
     grid_s = np.linspace(first_s, last_s, POINTS)
-    fitted_w = fit.idle_w + fit.step_w.value * load.share(grid_s - delay_s, window_s)
+    fitted_w = fit.idle_w + fit.step_w.value * load.share(
+        grid_s - delay_s, window_s, fit.rise_s.value or 0.0
+    )
     for t_s, power_w in zip(grid_s, fitted_w, strict=True):
         yield f"{name} {FITTED}", float(t_s) - zero_s, float(power_w)
     for start_s, end_s in load.spans:

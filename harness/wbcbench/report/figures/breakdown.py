@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING
 from wbcbench.core.text import energy_scale
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.window import TRAIN
+from wbcbench.energy.bill import PARTS as PHASES
 from wbcbench.energy.metrics import mean_known
 from wbcbench.report import Cells, DataTable, Figure, style
-from wbcbench.report.study import PHASES, ReportStudy
+from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
 from wbcbench.table.view import Run
 
 if TYPE_CHECKING:
     from wbcbench.report.style import Axes, Canvas, Styles
 
-HEADINGS = ("variant", "part", "status", "read by", "runs", "phase", "energy (J)")
+HEADINGS = ("variant", "part", "status", "read by", "runs", "phase", "energy (J)", "time (s)")
 PARTS = {Domain.GPU: "GPU", Domain.CPU: "CPU", Domain.DRAM: "DRAM", Domain.SYSTEM: "machine"}
 MOST_VARIANTS = 12
 _BAR_IN, _NAME_IN, _AROUND_IN = 0.23, 0.24, 1.15
@@ -46,20 +47,27 @@ def _average_part(
     ways = {
         run: (run.origins[domain], str(source.method))
         for run in runs
-        if (source := run.source(domain))
-        and study.evidence[run].phase_j.get((TRAIN, domain)) is not None
+        if (source := run.source(domain)) and run.energy_j(domain) is not None
     }
     if not ways:
         return
     counts = Counter(ways.values())
     way = max(counts, key=lambda way: (counts[way], way))
-    own = [run for run in runs if ways.get(run) == way]
-    phases = [study.evidence[run].phase_j for run in own]
+    own = [study.evidence[run].bill for run in runs if ways.get(run) == way]
     for phase in PHASES:
-        known = [phase_j[phase, domain] for phase_j in phases if (phase, domain) in phase_j]
-        if known:
+        items = [item for bill in own for item in bill.lines if item.name == phase]
+        if items:
+            known = [item.energy_j.get(domain) for item in items]
             mean_j = mean_known(known) if None not in known else None
-            yield (label, name, *way, len(own), phase, mean_j)
+            yield (
+                label,
+                name,
+                *way,
+                len(own),
+                phase,
+                mean_j,
+                mean_known([i.time_s for i in items]),
+            )
 
 
 def build_breakdown_figure(study: ReportStudy, rows: Sequence[Cells]) -> Figure:
@@ -136,7 +144,7 @@ def _draw_bar(
     for status, phase, energy_j in pieces:
         plot.barh(
             y, energy_j / divisor, left=left, height=_BAR_HEIGHT * _BAR_IN,
-            color=colour if phase == TRAIN else style.GREYS[PHASES.index(phase) % 7],
+            color=colour if phase == TRAIN else style.GREYS[PHASES.index(phase)],
             hatch=style.HATCHES[status], edgecolor=style.INK, linewidth=0.4,
         )  # fmt: skip
         left += energy_j / divisor
@@ -147,7 +155,7 @@ def _add_legend(canvas: Canvas, phases: Sequence[str]) -> None:
 
     handles = [
         Patch(
-            facecolor="none" if phase == TRAIN else style.GREYS[PHASES.index(phase) % 7],
+            facecolor="none" if phase == TRAIN else style.GREYS[PHASES.index(phase)],
             edgecolor=style.INK, linewidth=0.4,
             label=f"{phase} (coloured)" if phase == TRAIN else phase,
         )

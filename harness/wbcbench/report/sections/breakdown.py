@@ -17,7 +17,8 @@ from wbcbench.core.text import (
 )
 from wbcbench.core.trace import Domain, Origin
 from wbcbench.core.units import kwh_from_j
-from wbcbench.energy.metrics import carbon_g, load_intensities, sum_if_all_known
+from wbcbench.energy.bill import PARTS as PHASES
+from wbcbench.energy.metrics import carbon_g, load_intensities, mean_known, sum_if_all_known
 from wbcbench.report import Cells, DataTable, Part, Section, Statement, Value
 from wbcbench.report.figures.breakdown import PARTS, build_breakdown_figure, collect_phases
 from wbcbench.report.study import ReportStudy
@@ -33,6 +34,7 @@ def build_breakdown(study: ReportStudy) -> Section | None:
     if not rows:
         return Section("breakdown", "Where the joules go", tuple(parts)) if parts else None
     parts.append(_build_totals(study, rows))
+    parts.append(_build_bill(study, rows))
     parts.append(build_breakdown_figure(study, rows))
     return Section("breakdown", "Where the joules go", tuple(parts))
 
@@ -40,7 +42,7 @@ def build_breakdown(study: ReportStudy) -> Section | None:
 def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
     """A whole run of each variant: every part, and a sum for each status."""
     sums: dict[str, dict[tuple[str, str], float | None]] = {}
-    for label, part, status, _, _, _, energy_j in rows:
+    for label, part, status, _, _, _, energy_j, _ in rows:
         own = sums.setdefault(str(label), {})
         key = (str(status), str(part))
         before = own.get(key, 0.0)
@@ -69,6 +71,27 @@ def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
         ),
         values=tuple((label, *row) for label, row in zip(sums, cells, strict=True)),
         styles=tuple(study.styles[label] for label in sums),
+    )
+
+
+def _build_bill(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
+    """What a run does: seconds of all variants' runs, and joules of each one's first part."""
+    first: dict[str, str] = {}
+    for row in rows:
+        first.setdefault(str(row[0]), str(row[1]))
+    own = [row for row in rows if first[str(row[0])] == row[1]]
+    joules = {(row[0], row[5]): row[6] for row in own}
+    seconds = {phase: mean_known([row[7] for row in own if row[5] == phase]) for phase in PHASES}
+    phases = [phase for phase in PHASES if seconds[phase] is not None]
+    values = [(p, seconds[p], *(joules.get((label, p)) for label in first)) for p in phases]
+    parts = " and ".join(dict.fromkeys(first.values()))
+    cells = [[UNKNOWN if v is None else format_digits(float(v)) for v in row[1:]] for row in values]
+    return DataTable(
+        f"One run by what it does, {parts}; all but training, validation, test, inference and idle "
+        f"is overhead.{study.stamp}",
+        ("Part", "s", *(f"{label}, J" for label in first)),
+        tuple((str(row[0]), *own) for row, own in zip(values, cells, strict=True)),
+        values=tuple(values),
     )
 
 
@@ -125,10 +148,8 @@ def _name_part(study: ReportStudy) -> str:
 
 def _sum_machine(study: ReportStudy, run: Run) -> float | None:
     """Joules of the whole machine over a run, where a sensor has read all of them."""
-    phase_j = study.evidence[run].phase_j
-    known = [energy_j for (_, domain), energy_j in phase_j.items() if domain is Domain.SYSTEM]
     is_measured = run.origins[Domain.SYSTEM] == Origin.MEASURED
-    return sum_if_all_known(known) if is_measured else None
+    return study.evidence[run].bill.whole.energy_j.get(Domain.SYSTEM) if is_measured else None
 
 
 def _sum_pilots(results: Path, study: str) -> Sum:
