@@ -39,23 +39,25 @@ QUICK = ("--exploratory", "--set", "blocks=2", "--set", "train_window_s=15", "--
 class Step:
     """A command or a function, and what it is for.
 
-    The next one begins if it ends well, or finds fault with the board and has written ``verdict``.
+    The next one begins if it ends well, or finds fault with the board in a file, ``judgement``.
     """
 
     name: str
     purpose: str
     work: Sequence[str] | Callable[[], int]
-    verdict: Path | None = None
+    judgement: Path | None = None
 
     def __str__(self) -> str:
         return self.name if callable(self.work) else shlex.join(self.work)
 
     def carry_out(self) -> int:
         """Do it; 0 where the next step may begin, else the exit code."""
-        if self.verdict:
-            self.verdict.unlink(missing_ok=True)
+        if self.judgement:
+            self.judgement.unlink(missing_ok=True)
         code = self.work() if callable(self.work) else run_command(self.work)
-        has_judged = code in {CANNOT_MEASURE, THRESHOLD} and self.verdict and self.verdict.exists()
+        has_judged = (
+            code in {CANNOT_MEASURE, THRESHOLD} and self.judgement and self.judgement.exists()
+        )
         return 0 if has_judged else code
 
 

@@ -2,35 +2,39 @@
 
     python experiments/speedrun.py --data FOLDER [--no-setup] …
 
-``speedrun-search.toml`` trains many recipes and judges them on photographs held out of TRAIN; the
-cheapest that reaches the target in every seed is written into a copy of ``speedrun.toml``, which
-compares it with the published one on new seeds. What the search gave on TEST is not read. Where no
-recipe reaches the target the exit code is 4.
+``speedrun-search.toml`` trains many recipes and judges them on photographs held out of TRAIN. Of
+those that end, on average over the seeds, at least as well there as the published recipe, which
+reaches 0.80 on TEST, the cheapest is written into a copy of ``speedrun.toml``. That compares it
+with the published one on TEST, on new seeds. What the search gave on TEST is not read.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import sys
+import tomllib
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
-from gpu import THRESHOLD, Step, carry_out, conclude, make_environment, make_parser, sweep
+from gpu import THRESHOLD, USAGE, Step, carry_out, conclude, make_environment, make_parser, sweep
 
 SEARCH, CONFIRM = "speedrun-search", "speedrun"
-# Columns of runs.csv → keys of the recipe, and whether its value is a text.
-SETTINGS = {
-    "epochs_planned": ("epochs", False),
-    "batch_size": ("batch_size", False),
-    "learning_rate": ("learning_rate", False),
-    "schedule": ("schedule", True),
-    "precision": ("precision", True),
+# Columns of runs.csv → keys of the recipe, and what reads their values.
+SETTINGS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "epochs_planned": ("epochs", int),
+    "batch_size": ("batch_size", int),
+    "learning_rate": ("learning_rate", float),
+    "schedule": ("schedule", str),
+    "precision": ("precision", str),
 }
 FOUND = "# found"  # ends the line of the recipe
 
-Recipe = tuple[str, ...]
+Recipe = tuple[tuple[str, Any], ...]
 
 
 def main() -> int:
@@ -41,7 +45,7 @@ def main() -> int:
         sweep(arguments.experiments, SEARCH, arguments),
         Step(
             "choose",
-            "Choose the cheapest recipe that reaches the target.",
+            "Choose the cheapest recipe that is as good as the published one.",
             lambda: choose(arguments),
         ),
         sweep(arguments.into, CONFIRM, arguments),
@@ -51,45 +55,54 @@ def main() -> int:
 
 
 def choose(arguments: argparse.Namespace) -> int:
-    """Write the experiment that confirms what the search found; 4 if it found nothing."""
-    costs_j, scores, target = read_search(arguments.into / "results" / SEARCH)
-    cheapest = sorted(costs_j, key=lambda recipe: fmean(costs_j[recipe]))
+    """Write the experiment that confirms what the search found.
+
+    Returns:
+        0; 2 if the search lacks the published recipe, 4 if no other one is as good for less.
+    """
+    text = (arguments.experiments / f"{CONFIRM}.toml").read_text()
+    published = tomllib.loads(text)["configurations"][0]
+    trained = read_search(arguments.into / "results" / SEARCH)
+    means = {recipe: tuple(map(fmean, zip(*runs, strict=True))) for recipe, runs in trained.items()}
+    least = next((score for recipe, (_, score) in means.items() if dict(recipe) == published), None)
+    if least is None:
+        print(f"The search has no run of the published recipe: {published}.", file=sys.stderr)
+        return USAGE
+    cheapest = sorted(means, key=lambda recipe: means[recipe][0])
     for recipe in cheapest:
-        said = ", ".join(recipe)
-        print(f"{fmean(costs_j[recipe]):10.1f} J  {min(scores[recipe]):.3f} at least  {said}")
-    good = [recipe for recipe in cheapest if min(scores[recipe]) >= target]
-    if not good:
-        print(f"No recipe reaches {target} in every seed on held-out photographs.", file=sys.stderr)
+        energy_j, score = means[recipe]
+        print(f"{energy_j:10.1f} J  {score:.3f} of held-out images  {format_recipe(recipe)}")
+    chosen = next(recipe for recipe in cheapest if means[recipe][1] >= least)
+    if dict(chosen) == published:
+        print("No recipe is as good as the published one for less.", file=sys.stderr)
         return THRESHOLD
-    lines = (arguments.experiments / f"{CONFIRM}.toml").read_text().splitlines()
-    found = f"  {{ {', '.join(good[0])} }},  {FOUND}"
-    text = "\n".join(found if line.endswith(FOUND) else line for line in lines)
-    (arguments.into / f"{CONFIRM}.toml").write_text(text + "\n")
+    found = f"  {{ {format_recipe(chosen)} }},  {FOUND}"
+    lines = (found if line.endswith(FOUND) else line for line in text.splitlines())
+    (arguments.into / f"{CONFIRM}.toml").write_text("\n".join(lines) + "\n")
+    print(f"At least the {least:.3f} of the published recipe: {format_recipe(chosen)}")
     return 0
 
 
-def read_search(
-    study: Path,
-) -> tuple[dict[Recipe, list[float]], dict[Recipe, list[float]], float]:
-    """Joules of a training and last validation of each run, by recipe, and the target.
+def format_recipe(recipe: Recipe) -> str:
+    """As TOML writes it."""
+    return ", ".join(f"{key} = {json.dumps(value)}" for key, value in recipe)
+
+
+def read_search(study: Path) -> dict[Recipe, list[tuple[float, float]]]:
+    """Joules of a training and the last validation accuracy of each run, by recipe.
 
     Runs that did not end, or were not measured well, are left out.
     """
-    costs_j, scores, target = defaultdict(list), defaultdict(list), 1.0
+    trained = defaultdict(list)
     with (study / "runs.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
             if row["status"] != "done" or row["quality"] == "invalid":
                 continue
-            recipe = tuple(
-                f'{key} = "{row[column]}"' if is_text else f"{key} = {row[column]}"
-                for column, (key, is_text) in SETTINGS.items()
-            )
+            recipe = tuple((key, read(row[column])) for column, (key, read) in SETTINGS.items())
             with (study / row["run_id"] / "epochs.csv").open(newline="") as epochs:
                 *_, last = csv.DictReader(epochs)
-            costs_j[recipe].append(float(row["primary_energy_train_j"]))
-            scores[recipe].append(float(last["val_acc"]))
-            target = float(row["target_value"])
-    return costs_j, scores, target
+            trained[recipe].append((float(row["primary_energy_train_j"]), float(last["val_acc"])))
+    return trained
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import tomllib
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from shutil import copyfile
+from typing import Any
 
 import pytest
 
@@ -43,14 +45,16 @@ lowest_status = "simulated"
 FILES = {
     "gpu": '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]',
     "speedrun-search": 'variant = "relu-dropout"\nvalidation = "by-photograph"\n'
-    '[factors]\nbatch_size = [32, 64]\nschedule = ["one-cycle"]',
+    "[factors]\nbatch_size = [32, 64]",
     "speedrun": 'variant = "relu-dropout"',
 }
 RECIPES = """configurations = [
-  { epochs = 1, batch_size = 64 },
-  { epochs = 8 },  # found
+  { epochs = 1, batch_size = 64, learning_rate = 7e-4, schedule = "constant", precision="float32" },
+  { epochs = 1, batch_size = 32, schedule = "cosine" },  # found
 ]
 """
+SETTINGS = ("epochs_planned", "batch_size", "learning_rate", "schedule", "precision")
+KEYS = ("epochs", *SETTINGS[1:])
 
 
 def run_script(name: str, *words: str, env: Mapping[str, str] | None = None) -> Ended:
@@ -164,15 +168,15 @@ def test_a_board_at_fault_is_measured_all_the_same_but_not_one_that_was_not_judg
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "experiments"))
     step = import_module("gpu").Step
-    verdict = tmp_path / "card.json"
-    verdict.write_text("of an earlier call")
+    judgement = tmp_path / "card.json"
+    judgement.write_text("of an earlier call")
 
     def judge() -> int:
         if writes:
-            verdict.write_text("{}")
+            judgement.write_text("{}")
         return code
 
-    assert step("accept", "", judge, verdict).carry_out() == left
+    assert step("accept", "", judge, judgement).carry_out() == left
 
 
 @pytest.mark.tensorflow
@@ -192,15 +196,55 @@ def test_the_whole_chain_ends_with_a_bundle_that_verifies(
 
 
 @pytest.mark.tensorflow
-def test_the_speedrun_confirms_the_recipe_that_it_found(
+def test_the_speedrun_searches_and_confirms(
     gpu_env: dict[str, str], tiny: Path, cells: Path, tmp_path: Path
 ) -> None:
     into = tmp_path / "out"
+    into.mkdir()
+    copyfile(tiny / "speedrun.toml", into / "speedrun.toml")  # as if chosen
     words = ["--data", str(cells), "--into", str(into), "--experiments", str(tiny)]
-    ended = run_script("speedrun.py", *words, env=gpu_env)
+    ended = run_script("speedrun.py", *words, "--skip", "choose", env=gpu_env)
     assert ended.code == 0, ended.err
-    published, found = tomllib.loads((into / "speedrun.toml").read_text())["configurations"]
-    assert published == {"epochs": 1, "batch_size": 64}
-    assert found["schedule"] == "one-cycle"
-    assert found["batch_size"] in {32, 64}
     assert (into / "speedrun.zip").exists()
+
+
+PUBLISHED = (1, 64, 0.0007, "constant", "float32")
+FAST = (1, 256, 0.002, "one-cycle", "mixed_bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("runs", "code", "found"),
+    [
+        ([(*PUBLISHED, 9.0, 0.7), (*FAST, 3.0, 0.7)], 0, 256),
+        ([(*PUBLISHED, 9.0, 0.7), (*FAST, 3.0, 0.69)], 4, None),
+        ([(*PUBLISHED, 9.0, 0.7), (*FAST, 10.0, 0.9)], 4, None),
+        ([(*PUBLISHED, 9.0, 0.7), (*FAST, 3.0, 0.6), (*FAST, 3.0, 0.8)], 0, 256),
+        ([(*FAST, 3.0, 0.7)], 2, None),
+    ],
+)
+def test_the_cheapest_recipe_that_is_as_good_on_held_out_photographs_is_chosen(
+    runs: list[tuple[Any, ...]],
+    code: int,
+    found: int | None,
+    tiny: Path,
+    gpu_env: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    into = tmp_path / "out"
+    study = into / "results" / "speedrun-search"
+    lines = [f"run_id,{','.join(SETTINGS)},primary_energy_train_j,status,quality"]
+    for number, (*settings, energy_j, score) in enumerate(runs):
+        lines.append(f"r{number},{','.join(map(str, settings))},{energy_j},done,valid")
+        (study / f"r{number}").mkdir(parents=True)
+        (study / f"r{number}" / "epochs.csv").write_text(f"val_acc\n0.99\n{score}\n")
+    lines.append(lines[1].replace("valid", "invalid").replace("9.0", "0.1").replace("3.0", "0.1"))
+    (study / "runs.csv").write_text("\n".join(lines) + "\n")
+    steps = ("speedrun-search", "speedrun", "compare", "report", "bundle", "verify")
+    words = [word for step in steps for word in ("--skip", step)]
+    words += ["--data", str(tmp_path), "--into", str(into), "--experiments", str(tiny)]
+    assert run_script("speedrun.py", *words, env=gpu_env).code == code
+    if found:
+        made = tomllib.loads((into / "speedrun.toml").read_text())["configurations"]
+        assert made == [dict(zip(KEYS, PUBLISHED, strict=True)), dict(zip(KEYS, FAST, strict=True))]
+    else:
+        assert not (into / "speedrun.toml").exists()
