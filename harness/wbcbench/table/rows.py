@@ -29,6 +29,7 @@ from wbcbench.energy.source import (
     source_power_w,
     source_samples,
     source_uncertainty_j,
+    spent_j,
 )
 from wbcbench.table.columns import Cell, load_columns, load_expressions
 
@@ -161,8 +162,13 @@ def _plain(value: Any) -> Cell:
 def energy_j(
     record: RunRecord, source: EnergySource | None, windows: str | Sequence[str]
 ) -> float | None:
-    """Energy of these windows together; ``None`` if that of one is unknown."""
-    return sum_if_all_known([source_energy_j(record, source, w) for w in list_windows(windows)])
+    """Energy of a window, or what was spent in several; ``None`` if that of one is unknown.
+
+    Of ``train`` alone it is that of one training, among others that of all its loops.
+    """
+    if isinstance(windows, str):
+        return source_energy_j(record, source, windows)
+    return sum_if_all_known([spent_j(record, source, name) for name in windows])
 
 
 def mean_power_w(
