@@ -168,7 +168,7 @@ def energy_j(
     """
     if isinstance(windows, str):
         return source_energy_j(record, source, windows)
-    return sum_if_all_known([spent_j(record, source, name) for name in windows])
+    return sum_if_all_known([spent_j(record, source, name) for name in windows or ()])
 
 
 def mean_power_w(
