@@ -14,7 +14,7 @@ from wbcbench.core import window
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.record import Epoch, Inference, TrainingLoop
 from wbcbench.core.spec import count_loops
-from wbcbench.core.window import COMPILE, TRAIN, WARMUP, Clock
+from wbcbench.core.window import COMPILE, CUT_LOOP, TRAIN, WARMUP, Clock
 from wbcbench.data.dataset import CLASSES
 from wbcbench.train.inputs import shuffle_epoch
 from wbcbench.train.network import scale_pixels
@@ -140,6 +140,9 @@ def train(stage: Stage, start: Start) -> Trained:
         for loop in done:
             wire.messenger.send({"loop": loop})
         wire.phases.close(TRAIN, end_s)
+        if len(done) < loops:
+            wire.phases.open(CUT_LOOP, end_s)
+            wire.phases.close(CUT_LOOP, wire.clock.now_s())
     set_weights(model, weights[0])
     is_whole = len(done) == loops and not wire.control.is_stopping
     return Trained(is_whole, tuple(done), tuple(weights))
