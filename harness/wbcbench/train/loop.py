@@ -38,7 +38,7 @@ class Start:
 
     Attributes:
         loops: How often.
-        initial: The network as it is then; ``None`` where nothing was compiled before.
+        initial: The network as it is then; ``None`` where it is not needed.
     """
 
     loops: int
@@ -73,6 +73,9 @@ def warm_up(stage: Stage) -> Start:
                 loops = count_loops(spec.epochs * time_epoch_s(stage), spec.train_window_s)
             initial.restore()
     if loops > 1:
+        if initial is None:
+            with phases.window(COMPILE):
+                initial = Snapshot(stage.model)
         stage.wire.messenger.send({"loops": loops})
     return Start(loops, initial)
 
@@ -117,7 +120,7 @@ def train(stage: Stage, start: Start) -> Trained:
         NanLossError: The loss of an epoch, or of its validation, is not finite.
     """
     wire, model, loops = stage.wire, stage.model, start.loops
-    initial = (start.initial or Snapshot(model)) if loops > 1 else None
+    initial = start.initial if loops > 1 else None
     trainer = EpochTrainer(stage, loops)
     epochs = trainer.train_validated()
     is_whole = len(epochs) == stage.spec.epochs and not wire.control.is_stopping
