@@ -12,7 +12,9 @@ import pytest
 from fakes.nvml_plugin import ScriptedNvml
 from fakes.nvml_scenario import Counter, FakeGpu, Scenario
 from fakes.power_shapes import Square
-from program import only_run, processes_of, start, wait_for_window, wbcbench
+from program import only_run, processes_of, start, wait_for, wait_for_window, wbcbench
+from wbcbench.energy.account import replay
+from wbcbench.energy.bill import make_bill
 
 pytestmark = pytest.mark.tensorflow
 
@@ -65,17 +67,46 @@ def test_joules_seconds_and_epochs_are_those_of_one_training(cells: Path, tmp_pa
     assert "FAIL" not in verified.out, verified.out
 
 
-def test_a_recorder_killed_among_the_loops_leaves_the_joules_so_far(
+def test_a_run_killed_among_the_loops_leaves_its_first_training(
     cells: Path, tmp_path: Path
 ) -> None:
     results = tmp_path / "results"
     words = ("--data", str(cells), "--results", str(results), "--meters", "simulated")
     process = start(*WORDS, *words, "--loops", "900")
     run = wait_for_window(results, "validate-2")
+
+    def reads_later_loops() -> bool:
+        epochs = replay(run.read_messages()).epochs
+        traces = [trace for part in run.iterate_parts() for trace in part]
+        read_s = min((trace.t_s[-1] for trace in traces if len(trace.t_s)), default=0.0)
+        return len(epochs) == 2 and read_s > epochs[-1].evaluate_end_s
+
+    wait_for(reads_later_loops, "polls of a later loop")
     for pid in processes_of(run, "work"):
         os.kill(pid, signal.SIGKILL)
     process.wait(timeout=120)
     record = only_run(results).read_record()
     assert record.status == "interrupted"
     assert record.loops == ()
-    assert record.window("train") is not None
+    train, cut = record.window("train"), record.window("cut-loop")
+    assert train.end_s == cut.start_s == record.epochs[-1].evaluate_end_s
+    assert "window-truncated" not in {warning.code for warning in record.warnings}
+    bill = make_bill(record)
+    trained_s = next(item.time_s for item in bill.parts if item.name == "train")
+    assert trained_s > cut.duration_s > 0
+    assert abs(bill.unexplained.time_s) < 0.05 * bill.whole.time_s
+
+
+def test_after_ctrl_c_the_loop_in_hand_is_in_the_bill_and_in_no_training(
+    cells: Path, tmp_path: Path
+) -> None:
+    results = tmp_path / "results"
+    words = ("--data", str(cells), "--results", str(results), "--meters", "simulated")
+    process = start(*WORDS, *words, "--loops", "900")
+    wait_for_window(results, "validate-2")
+    process.send_signal(signal.SIGINT)
+    process.wait(timeout=120)
+    record = only_run(results).read_record()
+    assert record.status == "interrupted"
+    assert 1 <= record.loop_count < 900
+    assert record.window("train").end_s == record.window("cut-loop").start_s

@@ -16,6 +16,7 @@ The names are part of the format: they stand in marks, records and tables.
     train         all training steps and validation passes, of all loops
     epoch-3       the training steps of one epoch, in ``train``
     validate-3    the validation pass after them, in ``train``
+    cut-loop      the loop in which a run was stopped, after those that ``train`` holds
     evaluate      one pass over TEST
     evaluate-loops  the same with the last weights of each loop
     write         predictions are scored and written
@@ -46,6 +47,7 @@ DATA = "data"
 BUILD = "build"
 BATCH = "batch"
 COMPILE = "compile"
+CUT_LOOP = "cut-loop"
 COMPILE_INFERENCE = "compile-inference"  # the first calls of each batch size
 WRITE = "write"
 EXIT = "exit"
@@ -73,11 +75,12 @@ INFERENCE_PHASE = "inference"
 
 INFERENCE_BATCHES = (1, 64)  # sizes, each a window
 
-_BETWEEN = (COMPILE, COMPILE_INFERENCE, WRITE, EXIT)
+_BETWEEN = (COMPILE, CUT_LOOP, COMPILE_INFERENCE, WRITE, EXIT)
 _CONSECUTIVE = (STARTUP, WARMUP, TRAIN, EVALUATE, EVALUATE_LOOPS, *_BETWEEN)
 # The phase of the live display that these are part of.
 _PHASES = dict.fromkeys(STARTUP_PARTS, STARTUP) | {
     COMPILE: WARMUP,
+    CUT_LOOP: TRAIN,
     EVALUATE_LOOPS: EVALUATE,
     EXIT: WRITE,
 }

@@ -32,7 +32,7 @@ from wbcbench.core.record import (
 )
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Origin, Trace
-from wbcbench.core.window import TRAIN, Window, find_main, is_for_bill, utc_now
+from wbcbench.core.window import CUT_LOOP, TRAIN, Window, find_main, is_for_bill, utc_now
 from wbcbench.energy.appraise import (
     Appraisal,
     appraise_parts,
@@ -71,8 +71,8 @@ def account(
     cut: tuple[str, ...] = ()
     if events.opened or is_abandoned:
         cut = events.close_open(_find_trace_end_s(run.iterate_parts()), is_abandoned=is_abandoned)
-    if TRAIN in cut:  # joules so far, of no whole number of trainings
-        events.loops.clear()
+    if TRAIN in cut and events.cut_loops(spec.epochs):
+        cut = tuple(name for name in cut if name != TRAIN)
     loops = tuple(events.loops.values())
     appraisal = appraise_parts(run.iterate_parts(), events.windows, channels, loops)
     appraisal = state_one_training(appraisal, events.windows, spec, loops)
@@ -332,6 +332,23 @@ class RunEvents:
             self.windows.append(Window(name, start_s, max(start_s, end_s)))
         self.opened.clear()
         return tuple(cut)
+
+    def cut_loops(self, epochs: int) -> bool:
+        """After a kill among the loops, let ``train`` be the first; return whether it was whole.
+
+        How far the others got is not known: they are a window of their own.
+        """
+        self.loops.clear()
+        place = next(i for i, each in enumerate(self.windows) if each.name == TRAIN)
+        train = self.windows[place]
+        if self.planned_loops == 1 or len(self.epochs) < epochs:
+            return False
+        end_s = self.epochs[-1].evaluate_end_s
+        if end_s >= train.end_s:
+            return False
+        self.windows[place] = replace(train, end_s=end_s)
+        self.windows.append(Window(CUT_LOOP, end_s, train.end_s))
+        return True
 
 
 def replay(messages: Iterable[Mapping[str, Any]]) -> RunEvents:

@@ -44,6 +44,7 @@ _PARTS = {
     window.COMPILE_INFERENCE: window.COMPILE,
     window.WARMUP: "warm-up",
     TRAIN: TRAIN,
+    window.CUT_LOOP: TRAIN,
     window.EVALUATE: "test",
     window.EVALUATE_LOOPS: "test",
     window.EXIT: window.WRITE,

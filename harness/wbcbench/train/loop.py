@@ -14,7 +14,7 @@ from wbcbench.core import window
 from wbcbench.core.errors import WbcbenchError
 from wbcbench.core.record import Epoch, Inference, TrainingLoop
 from wbcbench.core.spec import count_loops
-from wbcbench.core.window import COMPILE, TRAIN, WARMUP, Clock
+from wbcbench.core.window import COMPILE, CUT_LOOP, TRAIN, WARMUP, Clock
 from wbcbench.data.dataset import CLASSES
 from wbcbench.train.inputs import shuffle_epoch
 from wbcbench.train.network import scale_pixels
@@ -38,7 +38,7 @@ class Start:
 
     Attributes:
         loops: How often.
-        initial: The network as it is then; ``None`` where nothing was compiled before.
+        initial: The network as it is then; ``None`` where it is not needed.
     """
 
     loops: int
@@ -73,6 +73,9 @@ def warm_up(stage: Stage) -> Start:
                 loops = count_loops(spec.epochs * time_epoch_s(stage), spec.train_window_s)
             initial.restore()
     if loops > 1:
+        if initial is None:
+            with phases.window(COMPILE):
+                initial = Snapshot(stage.model)
         stage.wire.messenger.send({"loops": loops})
     return Start(loops, initial)
 
@@ -117,7 +120,7 @@ def train(stage: Stage, start: Start) -> Trained:
         NanLossError: The loss of an epoch, or of its validation, is not finite.
     """
     wire, model, loops = stage.wire, stage.model, start.loops
-    initial = (start.initial or Snapshot(model)) if loops > 1 else None
+    initial = start.initial if loops > 1 else None
     trainer = EpochTrainer(stage, loops)
     epochs = trainer.train_validated()
     is_whole = len(epochs) == stage.spec.epochs and not wire.control.is_stopping
@@ -140,6 +143,9 @@ def train(stage: Stage, start: Start) -> Trained:
         for loop in done:
             wire.messenger.send({"loop": loop})
         wire.phases.close(TRAIN, end_s)
+        if len(done) < loops:
+            wire.phases.open(CUT_LOOP, end_s)
+            wire.phases.close(CUT_LOOP, wire.clock.now_s())
     set_weights(model, weights[0])
     is_whole = len(done) == loops and not wire.control.is_stopping
     return Trained(is_whole, tuple(done), tuple(weights))
