@@ -136,7 +136,9 @@ class FitPath:
             return images.batch(self._order[index * batch_size : (index + 1) * batch_size])
 
         indices = tf.data.Dataset.range(self._steps)
-        self._batches = indices.map(batch).prefetch(BATCHES_AHEAD)
+        options = tf.data.Options()
+        options.autotune.enabled = False  # its thread may hold up the end by ten seconds
+        self._batches = indices.map(batch).prefetch(BATCHES_AHEAD).with_options(options)
 
     def train_epoch(self, order: Order, report: Report) -> EpochMeans:
         """See ``TrainingPath``."""
