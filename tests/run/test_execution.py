@@ -103,7 +103,10 @@ def test_what_xla_compiled_is_kept_for_the_next_run_and_is_no_setting_of_the_use
 
 
 def test_flags_of_the_users_stay_and_runs_without_xla_have_none(tmp_path, monkeypatch):
+    one_gpu = {"CUDA_VISIBLE_DEVICES": "GPU-1f2e"}
     assert "TF_XLA_FLAGS" not in trainer_environment(SPEC, {})
+    assert "TF_XLA_FLAGS" not in trainer_environment(replace(SPEC, xla=False), {}, one_gpu)
+    assert "TF_XLA_FLAGS" in trainer_environment(SPEC, {}, one_gpu)  # a GPU compiles by itself
     mine = {"TF_XLA_FLAGS": "--tf_xla_clustering_debug"}
     assert trainer_environment(XLA, mine)["TF_XLA_FLAGS"] == mine["TF_XLA_FLAGS"]
     assert list_computing_variables(XLA, mine) == mine

@@ -144,7 +144,9 @@ def trainer_environment(
         defaults["TF_ENABLE_ONEDNN_OPTS"] = "1"
         # Large buffers in huge pages: a fraction of the page faults. Ignored before glibc 2.35.
         defaults["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
-    if spec.xla and (folder := find_xla_cache(visible or {})):
+    # Left to the device, XLA compiles where a GPU trains.
+    compiles = any((visible or {}).values()) if spec.xla is None else spec.xla
+    if compiles and (folder := find_xla_cache(visible or {})):
         defaults["TF_XLA_FLAGS"] = f"{XLA_CACHE}{folder}"
     required = {
         # The order of sets must not differ between two runs of one seed; Python takes 32 bits.
