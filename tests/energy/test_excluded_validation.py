@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wbcbench.core.trace import Channel, Domain, Kind, Origin, Trace
-from wbcbench.core.window import Window
+from wbcbench.core.window import Window, WindowEnergy
 from wbcbench.energy.appraise import (
     appraise,
     remove_validation,
@@ -71,3 +71,28 @@ def test_a_pass_that_began_after_the_last_poll_before_a_kill_takes_nothing_from_
 
 def test_a_run_that_never_trained_has_no_training_time() -> None:
     assert steps_duration_s(WINDOWS[1:]) is None
+
+
+def model_energies(*passes_j: float | None) -> list[WindowEnergy]:
+    """What a model says of a training of 22 s at 40 W, and of its two passes."""
+    train = WindowEnergy("train", "m", 880.0, None, 40.0, 22, 1.0)
+    names = ("validate-1", "validate-2")
+    passes = [
+        WindowEnergy(name, "m", j, None, None, 0, 1.0, "" if j else "the reading did not move")
+        for name, j in zip(names, passes_j, strict=True)
+    ]
+    return [train, *passes]
+
+
+def test_a_pass_that_a_model_did_not_see_is_taken_at_its_mean_power() -> None:
+    windows = (WINDOWS[0], replace(WINDOWS[2], end_s=10.1), replace(WINDOWS[4], start_s=21.9))
+    (train, *_) = remove_validation(model_energies(None, 3.0), windows)
+    assert train.energy_j == 880.0 - 40.0 * windows[1].duration_s - 3.0
+    measured = [replace(energy, uncertainty_j=1.0) for energy in model_energies(None, 3.0)]
+    assert remove_validation(measured, windows)[0].energy_j is None  # a sensor has to say
+
+
+def test_many_such_passes_leave_the_training_unknown() -> None:
+    (train, *_) = remove_validation(model_energies(None, None), WINDOWS)
+    assert train.energy_j is None
+    assert train.reason == "the reading did not move"

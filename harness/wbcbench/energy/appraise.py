@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from statistics import fmean
@@ -43,6 +43,8 @@ from wbcbench.energy.integrate import EnergyCurve, energy_curve, list_gaps, wind
 from wbcbench.energy.metrics import scale, sum_if_all_known
 from wbcbench.energy.renewals import median_step_s
 from wbcbench.energy.uncertainty import Beside, Sensor, describe_sensor, uncertainty_budget
+
+MOST_UNSEEN = 0.05  # of a training: validation passes that are taken at its mean power
 
 
 @dataclass(frozen=True, slots=True)
@@ -435,15 +437,36 @@ def remove_validation(
     energies: Iterable[WindowEnergy], windows: Sequence[Window]
 ) -> tuple[WindowEnergy, ...]:
     """The same energies, with the validation passes taken out of ``train``."""
-    energies, names = tuple(energies), _list_passes(windows)
-    passes = [energy for energy in energies if energy.window in names]
+    energies, lengths_s = tuple(energies), _list_passes(windows)
+    passes = [energy for energy in energies if energy.window in lengths_s]
     steps_s = steps_duration_s(windows)
-    return tuple(
-        energy
-        if energy.window != TRAIN
-        else _remove_passes(energy, [p for p in passes if p.channel == energy.channel], steps_s)
-        for energy in energies
-    )
+
+    def remove(train: WindowEnergy) -> WindowEnergy:
+        own = [each for each in passes if each.channel == train.channel]
+        return _remove_passes(train, _estimate_passes(train, own, lengths_s, steps_s), steps_s)
+
+    return tuple(remove(each) if each.window == TRAIN else each for each in energies)
+
+
+def _estimate_passes(
+    train: WindowEnergy,
+    passes: Sequence[WindowEnergy],
+    lengths_s: Mapping[str, float],
+    steps_s: float | None,
+) -> Sequence[WindowEnergy]:
+    """The passes that a model, which is asked once a second, did not see, at its mean power.
+
+    A model has no uncertainty to widen, and they are few beside the training.
+    """
+    unseen_s = sum(lengths_s[each.window] for each in passes if each.energy_j is None)
+    is_model = train.energy_j is not None and train.uncertainty_j is None
+    if not is_model or not steps_s or unseen_s > MOST_UNSEEN * steps_s:
+        return passes
+    power_w = train.mean_power_w or 0.0
+    return [
+        replace(each, energy_j=power_w * lengths_s[each.window]) if each.energy_j is None else each
+        for each in passes
+    ]
 
 
 def _list_passes(windows: Sequence[Window]) -> dict[str, float]:

@@ -263,7 +263,7 @@ def format_energies(run: Run) -> list[str]:
     if parts:
         readings.append(f"training above idle: {', '.join(parts)}")
     if not run.spec.is_program:
-        readings += _describe_overhead(run)
+        readings += [*_describe_overhead(run), "each part and its ±: --all"]
     return [
         *format_table(_build_columns(run, items, [*known]), indent="  "),
         *fill("; ".join(readings), "  ").splitlines(),

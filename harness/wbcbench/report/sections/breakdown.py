@@ -84,6 +84,8 @@ def _build_bill(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
     seconds = {phase: mean_known([row[7] for row in own if row[5] == phase]) for phase in PHASES}
     phases = [phase for phase in PHASES if seconds[phase] is not None]
     values = [(p, seconds[p], *(joules.get((label, p)) for label in first)) for p in phases]
+    columns = [*zip(*(row[1:] for row in values), strict=True)]
+    values.append(("whole run", *map(sum_if_all_known, columns)))
     parts = " and ".join(dict.fromkeys(first.values()))
     cells = [[UNKNOWN if v is None else format_digits(float(v)) for v in row[1:]] for row in values]
     return DataTable(
