@@ -31,8 +31,9 @@ USAGE, CANNOT_MEASURE, THRESHOLD, INTERRUPTED = 2, 3, 4, 130
 # A training of some seconds: half a minute in which the board idles, works and idles.
 RECORDED = ["--variant", "leaky-dropout", "--epochs", "25", "--loops", "auto"]
 RECORDED += ["--train-window", "8", "--idle", "2", "--inference", "0", "--meters", "nvml"]
-# Two seeds can test nothing.
-QUICK = ("--exploratory", "--set", "blocks=2", "--set", "train_window_s=15", "--set", "idle_s=1")
+# Two seeds can test nothing. It is a study of its own: the whole one may follow in the same folder.
+QUICK = ("--exploratory", "--set", "study=gpu-quick", "--set", "blocks=2")
+QUICK += ("--set", "train_window_s=15", "--set", "idle_s=1")
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two seeds, windows of 15 s: 8 min")
     arguments = parser.parse_args()
     study = sweep(arguments.experiments, "gpu", arguments, QUICK if arguments.quick else ())
-    return carry_out([*prepare(arguments), study, *conclude("gpu", arguments)], arguments)
+    name = "gpu-quick" if arguments.quick else "gpu"
+    return carry_out([*prepare(arguments), study, *conclude(name, arguments)], arguments)
 
 
 def make_parser(about: str | None) -> argparse.ArgumentParser:
@@ -145,8 +147,13 @@ def conclude(study: str, arguments: argparse.Namespace) -> list[Step]:
     ]
 
 
-def carry_out(steps: Iterable[Step], arguments: argparse.Namespace) -> int:
+def carry_out(steps: Sequence[Step], arguments: argparse.Namespace) -> int:
     """Carry out in their order the steps that are not done, or follow one; returns an exit code."""
+    names = [step.name for step in steps]
+    if unknown := [name for name in arguments.skip if name not in names]:
+        steps_there = ", ".join(names)
+        print(f"There is no step {unknown[0]} to skip. Steps: {steps_there}.", file=sys.stderr)
+        return USAGE
     if arguments.dry_run:
         for step in steps:
             print(f"{step.name}: {step.purpose}\n   {step}")
@@ -160,7 +167,7 @@ def carry_out(steps: Iterable[Step], arguments: argparse.Namespace) -> int:
     into, start_s = arguments.into, time.monotonic()
     into.mkdir(parents=True, exist_ok=True)
     kept = into / "steps.json"
-    done: dict[str, str] = json.loads(kept.read_text()) if kept.exists() else {}
+    done = read_steps(kept) if Path(PROGRAM).exists() else {}
     is_new = False
     for step in steps:
         is_done = not is_new and done.get(step.name) == str(step)
@@ -183,6 +190,15 @@ def carry_out(steps: Iterable[Step], arguments: argparse.Namespace) -> int:
     return 0
 
 
+def read_steps(kept: Path) -> dict[str, str]:
+    """The steps that are done, with their commands; none where the file is torn or not there."""
+    try:
+        done: dict[str, str] = json.loads(kept.read_text())
+    except (OSError, ValueError):
+        return {}
+    return done if isinstance(done, dict) else {}
+
+
 def find_problem(arguments: argparse.Namespace) -> tuple[int, str]:
     """The exit code and why nothing can be done here; no text where it can."""
     if not has_gpu():
@@ -193,6 +209,8 @@ def find_problem(arguments: argparse.Namespace) -> tuple[int, str]:
         return USAGE, (
             "Name the folder of the images: --data FOLDER (`wbcbench data fetch FOLDER` gets them)."
         )
+    if arguments.no_setup and not Path(PROGRAM).exists():
+        return USAGE, f"{PROGRAM} is not there. Leave --no-setup out, which makes it."
     return 0, ""
 
 

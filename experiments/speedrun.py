@@ -91,17 +91,23 @@ def format_recipe(recipe: Recipe) -> str:
 def read_search(study: Path) -> dict[Recipe, list[tuple[float, float]]]:
     """Joules of a training and the last validation accuracy of each run, by recipe.
 
-    Runs that did not end, or were not measured well, are left out.
+    Runs that did not end, or were not measured well, are left out, and so is a recipe that failed
+    with a seed: by its other seeds alone it would look better than it is.
     """
-    trained = defaultdict(list)
+    trained, failed, ended = defaultdict(list), set(), set()
     with (study / "runs.csv").open(newline="") as stream:
         for row in csv.DictReader(stream):
+            recipe = tuple((key, read(row[column])) for column, (key, read) in SETTINGS.items())
+            if row["status"] == "failed":
+                failed.add((recipe, row["seed"]))
             if row["status"] != "done" or row["quality"] == "invalid":
                 continue
-            recipe = tuple((key, read(row[column])) for column, (key, read) in SETTINGS.items())
+            ended.add((recipe, row["seed"]))
             with (study / row["run_id"] / "epochs.csv").open(newline="") as epochs:
                 *_, last = csv.DictReader(epochs)
             trained[recipe].append((float(row["primary_energy_train_j"]), float(last["val_acc"])))
+    for recipe, _ in failed - ended:
+        trained.pop(recipe, None)
     return trained
 
 

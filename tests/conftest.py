@@ -62,6 +62,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
+@pytest.hookimpl(optionalhook=True)  # -p no:xdist has none
 def pytest_xdist_auto_num_workers() -> int:
     """Four workers more than processors: many tests wait, for a sensor or for a process's end."""
     return (os.cpu_count() or 1) + 4

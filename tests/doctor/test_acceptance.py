@@ -167,6 +167,16 @@ def test_a_board_without_a_counter_is_judged_by_its_power(
     }  # fmt: skip
 
 
+def test_whether_it_holds_the_processor_may_stay_open(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    accepted = accept(scripted_nvml, tmp_path, replace(P100, usage=MEAN))
+    assert accepted.card.scope is None
+    text = " ".join("\n".join(describe(accepted, Path("card.html"))).split())
+    assert "W. That does not tell whether it is a board's or a module's. pass" in text
+    assert text.count("A load of the processor moves it by") == 1
+
+
 def test_a_module_whose_reading_holds_the_processor_is_told(
     scripted_nvml: ScriptedNvml, tmp_path: Path
 ) -> None:

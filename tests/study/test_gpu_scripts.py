@@ -30,8 +30,6 @@ epochs = 1
 image_size = 32
 idle_s = 0.5
 inference_s = 0.0
-loops = "auto"
-train_window_s = 1.0
 meters = ["simulated"]
 target_metric = "val_accuracy"
 target_value = 0.01
@@ -43,7 +41,7 @@ exploratory = true
 lowest_status = "simulated"
 """
 FILES = {
-    "gpu": '[factors]\nvariant = ["relu-dropout", "leaky-dropout"]',
+    "gpu": 'loops = 2\n[factors]\nvariant = ["relu-dropout", "leaky-dropout"]',
     "speedrun-search": 'variant = "relu-dropout"\nvalidation = "by-photograph"\n'
     "[factors]\nbatch_size = [32, 64]",
     "speedrun": 'variant = "relu-dropout"',
@@ -119,7 +117,8 @@ def test_a_dry_run_prints_every_command_and_does_nothing(
 
 def test_a_quick_run_has_two_seeds_and_short_windows() -> None:
     ended = run_script("gpu.py", "--dry-run", "--quick")
-    assert "gpu.toml --exploratory --set blocks=2 --set train_window_s=15" in ended.out
+    assert "--set blocks=2 --set train_window_s=15" in ended.out
+    assert "report gpu-quick" in ended.out  # so that the whole study may follow in one folder
 
 
 @pytest.mark.parametrize("script", ["gpu.py", "speedrun.py"])
@@ -139,13 +138,29 @@ def test_the_images_must_be_named(gpu_env: dict[str, str], tmp_path: Path) -> No
     assert "--data FOLDER" in ended.err
 
 
+def test_a_step_that_is_not_there_cannot_be_skipped(
+    gpu_env: dict[str, str], tmp_path: Path
+) -> None:
+    ended = run_script("gpu.py", "--into", str(tmp_path / "out"), "--skip", "acept", env=gpu_env)
+    assert ended.code == 2
+    assert "no step acept to skip. Steps: accept, record, gpu" in ended.err
+
+
+def test_an_environment_that_is_not_there_is_said(gpu_env: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "experiments").mkdir()
+    script = copyfile(ROOT / "experiments" / "gpu.py", tmp_path / "experiments" / "gpu.py")
+    ended = run_script(str(script), "--data", str(tmp_path), env=gpu_env)
+    assert ended.code == 2
+    assert "Leave --no-setup out" in ended.err
+
+
 def test_it_stops_at_the_first_step_that_fails_and_goes_on_there(
     gpu_env: dict[str, str], tiny: Path, cells: Path, tmp_path: Path
 ) -> None:
     into = tmp_path / "out"
     words = ["--data", str(cells), "--into", str(into), "--experiments", str(tiny)]
     (into / "results").mkdir(parents=True)
-    (into / "steps.json").write_text("{}")
+    (into / "steps.json").write_text('{"torn')
     left_out = [word for name in ("accept", "record", "gpu") for word in ("--skip", name)]
     ended = run_script("gpu.py", *words, *left_out, env=gpu_env)
     assert ended.code == 2
@@ -203,9 +218,12 @@ def test_the_speedrun_searches_and_confirms(
     into.mkdir()
     copyfile(tiny / "speedrun.toml", into / "speedrun.toml")  # as if chosen
     words = ["--data", str(cells), "--into", str(into), "--experiments", str(tiny)]
-    ended = run_script("speedrun.py", *words, "--skip", "choose", env=gpu_env)
+    # What follows the studies is that of the test above.
+    for step in ("choose", "report", "bundle", "verify"):
+        words += ["--skip", step]
+    ended = run_script("speedrun.py", *words, env=gpu_env)
     assert ended.code == 0, ended.err
-    assert (into / "speedrun.zip").exists()
+    assert ended.out.count("2 done of 2 runs") == 2
 
 
 PUBLISHED = (1, 64, 0.0007, "constant", "float32")
@@ -220,6 +238,7 @@ FAST = (1, 256, 0.002, "one-cycle", "mixed_bfloat16")
         ([(*PUBLISHED, 9.0, 0.7), (*FAST, 10.0, 0.9)], 4, None),
         ([(*PUBLISHED, 9.0, 0.7), (*FAST, 3.0, 0.6), (*FAST, 3.0, 0.8)], 0, 256),
         ([(*FAST, 3.0, 0.7)], 2, None),
+        ([(*PUBLISHED, 9.0, 0.7), (*FAST, 3.0, 0.9), (*FAST, 3.0, None)], 4, None),
     ],
 )
 def test_the_cheapest_recipe_that_is_as_good_on_held_out_photographs_is_chosen(
@@ -232,9 +251,10 @@ def test_the_cheapest_recipe_that_is_as_good_on_held_out_photographs_is_chosen(
 ) -> None:
     into = tmp_path / "out"
     study = into / "results" / "speedrun-search"
-    lines = [f"run_id,{','.join(SETTINGS)},primary_energy_train_j,status,quality"]
+    lines = [f"run_id,seed,{','.join(SETTINGS)},primary_energy_train_j,status,quality"]
     for number, (*settings, energy_j, score) in enumerate(runs):
-        lines.append(f"r{number},{','.join(map(str, settings))},{energy_j},done,valid")
+        status = "done" if score else "failed"
+        lines.append(f"r{number},{number},{','.join(map(str, settings))},{energy_j},{status},valid")
         (study / f"r{number}").mkdir(parents=True)
         (study / f"r{number}" / "epochs.csv").write_text(f"val_acc\n0.99\n{score}\n")
     lines.append(lines[1].replace("valid", "invalid").replace("9.0", "0.1").replace("3.0", "0.1"))

@@ -220,7 +220,7 @@ def _judge_scope(
         return "module", ""
     if rise_w + half_w < least_w:
         return "board", ""
-    return None, f"the processor moves it by {rise_w:.2f} ± {half_w:.2f} W, which tells neither"
+    return None, "that does not tell whether it is a board's or a module's"
 
 
 # --- the claims ----------------------------------------------------------------------------------

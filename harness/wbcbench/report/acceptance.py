@@ -100,10 +100,12 @@ def describe_board(card: BoardCard) -> tuple[str, ...]:
     """Sentences about the context and the processor."""
     context = _format_estimate(card.context_w, "The context of the load's program costs {} W.")
     processor = _format_estimate(card.processor_w, "A load of the processor moves it by {} W.")
-    scope = card.scope_reason or (
+    scope = (
         "The reading is the board's alone."
         if card.scope == "board"
         else "The reading holds the processor, too: it is a module's."
+        if card.scope == "module"
+        else f"{card.scope_reason}."
     )
     return context, f"{processor} {scope[:1].upper()}{scope[1:]}"
 

@@ -482,7 +482,7 @@ def _find_problems(document: Mapping[str, Any], error: ValidationError) -> list[
     if any(not each["loc"] for each in errors):  # the reader of JSON goes less deep than of TOML
         return ["it is nested too deeply."]
     # What may be one of two kinds is wrong twice; its limit says it in one sentence.
-    errors = [each for each in errors if each["loc"][1:2] != ("loops",)]
+    errors = [each for each in errors if "loops" not in each["loc"][1:3]]
     wrong = {".".join(map(str, each["loc"][:2])) for each in errors}
     found = [*map(_describe_error, errors), *_find_limit_problems(document, wrong)]
     return list(dict.fromkeys(found))
