@@ -30,6 +30,7 @@ def names(text):
 
 
 RATIO = names("""
+    primary_energy_run_j primary_energy_overhead_j time_overhead_s time_prepared_s
     time_total_s time_train_s time_validation_s time_setup_s time_warmup_s recorder_cpu_s
     infer_window_s gpu_throttle_s sample_period_ms sample_gap_max_ms primary_energy_train_j
     primary_energy_train_above_idle_j primary_uncertainty_train_j

@@ -47,8 +47,9 @@ def test_every_phase_is_a_window_and_they_follow_each_other(finished: tuple[Path
     names = [window.name for window in sorted(record.windows, key=lambda w: (w.start_s, -w.end_s))]
     assert names == [
         "whole_run", "idle_cold", "startup", "import", "context", "data", "build", "batch",
-        "idle_context", "warmup", "train", "epoch-1", "validate-1", "epoch-2", "validate-2",
-        "evaluate", "write", "compile-inference", "infer-b1", "infer-b64", "exit", "idle_post",
+        "idle_context", "compile", "warmup", "train", "epoch-1", "validate-1", "epoch-2",
+        "validate-2", "evaluate", "write", "compile-inference", "infer-b1", "infer-b64", "exit",
+        "idle_post",
     ]  # fmt: skip
 
 
