@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fakes.nvml_plugin import ScriptedNvml
+from fakes.nvml_scenario import FakeGpu, Scenario
 from program import wbcbench
 from wbcbench.core.errors import UsageError
 from wbcbench.core.run_folder import Local
@@ -98,6 +100,17 @@ def test_plan_writes_numbers_that_sweep_takes_as_they_are(cells: Path, tmp_path:
     shown = wbcbench("sweep", str(out), "--dry-run", *where)
     assert shown.code == 0, shown.err
     assert "timing" not in shown.err
+
+
+def test_a_search_leaves_them_to_each_run_also_where_a_gpu_trains(
+    scripted_nvml: ScriptedNvml, tmp_path: Path
+) -> None:
+    scripted_nvml.play(Scenario((FakeGpu(),)))
+    plan = made(None, meters=("nvml",))
+    search = replace(plan, analysis=replace(plan.analysis, exploratory=True))
+    assert fix_loops(search, Local(), tmp_path, refuse) is search
+    with pytest.raises(AssertionError, match="timing a training of"):
+        fix_loops(plan, Local(), tmp_path, refuse)
 
 
 def test_a_plan_for_another_machine_leaves_them_to_it(tmp_path: Path) -> None:

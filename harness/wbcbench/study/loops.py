@@ -33,8 +33,9 @@ MESSAGE_S = 600.0  # without a message of the trainer: it hangs
 def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: bool = True) -> Plan:
     """The plan with a number of loops for each run of which the device or its speed decides.
 
-    A study that has begun keeps its numbers. Where a plan's meters or images are not here, and on a
-    machine without a GPU where it is left to the device, runs stay as they are.
+    A study that has begun keeps its numbers. Runs stay as they are where a plan's meters or images
+    are not here; and, where it is left to the device, on a machine without a GPU and in a plan that
+    tests nothing: there each run decides, for a search has more recipes than are worth timing.
 
     Args:
         plan: The plan of a file.
@@ -55,7 +56,8 @@ def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: b
     undecided = [
         run
         for run in plan.runs
-        if not isinstance(run.loops, int) and _drop_place(run) not in numbers
+        if run.loops == "auto" or (run.loops is None and not plan.analysis.exploratory)
+        if _drop_place(run) not in numbers
     ]
     if may_train and undecided and _can_be_timed(undecided[0], local, say):
         with machine_lock(HOST, share=local.share):
