@@ -239,6 +239,20 @@ def test_the_other_loops_repeat_it_in_the_same_window(looped: Told) -> None:
     assert list(windows).count("epoch-1") == 1
 
 
+def test_loops_are_alike_also_without_a_warm_up(
+    undisturbed: Told, data: Path, tmp_path: Path
+) -> None:
+    spec = replace(SPEC, loops=2, warmup_steps=0, idle_s=0.0, inference_s=0.0)
+    told = train(tmp_path / "run", spec, data)
+    assert metrics(told) == metrics(undisturbed)
+    names = [window.name for window in told.events.windows]
+    assert "compile" in names and "warmup" not in names
+    first, second = (loop.spans_s for loop in told.events.loops.values())
+    assert (
+        first[0][1] - first[0][0] < 5 * (second[0][1] - second[0][0]) + 0.5
+    )  # it compiles nothing
+
+
 def test_loops_fill_a_window_when_that_is_asked(data: Path, tmp_path: Path) -> None:
     spec = replace(SPEC, loops="auto", train_window_s=1.0, idle_s=0.0, inference_s=0.0)
     told = train(tmp_path / "run", spec, data)

@@ -51,31 +51,30 @@ class Start:
 def warm_up(stage: Stage) -> Start:
     """Compile, make ``warmup_steps`` training steps and a forward pass, and undo them.
 
-    With 0 steps all of that is left out, and the first epoch pays for compiling. Where the number
-    of loops follows the length of a training, steps are timed for it.
+    With 0 steps all of that is left out, and the first epoch pays for compiling; but loops are to be
+    alike, so that what they need is compiled. Where their number follows the length of a training,
+    steps are timed for it.
     """
     spec, phases, path = stage.spec, stage.wire.phases, stage.path
     order = shuffle_epoch(len(stage.sets.train), spec.seed, 1)
     is_timed = spec.loops == "auto" or (spec.loops is None and stage.is_on_gpu)
     loops = spec.loops if isinstance(spec.loops, int) else 1
-    initial = None
+    if not spec.warmup_steps and not is_timed and loops == 1:
+        return Start(1)
+    stage.wire.send_phase(COMPILE)
+    with phases.window(COMPILE):
+        initial = Snapshot(stage.model)
+        path.train_last(order, min(COMPILED_STEPS, stage.steps_per_epoch))
+        stage.forward.compile(stage.images.validation)
+        stage.forward.compile(stage.images.test)
     if spec.warmup_steps or is_timed:
-        stage.wire.send_phase(COMPILE)
-        with phases.window(COMPILE):
-            initial = Snapshot(stage.model)
-            path.train_last(order, min(COMPILED_STEPS, stage.steps_per_epoch))
-            stage.forward.compile(stage.images.validation)
-            stage.forward.compile(stage.images.test)
         stage.wire.send_phase(WARMUP)
         with phases.window(WARMUP):
             path.train_last(order, min(max(spec.warmup_steps, 1), stage.steps_per_epoch))
             if is_timed:
                 loops = count_loops(spec.epochs * time_epoch_s(stage), spec.train_window_s)
-            initial.restore()
+    initial.restore()
     if loops > 1:
-        if initial is None:
-            with phases.window(COMPILE):
-                initial = Snapshot(stage.model)
         stage.wire.messenger.send({"loops": loops})
     return Start(loops, initial)
 
