@@ -51,9 +51,9 @@ class Start:
 def warm_up(stage: Stage) -> Start:
     """Compile, make ``warmup_steps`` training steps and a forward pass, and undo them.
 
-    With 0 steps all of that is left out, and the first epoch pays for compiling; but loops are to be
-    alike, so that what they need is compiled. Where their number follows the length of a training,
-    steps are timed for it.
+    With 0 steps all of that is left out, and the first epoch pays for compiling; but loops are to
+    be alike, so that what they need is compiled. Where their number follows the length of a
+    training, steps are timed for it.
     """
     spec, phases, path = stage.spec, stage.wire.phases, stage.path
     order = shuffle_epoch(len(stage.sets.train), spec.seed, 1)
