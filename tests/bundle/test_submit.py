@@ -28,13 +28,14 @@ from program import start
 from wbcbench import table
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.document import Author
+from wbcbench.bundle.open import read_predictions
 from wbcbench.bundle.verify import report_not_checked, report_outcome
 from wbcbench.bundle.verify.inspect import Inspection
 from wbcbench.bundle.write import Order, Written, format_lines, submit
 from wbcbench.commands.submit import submit as submit_command
 from wbcbench.compare.analysis import compare
 from wbcbench.compare.result import format_contrasts_csv
-from wbcbench.core.errors import UsageError, WbcbenchError
+from wbcbench.core.errors import UsageError, VerificationError, WbcbenchError
 from wbcbench.core.provenance import source_root
 from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.study_folder import PLAN
@@ -348,6 +349,32 @@ def test_the_published_images_are_listed_whole_without_being_at_hand(tmp_path):
     found = submit(order(study.parent, tmp_path / "bundle")).submission.dataset
     assert found is not None
     assert (found.listed_from, found.complete, found.n_images) == ("published table", True, 12444)
+    copies = {run.run_id: run for run in runs_of(tmp_path / "bundle" / layout.PAYLOAD)}
+    for run in study_runs(study.parent, "study"):
+        whole, copy = pq.read_table(run.predictions_path), copies[run.run_id].predictions_path
+        assert pq.read_table(copy).equals(whole.drop_columns(["image_sha256"]))
+        assert read_predictions(copy).image_sha256 == whole["image_sha256"].to_pylist()
+        assert copy.stat().st_size < 0.6 * run.predictions_path.stat().st_size
+
+
+def test_short_predictions_away_from_their_list_say_what_they_lack(tmp_path):
+    made = replace(SMALL, blocks=1, published=True)
+    study = bundle_study(tmp_path / "results", made)
+    written = submit(order(study.parent, tmp_path / "bundle"))
+    run = runs_of(written.path / layout.PAYLOAD)[0]
+    (written.path / layout.PAYLOAD / layout.IMAGES).unlink()
+    with pytest.raises(VerificationError, match=r"leaves the digests .* data-manifest/files.csv"):
+        read_predictions(run.predictions_path)
+
+
+def test_a_study_taken_out_of_a_bundle_can_be_submitted_again(tmp_path):
+    made = replace(SMALL, blocks=1, published=True)
+    study = bundle_study(tmp_path / "results", made)
+    first = submit(order(study.parent, tmp_path / "first"))
+    copytree(first.path / layout.PAYLOAD / "results", tmp_path / "taken")
+    again = submit(order(tmp_path / "taken", tmp_path / "again"))
+    for path in (first.path / layout.PAYLOAD / "results").rglob("*.parquet"):
+        assert (again.path / path.relative_to(first.path)).read_bytes() == path.read_bytes()
 
 
 def test_images_of_another_set_are_those_that_were_tested(payload):

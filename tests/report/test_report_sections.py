@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -110,8 +111,9 @@ def test_the_median_counts_runs_that_never_reached_the_target_as_dearer():
         make_record(seed=3, epochs=make_epochs(NEVER)),
     )
     assert text.startswith("2 of 3 runs reached the target, a validation balanced accuracy of 0.8")
-    assert table.headings == ("Variant", "Reached by", "Energy to target, kJ")
-    assert table.rows == (("leaky-dropout", "2 of 3", "11.2"),)
+    assert table.headings == ("Variant", "Reached by", "Energy to target, kJ", "Time to target")
+    assert table.rows == (("leaky-dropout", "2 of 3", "11.2", "40.0 s"),)
+    assert "without the validations" in table.caption
     assert "Kaplan–Meier median" in table.caption
     assert "measured" in table.caption
 
@@ -121,15 +123,29 @@ def test_a_variant_that_seldom_or_never_reaches_the_target_has_no_median():
         make_record(seed=1),
         *(make_record(seed=s, epochs=make_epochs(NEVER)) for s in (2, 3)),
     ]
-    assert target(*seldom)[1].rows == (("leaky-dropout", "1 of 3", "not by half"),)
-    assert target(seldom[1])[1].rows == (("leaky-dropout", "0 of 1", "never"),)
+    assert target(*seldom)[1].rows == (("leaky-dropout", "1 of 3", *["not by half"] * 2),)
+    assert target(seldom[1])[1].rows == (("leaky-dropout", "0 of 1", "never", "never"),)
 
 
 def test_runs_with_different_targets_have_no_table_of_them():
     other = make_record(spec=make_spec(seed=2, target_value=0.7))
     section = build_learning(gather("runs", [make_record(), other]))
     assert section.statements[0].text == "The runs had different targets, so none is drawn."
-    assert not section.tables
+    assert not [table for table in section.tables if "target" in " ".join(table.headings)]
+
+
+def test_how_each_variant_learned_is_said_in_numbers():
+    stuck = replace(make_record(seed=2), epochs=make_epochs((0.25, 0.25, 0.25, 0.25)))
+    stuck = replace(stuck, epochs=tuple(replace(e, accuracy=0.26) for e in stuck.epochs))
+    swinging = make_record(seed=1, epochs=make_epochs((0.3, 0.5, 0.8, 0.7)))
+    table = build_learning(gather("runs", [swinging, stuck])).tables[-1]
+    assert table.headings[1:] == (
+        "At chance", "Training accuracy, %", "Swing, pp", "Near its best, epoch",
+    )  # fmt: skip
+    label, at_chance, _, swing, near = table.rows[0]
+    assert (label, at_chance) == ("leaky-dropout", "1 of 2")
+    assert swing == "5.00 (0.00–10.00)"
+    assert near == "2.00 (1.00–3.00)"
 
 
 def test_without_joules_the_target_costs_seconds():

@@ -201,7 +201,7 @@ def format_bag_info(info: Mapping[str, str], octets: int, files: int) -> str:
 
 def write_zip(bag: Path, target: Path, top: str) -> None:
     """Write the bag as a zip with one folder ``top`` in it; equal bags give equal bytes."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=6) as archive:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, path in layout.list_files(bag).items():
             entry = zipfile.ZipInfo(f"{top}/{name}", _ZIP_DATE)
             entry.compress_type = zipfile.ZIP_DEFLATED

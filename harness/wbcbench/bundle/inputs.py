@@ -12,7 +12,7 @@ import csv
 import hashlib
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,6 +22,7 @@ from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import DatasetState, to_json
 from wbcbench.bundle.open import read_predictions
 from wbcbench.bundle.redact import Redactor, write_text
+from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.provenance import LOCK_FILE, run_git, source_root
@@ -39,8 +40,9 @@ _LICENCES = {
 }
 _UNKNOWN_LICENCE = "unknown; the images are not part of this bundle"
 
-# Runs and reports are what the code made, not the code.
+# Runs and reports are what the code made, not the code; its tests stay with its history.
 _NOT_CODE = (":(exclude)results", ":(exclude)reports")
+_NOT_RUN = (":(exclude)tests", ":(exclude)requirements-*.lock", ":(exclude).ci")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,49 @@ def _list_images(
     ], PREDICTIONS
 
 
+def leave_digests_to_list(payload: Path, listed: bytes) -> None:
+    """Write predictions again without the digests of their images, which the list has once.
+
+    They are most of a table, and a zip packs each table for itself. No other value changes; the
+    outputs are stored byte by byte, which packs better. A table with other images stays as it is.
+
+    Args:
+        payload: Of the bundle.
+        listed: ``data-manifest/files.csv``.
+    """
+    rows = csv.DictReader(io.StringIO(listed.decode(errors="surrogateescape"), newline=""))
+    images = {row["path"]: row["sha256"] for row in rows}
+    for path in sorted(payload.glob(f"{layout.RESULTS}/*/*/{run_folder.PREDICTIONS}")):
+        _shorten(path, images)
+
+
+def _shorten(path: Path, images: Mapping[str, str]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with path.open("rb") as stream:
+            table = pq.ParquetFile(stream).read(use_threads=False)
+        named = zip(*(table[name].to_pylist() for name in ("file", "image_sha256")), strict=True)
+    except (KeyError, pa.ArrowException):
+        return  # without digests already, or damaged: whoever reads it says so
+    if any(images.get(file) != sha256 for file, sha256 in named):
+        return
+    outputs = {n: "BYTE_STREAM_SPLIT" for n in table.column_names if n.startswith("p_")}
+    short = table.drop_columns(["image_sha256"])
+    buffer = io.BytesIO()
+    pq.write_table(
+        short,
+        buffer,
+        compression="zstd",
+        compression_level=19,
+        version="2.6",
+        use_dictionary=[name for name in short.column_names if name not in outputs],
+        column_encoding=outputs,
+    )
+    write_atomically(path, buffer.getvalue())
+
+
 def _list_folder(data: Path, facts: DatasetFacts) -> list[Image]:
     """The images in the folder that can be read; none without a data set there."""
     try:
@@ -185,7 +230,9 @@ def write_code(study: SubmittedStudy, redactor: Redactor | None) -> None:
     (study.payload / layout.SOURCE).parent.mkdir(parents=True, exist_ok=True)
     if root is not None and (root / ".git").exists() and shutil.which("git"):
         for commit in study.commits:
-            archive = run_git(root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE)
+            archive = run_git(
+                root, "archive", "--format=tar", commit, "--", ".", *_NOT_CODE, *_NOT_RUN
+            )
             if archive is not None:
                 name = layout.source_archive(commit, study.commits)
                 write_atomically(study.payload / name, archive)

@@ -10,7 +10,7 @@ it says otherwise, relative to ``data/``. For readers: ``harness/BUNDLE.md``.
       data/
         README.md  submission.json  ro-crate-metadata.json  CITATION.cff  LICENSE
         MODEL_CARD.md  IMPACT.md  ARTIFACT_APPENDIX.md  CHECKLIST.md
-        results/<study>/     plan, table, contrasts, deleted runs, one folder a run
+        results/<study>/     plan, claims, table, contrasts, deleted runs, one folder a run
         results/<study>-pilot/   the pilots of the study, if there were any
         reports/<study>/     the report, its figures and the numbers behind them
         config/  env/  data-manifest/  code/  schemas/
@@ -106,7 +106,9 @@ RUN_FILES: tuple[str, ...] = (
 )  # fmt: skip
 """What is copied of a run, as patterns; ``PHASES`` and ``BOAMPS`` are made."""
 
-STUDY_FILES: tuple[str, ...] = (study_folder.PLAN, study_folder.EARLIER_PLANS)
+STUDY_FILES: tuple[str, ...] = (
+    study_folder.PLAN, study_folder.EARLIER_PLANS, study_folder.CLAIMS,
+)  # fmt: skip
 """What is copied of a study beside its runs, as patterns. ``DELETED_RUNS`` is written anew."""
 
 REQUIRED = (

@@ -6,6 +6,7 @@ nothing is written into it; a zip is unpacked into a temporary folder, which is 
 
 from __future__ import annotations
 
+import csv
 import io
 import mmap
 import os
@@ -16,9 +17,10 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -26,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from wbcbench.bundle.bounds import BOUNDS, Bounds, cap_memory, quote, require_distinct, require_safe
-from wbcbench.bundle.layout import BAGIT, BAGIT_TEXT
+from wbcbench.bundle.layout import BAGIT, BAGIT_TEXT, IMAGES
 from wbcbench.bundle.locate import find_bag, is_litter, refuse_placeholders, require_zip
 from wbcbench.core import trace_file
 from wbcbench.core.errors import UsageError, VerificationError
@@ -49,7 +51,8 @@ _FOOTER_BYTES = 1_000_000
 _LIMITS = dict.fromkeys(("thrift_string_size_limit", "thrift_container_size_limit"), _FOOTER_BYTES)
 _COLUMNS = 200
 _TEXT_BYTES = 400  # of one text in a table of predictions
-_TEXTS = ("file", "image_sha256", "split", "y_true", "y_pred")
+_IMAGE = "image_sha256"
+_TEXTS = ("file", _IMAGE, "split", "y_true", "y_pred")
 _NUMBERS = ("group_id", "original_id")
 _IN_TRAIN = "also_in_train"
 _BESIDE = {b"ARROW:schema", b"PARQUET:field_id"}
@@ -438,7 +441,8 @@ class Predictions:
     """The network's output for ``n`` images.
 
     Attributes:
-        file, image_sha256, split, y_true, y_pred: ``[n]``, as ``train.scores`` has them.
+        file, image_sha256, split, y_true, y_pred: ``[n]``, as ``train.scores`` has them. The
+            digests may stand in the bundle's list of images instead.
         group_id, original_id: ``[n]``; -1 = unknown.
         also_in_train: ``[n]``.
         probabilities: ``[n, outputs]``; column 0 is the output that no label uses.
@@ -473,7 +477,7 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
             file = pq.ParquetFile(stream, read_dictionary=list(_TEXTS), **_LIMITS)
             table = file.read(use_threads=False)
             _require_short_texts(path, table)
-            return _convert_predictions(table)
+            return _convert_predictions(path, table)
     except (pa.ArrowException, OSError, MemoryError, LookupError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise _refuse_table(path, f"cannot be read as predictions: {reason}") from error
@@ -554,7 +558,8 @@ def _require_shape(path: Path, file: Any, bounds: Bounds) -> None:
         )
     expected = {*_TEXTS, *_NUMBERS, _IN_TRAIN}
     outputs = set(names) - expected
-    is_expected = expected < set(names) and all(name.startswith("p_") for name in outputs)
+    is_expected = expected - {_IMAGE} < set(names)
+    is_expected = is_expected and all(name.startswith("p_") for name in outputs)
     if not is_expected or len(set(names)) != len(names):
         columns = ", ".join(names)[:200]
         raise _refuse_table(path, f"has other columns than predictions have: {columns}")
@@ -572,7 +577,7 @@ def _require_short_texts(path: Path, table: Any) -> None:
     """A dictionary of one huge text that every row names is huge only once it is spelt out."""
     import pyarrow.compute as pc
 
-    for name in _TEXTS:
+    for name in set(_TEXTS).intersection(table.column_names):
         for chunk in table[name].chunks:
             texts = getattr(chunk, "dictionary", chunk)
             if len(texts) and (pc.max(pc.binary_length(texts)).as_py() or 0) > _TEXT_BYTES:
@@ -581,9 +586,10 @@ def _require_short_texts(path: Path, table: Any) -> None:
                 )
 
 
-def _convert_predictions(table: Any) -> Predictions:
+def _convert_predictions(path: Path, table: Any) -> Predictions:
     outputs = tuple(name for name in table.column_names if name.startswith("p_"))
-    texts = {name: _spell_out(table[name].chunks) for name in _TEXTS}
+    texts = {n: _spell_out(table[n].chunks) for n in _TEXTS if n in table.column_names}
+    texts.setdefault(_IMAGE, _look_up(path, texts["file"]))
     group_id, original_id = (
         table[name].fill_null(-1).to_numpy().astype(np.int64, casting="safe") for name in _NUMBERS
     )
@@ -596,6 +602,24 @@ def _convert_predictions(table: Any) -> Predictions:
         probabilities=np.stack(columns, axis=1),
         outputs=outputs,
     )
+
+
+def _look_up(path: Path, files: Sequence[str]) -> list[str]:
+    """The digests of images by the list of the bundle that the predictions lie in."""
+    listed = path.parents[3] / IMAGES
+    try:
+        known = _read_list(listed, listed.stat().st_mtime_ns)
+        return [known[file] for file in files]
+    except (OSError, LookupError) as error:
+        raise _refuse_table(
+            path, f"leaves the digests of its images to {IMAGES}, which lacks {error}"
+        ) from error
+
+
+@lru_cache(maxsize=2)
+def _read_list(path: Path, _: int) -> Mapping[str, str]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {row["path"]: row["sha256"] for row in csv.DictReader(stream)}
 
 
 def _spell_out(chunks: Sequence[Any]) -> list[str]:

@@ -16,7 +16,7 @@ from wbcbench.bundle.crate import list_bag_info, make_crate, write_bag, write_zi
 from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import Redaction, Submission
 from wbcbench.bundle.documents import make_documents
-from wbcbench.bundle.inputs import make_images, write_code
+from wbcbench.bundle.inputs import leave_digests_to_list, make_images, write_code
 from wbcbench.bundle.make import (
     Files,
     make_contrasts,
@@ -253,7 +253,10 @@ def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | No
     """Everything that is made from the copy, in the order in which one depends on another."""
     dataset, images = make_images(study, order.data)
     write_code(study, redactor)
-    _write_files(study.payload, images | make_tables(study, order.licence) | make_contrasts(study))
+    _write_files(study.payload, images)
+    if dataset is not None and dataset.complete:
+        leave_digests_to_list(study.payload, images[layout.IMAGES])
+    _write_files(study.payload, make_tables(study, order.licence) | make_contrasts(study))
     _write_files(study.payload, make_descriptions(study) | make_report(study, order.formats))
     retained = describe.list_retained(study)
     submission = describe.build_submission(

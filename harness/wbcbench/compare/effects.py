@@ -52,7 +52,7 @@ from wbcbench.table.view import Run
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_IMAGE = "image_sha256"
+_IMAGE = "file"
 _COLUMNS = [_IMAGE, "original_id", "also_in_train", "y_true", "y_pred"]
 
 _READING, _BOARD = "primary_uncertainty_train_j", "primary_board_uncertainty_train_j"
@@ -303,7 +303,10 @@ def read_answers(blocks: Blocks) -> CorrectAnswers | None:
 
     ``None`` where a run has none, photographs are unknown, or the runs saw different images.
     """
-    paths = [run.predictions_path for block in blocks.runs for run in block]
+    runs = [run for block in blocks.runs for run in block]
+    if len({run.row["dataset_sha256"] for run in runs}) > 1:
+        return None
+    paths = [run.predictions_path for run in runs]
     known = [path for path in paths if path is not None]
     if not known or len(known) < len(paths):
         return None
@@ -312,7 +315,7 @@ def read_answers(blocks: Blocks) -> CorrectAnswers | None:
     if (answers.photographs < 0).any():
         return None
     right = np.empty((len(known), len(answers.right)), dtype=np.bool_)
-    # One table at a time: the digests of a thousand runs' images would fill the memory.
+    # One table at a time: the names of a thousand runs' images would fill the memory.
     for place, path in enumerate(known):
         table = _read_predictions(path)
         if not table[_IMAGE].equals(first[_IMAGE]):
@@ -332,7 +335,7 @@ class ImageAnswers:
     """What one run predicted for each test image.
 
     Attributes:
-        images: ``[n]`` digests.
+        images: ``[n]`` names of their files.
         truth: ``[n]`` class names.
         right: ``[n]``, where it was right.
         photographs: ``[n]``; -1 = unknown.

@@ -151,7 +151,8 @@ def _compare_predictions(first: Run, second: Run) -> tuple[DiscordantImages | No
     if first.predictions_path is None or second.predictions_path is None:
         return None, "a run has no predictions"
     one, other = map(read_image_answers, (first.predictions_path, second.predictions_path))
-    if one.images != other.images:
+    sets = {run.row["dataset_sha256"] for run in (first, second)}
+    if len(sets) > 1 or one.images != other.images:
         return None, "the runs saw different test images"
     only_first = int((one.right & ~other.right).sum())
     only_second = int((other.right & ~one.right).sum())

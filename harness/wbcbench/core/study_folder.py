@@ -15,6 +15,7 @@ PLANS = "plan*.json"  # as a pattern: the plan, and those that it replaced
 EARLIER_PLANS = "plan-*.json"
 INTERIM_ANALYSES = "interim-analyses.json"  # the checks of the stopping rule
 DELETED_RUNS = "deleted-runs.json"  # what they have cost
+CLAIMS = "claims.toml"  # those of others, put to the test with these runs
 SWEEP_LOCK = ".sweep.lock"
 RUNS_TABLE = "runs.csv"
 CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report

@@ -18,7 +18,7 @@ from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sha256_of, write_atomically
 from wbcbench.core.provenance import program_sha256
 from wbcbench.core.run_folder import study_runs
-from wbcbench.core.study_folder import RUNS_TABLE, require_study
+from wbcbench.core.study_folder import CLAIMS, RUNS_TABLE, require_study
 from wbcbench.table.view import Study, read_study
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ def _list_program() -> tuple[str, ...]:
 
 def _iterate_study(study_dir: Path) -> Iterator[str]:
     yield study_dir.name
-    for path in sorted(study_dir.glob("*.json")):
+    for path in sorted((*study_dir.glob("*.json"), *study_dir.glob(CLAIMS))):
         yield f"{path.name} {sha256_of(path)}"
     for run in study_runs(study_dir.parent, study_dir.name):
         yield run.run_id

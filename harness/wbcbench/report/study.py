@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from wbcbench.compare.measures import MEASURES
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.quality import QualityWarning
 from wbcbench.core.record import AbsentMeter, DatasetFacts, Failure, Scores, SensorCard
-from wbcbench.core.study_folder import PLAN
+from wbcbench.core.study_folder import CLAIMS, PLAN
 from wbcbench.core.trace import Channel, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy.bill import Bill
@@ -23,6 +24,7 @@ from wbcbench.table.derive import Spent, spent
 from wbcbench.table.view import Run, Study
 
 if TYPE_CHECKING:
+    from wbcbench.compare.claims import ClaimResult
     from wbcbench.compare.design import Configuration
     from wbcbench.compare.result import Comparison, PlannedClaimResult
     from wbcbench.report.style import Styles
@@ -47,6 +49,13 @@ _READ = {
 
 _BUDGET = {"gain": 2, "quantisation": 2, "edges": 1, "sampling": 1, "baseline": 1}
 """Part of a budget → how devices add up: 1 as they are, for they are late alike; 2 in squares."""
+
+
+LEARNING = {
+    "stuck": 1.2, "final_train_accuracy": 0.0, "validation_movement": 0.5,
+    "epochs_until_near_best": 0.02,
+}  # fmt: skip
+"""Measure of a learning curve → its number (``compare.measures``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +92,7 @@ class RunEvidence:
 
     Attributes:
         curve: Its learning curve.
+        learning: Measures of it, by the names of ``LEARNING``; ``None`` is unknown.
         bill: What each part of it cost.
         readings: Pairs of readings of one part.
         depths: Counter → how closely it was checked, in per cent, and by how many readings.
@@ -95,6 +105,7 @@ class RunEvidence:
     """
 
     curve: Curve
+    learning: Mapping[str, float | None]
     bill: Bill
     readings: tuple[PairedReading, ...]
     depths: Mapping[str, tuple[float | None, int]]
@@ -119,6 +130,7 @@ def _read_evidence(run: Run) -> RunEvidence:
     lengths = (run.duration_s(each.window) for each in record.inference)
     return RunEvidence(
         curve=_read_curve(run),
+        learning={name: MEASURES[name].read(record, at) for name, at in LEARNING.items()},
         bill=run.bill,
         readings=tuple(_pair_readings(run, train)),
         depths=_read_depths(run),
@@ -234,6 +246,21 @@ class ReportStudy(Study):
         if self.comparison is not None or self.folder is None:
             return self.comparison.claims if self.comparison else ()
         return leave_open(choose_settings([self.folder], {}), self.why_not_compared)
+
+    @cached_property
+    def kept_claims(self) -> tuple[ClaimResult, ...]:
+        """The claims of the file that lies with the study, each with its result.
+
+        Raises:
+            UsageError: It is no file of claims.
+        """
+        from wbcbench.compare.claims import evaluate_claim, read_claims
+
+        path = self.folder / CLAIMS if self.folder else None
+        if path is None or not path.is_file():
+            return ()
+        runs = sorted(self.runs, key=lambda run: run.run_id)
+        return tuple(evaluate_claim(claim, runs) for claim in read_claims(path))
 
     @cached_property
     def _outcome(self) -> Comparison | str:

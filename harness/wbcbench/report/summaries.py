@@ -130,20 +130,19 @@ def _build_error_cells(
 
 
 def _build_target_cells(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:
-    """Cost of the target: k of n, and Kaplan and Meier's median; in seconds without joules."""
-    by_energy = bool(metered)
-    cost, total = (
-        ("energy_to_target_j", ENERGY) if by_energy else ("time_to_target_s", "time_train_s")
-    )
+    """Cost of the target: k of n, and Kaplan and Meier's medians of joules and seconds."""
     runs = [run for run in metered or used if run.row["target_reached"] is not None]
     hits = [bool(run.row["target_reached"]) for run in runs]
-    costs = [run.row[cost if hit else total] for run, hit in zip(runs, hits, strict=True)]
-    median = compute_censored_median(costs, hits).median if runs and None not in costs else None
+
+    def compute_median(cost: str, total: str) -> float | None:
+        costs = [run.row[cost if hit else total] for run, hit in zip(runs, hits, strict=True)]
+        return compute_censored_median(costs, hits).median if runs and None not in costs else None
+
     return {
         "target_runs": len(runs),
         "target_reached": sum(hits),
-        "energy_to_target_j": median if by_energy else None,
-        "time_to_target_s": None if by_energy else median,
+        "energy_to_target_j": compute_median("energy_to_target_j", ENERGY) if metered else None,
+        "time_to_target_s": compute_median("time_to_target_s", "time_train_s"),
     }
 
 

@@ -92,6 +92,8 @@ def build_accuracy(study: ReportStudy) -> Section | None:
         return None
     intervals = {
         label: compute_photograph_intervals([p for run, _ in own if (p := run.predictions_path)])
+        if len({run.row["dataset_sha256"] for run, _ in own}) == 1
+        else None
         for label, own in tested.items()
     }
     balanced = [mean_known([s.balanced_accuracy for _, s in own]) for own in tested.values()]
