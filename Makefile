@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu fuzz format-lint-types-imports lint format types imports map lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu published fuzz format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,6 +53,13 @@ bench-peers: setup   ## Beside zeus, CodeCarbon, carbontracker: installs them, 4
 
 gpu:             ## Once on a machine with an NVIDIA GPU: make gpu ARGS='--data FOLDER [--quick]'
 	@$(PYTHON) experiments/gpu.py $(ARGS)
+
+published: setup ## Make results/published.zip and reports/published again from the bundle's own evidence
+	rm -rf .cache/published
+	$(BIN)/python -m zipfile -e results/published.zip .cache/published
+	$(BIN)/wbcbench submit published --results .cache/published/*/data/results \
+	  --statement experiments/published.toml --out results/published.zip --force
+	$(BIN)/wbcbench report published --results .cache/published/*/data/results --force
 
 fuzz: setup      ## Spoil 2,000 files that users bring, and see what each command makes of them
 	$(BIN)/python tests/fuzz/fuzz.py

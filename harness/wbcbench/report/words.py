@@ -99,8 +99,8 @@ def _describe_energy(study: ReportStudy) -> Iterator[Notice]:
         part = {"cpu": " of the CPU", "gpu": " of the GPU"}.get(
             str(estimated[0].row["primary_domain"]), ""
         )
-        words = f"Energy{part}{share} is no measurement"
-        words += f" but {'; '.join(models)}" if models else ""
+        words = f"Energy{part}{share} is no measurement but an estimate"
+        words += f" ({'; '.join(models)})" if models else ""
         yield Notice(
             "estimated",
             f"{words}: no saving may be claimed from it." + _describe_wall(study, metered),

@@ -70,6 +70,7 @@ _RUN_HEADINGS = (
 )  # fmt: skip
 
 _MOST_RUNS = 4
+_RECIPE = ("learning_rate", "batch_size", "schedule", "epochs_planned")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 # Fields that begin so are no option of ``wbcbench run``, or one that is written anyway.
 _NO_OPTION = ("variant", "study", "block", "order_", "repeat", "dataset_")
@@ -278,6 +279,11 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
         yield (
             f"The test images come from {study.photographs:g} photographs, multiplied by rotation "
             "and reflection; more runs say nothing of other photographs."
+        )
+    if len(study.labels) > 1 and all(len(study.distinct_values(name)) == 1 for name in _RECIPE):
+        yield (
+            "All variants were trained with one learning rate and one batch size; each of them may "
+            "do better with its own."
         )
     if any(run.spec.validation == "published" for run in study.done):
         yield (
