@@ -206,8 +206,7 @@ def test_estimated_joules_are_never_told_as_a_saving(tmp_path):
 def test_what_an_estimate_rests_on_and_which_runs_have_one_is_said():
     words = notices(make_record(), make_record(seed=2, channels=LAPTOP, provenance=ELSEWHERE))
     assert words["estimated"].startswith(
-        "Energy of the CPU in 1 of 2 runs is no measurement but an estimate "
-        "(CodeCarbon's model"
+        "Energy of the CPU in 1 of 2 runs is no measurement but an estimate (CodeCarbon's model"
     )
     assert words["mixed"].startswith(
         "1 of 2 finished runs differ in the part that was read, how it was read, "

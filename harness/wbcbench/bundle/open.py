@@ -607,13 +607,11 @@ def _convert_predictions(path: Path, table: Any) -> Predictions:
 def _look_up(path: Path, files: Sequence[str]) -> list[str]:
     """The digests of images by the list of the bundle that the predictions lie in."""
     listed = path.parents[3] / IMAGES
-    try:
-        known = _read_list(listed, listed.stat().st_mtime_ns)
-        return [known[file] for file in files]
-    except (OSError, LookupError) as error:
-        raise _refuse_table(
-            path, f"leaves the digests of its images to {IMAGES}, which lacks {error}"
-        ) from error
+    known = _read_list(listed, listed.stat().st_mtime_ns) if listed.is_file() else {}
+    if missing := next((file for file in files if file not in known), None):
+        lacks = f"lacks {quote(missing)}" if known else "is not there"
+        raise _refuse_table(path, f"leaves the digests of its images to {IMAGES}, which {lacks}")
+    return [known[file] for file in files]
 
 
 @lru_cache(maxsize=2)

@@ -70,9 +70,9 @@ class Check:
     kind: Kind
     measure: str
     at: float | None = None
-    factor: str = ""
-    upper: str = ""
-    lower: str = ""
+    factor: _Words = ""
+    upper: _Words = ""
+    lower: _Words = ""
     where: Mapping[str, str] = field(default_factory=dict)
     expect: Literal["above", "below"] | None = None
     limit: float | None = None
