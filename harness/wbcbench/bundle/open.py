@@ -589,7 +589,8 @@ def _require_short_texts(path: Path, table: Any) -> None:
 def _convert_predictions(path: Path, table: Any) -> Predictions:
     outputs = tuple(name for name in table.column_names if name.startswith("p_"))
     texts = {n: _spell_out(table[n].chunks) for n in _TEXTS if n in table.column_names}
-    texts.setdefault(_IMAGE, _look_up(path, texts["file"]))
+    if _IMAGE not in texts:
+        texts[_IMAGE] = _look_up(path, texts["file"])
     group_id, original_id = (
         table[name].fill_null(-1).to_numpy().astype(np.int64, casting="safe") for name in _NUMBERS
     )
