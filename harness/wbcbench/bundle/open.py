@@ -473,8 +473,10 @@ def read_predictions(path: Path, bounds: Bounds = BOUNDS) -> Predictions:
     _require_footer(path)
     try:
         with cap_memory(bounds.predictions_bytes), path.open("rb") as stream:
-            _require_shape(path, pq.ParquetFile(stream, **_LIMITS), bounds)
-            file = pq.ParquetFile(stream, read_dictionary=list(_TEXTS), **_LIMITS)
+            shape = pq.ParquetFile(stream, **_LIMITS)
+            _require_shape(path, shape, bounds)
+            texts = [name for name in _TEXTS if name in shape.schema_arrow.names]
+            file = pq.ParquetFile(stream, read_dictionary=texts, **_LIMITS)
             table = file.read(use_threads=False)
             _require_short_texts(path, table)
             return _convert_predictions(path, table)
