@@ -394,6 +394,15 @@ def test_above_idle_is_shown_only_where_it_is_more_than_idle_scatters(tmp_path: 
             assert "above idle" not in text
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_processor_of_a_long_name_is_broken_into_lines(tmp_path: Path, width: int) -> None:
+    name = f"Processor of {'a vendor of ' * 12}names"
+    record = make_record(channels=LAPTOP)
+    record = replace(record, provenance={**record.provenance, "cpu_model": name})
+    save(tmp_path, record)
+    assert name in squeeze(see(width, "show", record.run_id, "--results", tmp_path))
+
+
 def test_a_run_that_ended_early_has_no_joules_per_image(tmp_path: Path) -> None:
     record = make_record()
     save(tmp_path, record)

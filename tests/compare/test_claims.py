@@ -179,6 +179,7 @@ def test_accuracies_on_test_stand_beside_the_interval_over_photographs(tmp_path)
 def test_another_gpu_says_nothing_of_a_claim_about_a_k80(tmp_path):
     claim = of(judged(study(tmp_path, epochs=20)), "C6")
     assert claim["why"] == "needs a K80; these runs used Example GPU"
+    assert [check["decides"] for check in claim["checks"]] == [False]
 
 
 def test_seconds_are_averaged_as_logarithms_so_that_no_interval_falls_below_zero(tmp_path):

@@ -40,9 +40,16 @@ _LICENCES = {
 }
 _UNKNOWN_LICENCE = "unknown; the images are not part of this bundle"
 
-# Runs and reports are what the code made, not the code; its tests stay with its history.
+# Runs and reports are what the code made, not the code; tests and pages stay with its history, and
+# the lock of the runs is beside it.
 _NOT_CODE = (":(exclude)results", ":(exclude)reports")
-_NOT_RUN = (":(exclude)tests", ":(exclude)requirements-*.lock", ":(exclude).ci")
+_NOT_RUN = tuple(
+    f":(exclude,glob){name}"
+    for name in (
+        *("tests/**", ".ci/**", "requirements*.lock"),
+        *("C*.md", "harness/*.md", "harness/decisions/**"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +153,8 @@ def _list_images(
 def leave_digests_to_list(payload: Path, listed: bytes) -> None:
     """Write predictions again without the digests of their images, which the list has once.
 
-    They are most of a table, and a zip packs each table for itself. No other value changes; the
-    outputs are stored byte by byte, which packs better. A table with other images stays as it is.
+    They are most of a table, and a zip packs each table for itself. No other value changes;
+    columns are stored as they pack best. A table with other images stays as it is.
 
     Args:
         payload: Of the bundle.
@@ -171,8 +178,9 @@ def _shorten(path: Path, images: Mapping[str, str]) -> None:
         return  # without digests already, or damaged: whoever reads it says so
     if any(images.get(file) != sha256 for file, sha256 in named):
         return
-    outputs = {n: "BYTE_STREAM_SPLIT" for n in table.column_names if n.startswith("p_")}
     short = table.drop_columns(["image_sha256"])
+    encodings = {n: "BYTE_STREAM_SPLIT" for n in short.column_names if n.startswith("p_")}
+    encodings["file"] = "PLAIN"  # names are as good as all different
     buffer = io.BytesIO()
     pq.write_table(
         short,
@@ -180,8 +188,8 @@ def _shorten(path: Path, images: Mapping[str, str]) -> None:
         compression="zstd",
         compression_level=19,
         version="2.6",
-        use_dictionary=[name for name in short.column_names if name not in outputs],
-        column_encoding=outputs,
+        use_dictionary=[name for name in short.column_names if name not in encodings],
+        column_encoding=encodings,
     )
     write_atomically(path, buffer.getvalue())
 

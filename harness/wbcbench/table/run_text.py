@@ -120,7 +120,9 @@ def _join_ends(left: str, right: str) -> list[str]:
     """Both on one line where they fit, the right at its end."""
     left, width = printable(left), terminal_width()
     spaces = width - cell_width(left) - cell_width(right)
-    return [left + " " * spaces + right] if spaces >= 2 else [left, f"  {right}"]
+    if spaces >= 2:
+        return [left + " " * spaces + right]
+    return [*fill(left, "", "  ").splitlines(), f"  {right}"]
 
 
 def _describe_state(run: Run) -> str:

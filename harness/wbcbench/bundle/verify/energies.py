@@ -23,7 +23,6 @@ from wbcbench.core.window import (
     WindowEnergy,
     epoch,
     is_consecutive,
-    is_for_bill,
     is_validation,
 )
 from wbcbench.energy import thresholds
@@ -106,10 +105,8 @@ def _integrate_again(record: RunRecord, review: TraceReview) -> Iterator[str]:
         if energy_j is None:
             yield f"{record.run_id}: {energy.window} has energy on {energy.channel} but no trace."
             continue
-        edge_j = 2 * abs(energy.mean_power_w or 0.0) * _edge_s(channel, energy)
-        if channel and is_for_bill(energy.window):  # short, with a load that begins or ends at it
-            edge_j = max(edge_j, _find_near_j(curves[channel], energy, record, channel))
-        allowed_j = max(_TOLERANCE * abs(energy_j), energy.uncertainty_j or 0.0, edge_j)
+        edges_j = _find_edges_j(curves[channel], energy, record, channel) if channel else 0.0
+        allowed_j = max(_TOLERANCE * abs(energy_j), energy.uncertainty_j or 0.0, edges_j)
         if abs(energy.energy_j - energy_j) > allowed_j:
             yield (
                 f"{record.run_id}: {energy.window} on {energy.channel} has {energy.energy_j:.1f} J "
@@ -117,12 +114,16 @@ def _integrate_again(record: RunRecord, review: TraceReview) -> Iterator[str]:
             )
 
 
-def _find_near_j(curve: Curve, energy: WindowEnergy, record: RunRecord, channel: Channel) -> float:
-    """Joules read as near to the window's edges as a reading may be, on both sides of them."""
+def _find_edges_j(curve: Curve, energy: WindowEnergy, record: RunRecord, channel: Channel) -> float:
+    """Joules that may lie on the other side of a window's edges, as late as a reading may be.
+
+    A load often begins or ends at an edge: what one side drew says nothing of the other.
+    """
     window, edge_s = record.window(energy.window), _edge_s(channel, energy)
     edges_s = (window.start_s, window.end_s) if window else ()
-    near = np.interp([(t_s - edge_s, t_s + edge_s) for t_s in edges_s], *curve)
-    return float(np.diff(near).sum())
+    beside = [np.interp((t_s - edge_s, t_s, t_s + edge_s), *curve) for t_s in edges_s]
+    mean_j = 2 * abs(energy.mean_power_w or 0.0) * edge_s
+    return max(mean_j, sum(float(np.abs(np.diff(read_j)).max()) for read_j in beside))
 
 
 def _edge_s(channel: Channel | None, energy: WindowEnergy) -> float:

@@ -19,7 +19,8 @@ _RESULTS = (
 )
 _KEPT_RESULTS = (
     "Supported: every 95 % CI lies in the claimed range; not supported: one lies outside; else "
-    "inconclusive."
+    "inconclusive. Intervals over seeds decide; those over photographs say what other test images "
+    "might give."
 )
 
 
@@ -73,7 +74,7 @@ def _build_kept(study: ReportStudy) -> DataTable:
             for place, each in enumerate(result.evidence, start=1)
         )
     digest = sha256_of(study.folder / CLAIMS)[:12] if study.folder else UNKNOWN
-    caption = f"Claims of {CLAIMS} (SHA-256 {digest}). {_KEPT_RESULTS} Intervals over seeds."
+    caption = f"Claims of {CLAIMS} (SHA-256 {digest}). {_KEPT_RESULTS}"
     headings = ("Claim", "What would be so", "Seen [95 % CI]", "Result")
     return DataTable(f"{caption}{study.stamp}", headings, tuple(rows), (0, 1, 2, 3))
 
