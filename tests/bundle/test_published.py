@@ -61,13 +61,14 @@ def test_it_is_small_and_has_no_image() -> None:
 
 
 def test_every_planned_run_is_done_on_a_quiet_processor(rows: list[dict[str, str]]) -> None:
-    assert len(rows) == 4 * 8
-    assert {row["status"] for row in rows} == {"done"}
-    assert {row["quality"] for row in rows} <= {"valid", "marginal"}
-    assert {row["primary_status"] for row in rows} == {"estimated"}
-    assert {row["epochs_planned"] for row in rows} == {"25"}
+    done = [row for row in rows if row["status"] == "done"]
+    assert len({(row["variant"], row["seed"]) for row in done}) == len(done) == 4 * 8
+    assert {row["quality"] for row in done} <= {"valid", "marginal"}
+    assert {row["primary_status"] for row in done} == {"estimated"}
+    assert {row["epochs_planned"] for row in done} == {"25"}
     assert len({row["git_commit"] for row in rows}) == 1
     assert {row["git_dirty"] for row in rows} == {"False"}
+    assert [row["status"] for row in rows if row not in done] == ["interrupted"]  # see REVIEW.md
 
 
 def test_its_claims_are_those_of_the_commit_that_ran(payload: Path) -> None:

@@ -87,6 +87,20 @@ def test_warnings_stand_once_a_kind_with_their_advice_the_worst_first():
     assert not [each for each in sound.tables if each.caption.startswith(("Warn", "Meters"))]
 
 
+def test_a_warning_of_many_epochs_is_one_kind():
+    def busy(seed, *windows):
+        warnings = tuple(
+            QualityWarning("busy-processor", Severity.INFO, "others took 9 %", "stop them", window)
+            for window in windows
+        )
+        return make_record(seed=seed, warnings=warnings)
+
+    runs = [busy(1, "epoch-3"), busy(2, "epoch-7"), busy(3, "validate-2"), busy(4, "validate-2")]
+    rows = table(build_measurement(gather("runs", runs)), about="Warnings").rows
+    assert [row[2:4] for row in rows] == [("train", "2"), ("validate-2", "2")]
+
+
+
 def test_meters_that_did_not_work_stand_with_the_reason():
     section = build_measurement(gather("runs", [make_record(), failed_record(seed=2)]))
     assert table(section, about="Meters").rows == (("nvml", "1 of 2 runs", "no NVIDIA driver"),)

@@ -25,6 +25,7 @@ from wbcbench.core.text import (
     UNKNOWN,
     Error,
     count_of,
+    escape_markdown,
     format_with_errors,
     human_duration,
     human_energy,
@@ -337,9 +338,10 @@ def as_markdown(comparison: Comparison) -> str:
     """Headed pipe tables, fit for a job summary."""
     parts = [f"## Comparison of {', '.join(comparison.studies)}", render_summary(comparison)]
     for table in build_comparison_tables(comparison):
-        parts += [f"### {table.title}", markdown_table(table.headings, table.rows), *table.below]
+        parts += [f"### {table.title}", markdown_table(table.headings, table.rows)]
+        parts += map(escape_markdown, table.below)
     lines = [*count_lines(comparison), *comparison.notes]
-    parts.append("\n".join(f"- {line}" for line in lines))
+    parts.append("\n".join(f"- {escape_markdown(line)}" for line in lines))
     return printable("\n\n".join(parts))
 
 

@@ -90,7 +90,7 @@ def _build_bill(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
     cells = [[UNKNOWN if v is None else format_digits(float(v)) for v in row[1:]] for row in values]
     return DataTable(
         f"One run by what it does, {parts}; all but training, validation, test, inference and idle "
-        f"is overhead.{study.stamp}",
+        f"is overhead.{' Seconds: mean of all variants.' if len(first) > 1 else ''}{study.stamp}",
         ("Part", "s", *(f"{label}, J" for label in first)),
         tuple((str(row[0]), *own) for row, own in zip(values, cells, strict=True)),
         values=tuple(values),

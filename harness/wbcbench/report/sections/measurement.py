@@ -11,6 +11,7 @@ from wbcbench.core.record import SensorCard
 from wbcbench.core.text import UNKNOWN, count_of, human_energy, human_power
 from wbcbench.core.trace import Channel
 from wbcbench.core.units import ms_from_s
+from wbcbench.core.window import phase
 from wbcbench.energy import thresholds
 from wbcbench.energy.metrics import mean_known, ratio
 from wbcbench.energy.uncertainty import describe_limits
@@ -151,13 +152,14 @@ def _build_warnings(study: ReportStudy) -> DataTable:
     for run in study.runs:
         for warning in study.evidence[run].warnings:
             place = _ORDER.index(warning.severity)
-            key = (place, warning.code, warning.window, warning.channel)
+            key = (place, warning.code, phase(warning.window), warning.channel)
             if warning.code != _OWN_TABLE:
                 kinds.setdefault(key, {}).setdefault(run.run_id, warning)
     rows = []
-    for _, by_run in sorted(kinds.items()):
+    for (_, _, phase_name, _), by_run in sorted(kinds.items()):
         run_id, warning = next(iter(by_run.items()))
-        window = warning.window or "whole run"
+        windows = {each.window for each in by_run.values()}
+        window = (phase_name if len(windows) > 1 else warning.window) or "whole run"
         detail = f"{warning.detail} ({run_id})"
         rows.append(
             (warning.code, warning.severity.value, window, str(len(by_run)), detail, warning.advice)

@@ -116,6 +116,8 @@ def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
     yield "exclusions", " ".join([rule, *counts])
     yield from _iterate_analysis(study)
     versions = {name: study.distinct_values(column) for name, column in _SOFTWARE}
+    if not study.distinct_values("gpu_name"):
+        del versions["CUDA"]  # TensorFlow was built with it, and did not use it
     known = [f"{name} {' and '.join(values)}" for name, values in versions.items() if values]
     yield "software", f"{', '.join(known)}." if known else "unknown"
 
