@@ -100,7 +100,6 @@ def test_a_warning_of_many_epochs_is_one_kind():
     assert [row[2:4] for row in rows] == [("train", "2"), ("validate-2", "2")]
 
 
-
 def test_meters_that_did_not_work_stand_with_the_reason():
     section = build_measurement(gather("runs", [make_record(), failed_record(seed=2)]))
     assert table(section, about="Meters").rows == (("nvml", "1 of 2 runs", "no NVIDIA driver"),)
