@@ -58,7 +58,7 @@ published: setup ## Make results/published.zip and reports/published again from 
 	rm -rf .cache/published
 	$(BIN)/python -m zipfile -e results/published.zip .cache/published
 	$(BIN)/wbcbench submit published --results .cache/published/*/data/results \
-	  --statement experiments/published.toml --out results/published.zip --force
+	  --statement experiments/published.toml --no-pdf --out results/published.zip --force
 	$(BIN)/wbcbench report published --results .cache/published/*/data/results --force
 
 fuzz: setup      ## Spoil 2,000 files that users bring, and see what each command makes of them

@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 from builders.bundle import HOME, HOST, SERIAL, StudyDesign, bundle_study
 from builders.machine import GPU, SYNTHETIC_CHANNELS
 from builders.run import make_record, make_spec, save
-from program import start
+from program import start, wbcbench
 from wbcbench import table
 from wbcbench.bundle import document, layout
 from wbcbench.bundle.document import Author
@@ -553,6 +553,15 @@ def test_without_an_author_or_a_licence_and_nobody_to_ask_nothing_is_made(study,
         assert f"needs its {missing}" in str(error)
         assert "--statement-template" in str(error)
     assert not (tmp_path / "bundle").exists()
+
+
+def test_a_bundle_without_pdfs_is_as_good(study, tmp_path):
+    out = tmp_path / "bundle"
+    who = ("--author", "Ada", "--licence", "MIT", "--out", str(out))
+    ended = wbcbench("submit", "study", "--results", str(study.parent), *who, "--no-pdf")
+    assert ended.code == 0, ended.out
+    assert not [*out.rglob("*.pdf")]
+    assert [*out.rglob("report.html")]
 
 
 def test_the_experiment_file_says_who_submits(tmp_path):
