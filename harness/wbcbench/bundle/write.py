@@ -7,6 +7,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from wbcbench.bundle.make import (
 from wbcbench.bundle.redact import IDENTITIES, LEAKS, Redactor, copy_file, make_redactor
 from wbcbench.bundle.verify.bundle import load_bundle
 from wbcbench.bundle.verify.likeness import find_differences
+from wbcbench.core import run_folder
 from wbcbench.core.errors import UsageError, VerificationError
 from wbcbench.core.files import write_atomically
 from wbcbench.core.record import attachment_to_json, to_json, with_attachment
@@ -34,6 +36,7 @@ from wbcbench.core.run_condition import RunStage, condition
 from wbcbench.core.run_folder import study_runs
 from wbcbench.core.study_folder import pilot_study, require_study
 from wbcbench.core.text import count_of, shell_word
+from wbcbench.core.trace_file import repack_parquet
 from wbcbench.core.units import kwh_from_j, mb_from_bytes
 from wbcbench.energy.account import remake_attachment, remake_record
 from wbcbench.report import PAPER
@@ -249,10 +252,18 @@ def _account_again(studies: Iterable[Path]) -> Iterator[tuple[str, tuple[str, ..
             yield run.run_id, changed
 
 
+def _pack_traces(payload: Path) -> None:
+    """Write traces of earlier versions as today's; whoever reads damaged ones says so."""
+    for path in sorted(payload.glob(f"{layout.RESULTS}/*/*/{run_folder.TRACES}")):
+        with suppress(UsageError):
+            write_atomically(path, repack_parquet(path))
+
+
 def _write_contents(order: Order, study: SubmittedStudy, redactor: Redactor | None) -> Submission:
     """Everything that is made from the copy, in the order in which one depends on another."""
     dataset, images = make_images(study, order.data)
     write_code(study, redactor)
+    _pack_traces(study.payload)
     _write_files(study.payload, images)
     if dataset is not None and dataset.complete:
         leave_digests_to_list(study.payload, images[layout.IMAGES])
