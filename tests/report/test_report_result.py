@@ -272,6 +272,18 @@ def test_failed_runs_are_counted_and_in_no_mean(tmp_path):
     assert next(iter(list_notices(study))).word == "incomplete"
 
 
+def test_a_run_that_was_run_again_leaves_no_study_incomplete(tmp_path, monkeypatch):
+    records = [*draw(3), failed_record(spec=make_spec(VARIANTS[0], 1004, block=4, study="study"))]
+    study = read(tmp_path, records)
+    monkeypatch.setattr(type(study), "planned", len(draw(3)))
+    notice = next(iter(list_notices(study)))
+    assert notice.word == "left out"
+    assert notice.text == (
+        "1 of 13 runs failed, stopped early or is invalid; it is in no mean; "
+        "all 12 planned runs are finished."
+    )
+
+
 def test_runs_of_another_kind_are_in_no_mean_and_on_no_axis(tmp_path):
     records = [make_record(v, s) for v in VARIANTS[:2] for s in (1, 2, 3)]
     study = read(tmp_path, [*records, make_record(VARIANTS[0], 9, channels=LAPTOP)])

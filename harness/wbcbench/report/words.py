@@ -66,7 +66,8 @@ def list_notices(study: ReportStudy) -> Iterator[Notice]:
     if study.runs and not study.done:
         yield Notice("nothing finished", "Every run failed, was stopped or is invalid.")
     elif missing := _describe_missing(study):
-        yield Notice("incomplete", missing)
+        is_whole = 0 < study.planned <= done and not study.unfinished
+        yield Notice("left out" if is_whole else "incomplete", missing)
     if study.comparable and study.left_out:
         yield Notice(
             "mixed",
@@ -119,12 +120,15 @@ def _describe_wall(study: ReportStudy, metered: int) -> str:
 
 def _describe_missing(study: ReportStudy) -> str:
     done, failed = len(study.done), len(study.runs) - len(study.done)
-    words = f"{failed} of {count_of(len(study.runs), 'run')} failed, stopped early or are invalid"
-    parts = [f"{words}; they are in no mean"] if failed else []
+    be, they = ("is", "it is") if failed == 1 else ("are", "they are")
+    words = f"{failed} of {count_of(len(study.runs), 'run')} failed, stopped early or {be} invalid"
+    parts = [f"{words}; {they} in no mean"] if failed else []
     if gone := len(study.deleted):
         parts.append(f"{count_of(gone, 'run')} {'was' if gone == 1 else 'were'} deleted")
     if study.planned > done:
         parts.append(f"{done} of {study.planned} planned runs are finished")
+    elif parts and study.planned:
+        parts.append(f"all {study.planned} planned runs are finished")
     if study.unfinished:
         parts.append(f"{count_of(study.unfinished, 'run')} without a record so far")
     return f"{'; '.join(parts)}." if parts else ""

@@ -110,7 +110,7 @@ def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
     )
     rule = (
         "No run is left out for its value. A run that failed, was stopped or is invalid by the "
-        "rules fixed beforehand leaves its whole block out."
+        "rules fixed beforehand leaves its whole block out, until it has been run again."
     )
     counts = count_lines(study.comparison) if study.comparison else []
     yield "exclusions", " ".join([rule, *counts])
