@@ -205,6 +205,22 @@ def test_labels_lie_on_no_data_and_on_no_other_label(seed, count, others):
     assert all(frame.y0 <= box.y0 and box.y1 <= frame.y1 for box in boxes)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_where_lines_are_everywhere_a_label_hides_them_and_no_other_label(seed):
+    canvas, plot = create_plot()
+    rng = np.random.default_rng(seed)
+    plot.set_xlim(0, 1)
+    plot.set_ylim(0, 1)
+    labels = [(f"leaky-batchnorm-{i}", *rng.uniform(0.4, 0.6, 2)) for i in range(4)]
+    draw_labels(canvas, plot, labels, [tuple(point) for point in rng.uniform(0, 1, (4000, 2))])
+    renderer = FigureCanvasAgg(canvas).get_renderer()
+    for text in plot.texts:
+        text.update_positions(renderer)
+    boxes = [Text.get_window_extent(text, renderer) for text in plot.texts]
+    for a, b in itertools.combinations(boxes, 2):
+        assert not a.overlaps(b)
+
+
 @given(st.lists(st.floats(-1e3, 1e3), max_size=12), st.floats(0.01, 10))
 def test_labels_keep_their_order_and_their_distance(wanted, gap):
     places = spread_places(wanted, gap)

@@ -63,6 +63,7 @@ LABEL_LENGTH = 26
 _LABEL_TAIL = 10
 _LETTER_EM = 0.6  # mean width of a letter of the font
 _RINGS_PT = (8, 14, 22, 32, 44, 58, 74)  # distances at which a place for a label is looked for
+_HIDDEN = 1000  # points that a label may hide rather than another label
 _DIRECTIONS = tuple(
     (dx, dy) for dx in (1.0, 0.5, 0.0, -0.5, -1.0) for dy in (1.0, 0.5, 0.0, -0.5, -1.0) if dx or dy
 )
@@ -412,7 +413,9 @@ def draw_labels(
             low = at[1] + dy * ring * pixel - size[1] * (1 - dy) / 2
             box = (left, low, left + size[0], low + size[1])
             inside = (points > np.array(box[:2]) - 2) & (points < np.array(box[2:]) + 2)
-            cost = int(inside.all(axis=1).sum()) + 8 * sum(_overlap(box, each) for each in taken)
+            cost = int(inside.all(axis=1).sum()) + _HIDDEN * sum(
+                _overlap(box, each) for each in taken
+            )
             is_outside = left < frame.x0 or box[2] > frame.x1
             is_outside |= low < frame.y0 or box[3] > frame.y1
             places.append((cost + 20 * is_outside + ring / 60, box))

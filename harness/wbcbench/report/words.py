@@ -36,13 +36,13 @@ def make_anchor(source: str, row: str) -> str:
 
 def describe_study(study: ReportStudy) -> str:
     """One line; the date is the results' own, because the same records give the same bytes."""
-    variants, runs = count_of(len(study.labels), "variant"), len(study.runs)
-    seeds = len({(run.spec.block, run.spec.seed) for run in study.runs})
-    is_full = len(study.labels) * seeds == runs
+    variants, runs = count_of(len(study.labels), "variant"), study.done or study.runs
+    seeds = len({(run.spec.block, run.spec.seed) for run in runs})
+    is_full = len(study.labels) * seeds == len(runs)
     parts = (
         f"{variants} × {count_of(seeds, 'seed')}"
         if is_full
-        else f"{variants}, {count_of(runs, 'run')}",
+        else f"{variants}, {count_of(len(study.runs), 'run')}",
         format_common(study, "gpu_name") or format_common(study, "cpu_model"),
         max(str(run.row["ended_utc"]) for run in study.runs)[:10],
         f"results {results_sha256(study)[:12]}",
