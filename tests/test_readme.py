@@ -39,7 +39,16 @@ def list_commands() -> list[str]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A folder with what a clone has, and a ``wbcbench`` on the path."""
-    for name in ("experiments", "harness", "Makefile", "pyproject.toml", *LOCKS):
+    (tmp_path / "results").mkdir()
+    named = (
+        "experiments",
+        "harness",
+        "Makefile",
+        "pyproject.toml",
+        "results/published.zip",
+        *LOCKS,
+    )
+    for name in named:
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
