@@ -12,6 +12,7 @@ from wbcbench.commands.list_runs import describe_part
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "harness").rglob("*.md"), *(ROOT / "results").glob("*.md")]
+PAGES += (ROOT / "reports").glob("*/REVIEW.md")
 PAGES = [page for page in PAGES if "node_modules" not in page.parts]
 GUIDES = ["ARCHITECTURE.md", "MEASUREMENT.md"]
 DECISION = re.compile(r"decisions/(\d{4}(?:-[a-z-]+)?)")

@@ -18,6 +18,7 @@ RETIRED = re.compile(
     re.IGNORECASE,
 )
 DOCUMENTS = ("*.md", "harness/*.md", "harness/decisions/*.md", "results/*.md", "experiments/*.*")
+DOCUMENTS += ("reports/*/REVIEW.md",)
 
 
 def retired_words(paths: Iterable[Path]) -> list[str]:

@@ -74,7 +74,11 @@ def check_history(bundle: Bundle) -> Outcome:
     if bundle.plan is not None and any(map(has_evidence, bundle.records)):
         errors += _check_drawn_order(bundle.plan)  # earlier versions drew others
     count = count_of(len(bundle.finished), "run")
-    return report_outcome(f"The clocks of {count} agree, and no run is missing.", errors, warnings)
+    return report_outcome(
+        f"The clocks of {count} agree, and none is missing that a later run names.",
+        errors,
+        warnings,
+    )
 
 
 class _BootedRun(NamedTuple):

@@ -19,8 +19,8 @@ _RESULTS = (
 )
 _KEPT_RESULTS = (
     "Supported: every 95 % CI lies in the claimed range; not supported: one lies outside; else "
-    "inconclusive. Intervals over seeds decide; those over photographs say what other test images "
-    "might give."
+    "inconclusive. Intervals over seeds decide; those over photographs, the mean of the runs' "
+    "own, say what other test images might give."
 )
 
 

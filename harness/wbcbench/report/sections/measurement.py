@@ -270,7 +270,8 @@ def build_uncertainty(study: ReportStudy) -> Section | None:
     if study.energy_status == "estimated":
         unknown = (
             "The joules are estimated: how far the model is from the truth is not known here, so "
-            "no ± is stated. Published comparisons found such models up to 40 % off."
+            "no ± is stated. A published comparison found such models up to 40 % off "
+            "(arXiv:2509.22092)."
         )
         return _fold_uncertainty((unknown, *words), "unknown, because the joules are estimated")
     table, summary = _build_budget(study, runs)

@@ -122,6 +122,11 @@ def _iterate_methods(study: ReportStudy) -> Iterator[Line]:
     yield "software", f"{', '.join(known)}." if known else "unknown"
 
 
+_CLAIMS = (
+    "Each check by its own 95 % interval, not corrected for their number. Differences: Student's "
+    "t; shares: Clopper and Pearson; means over seeds: t corrected for skewness (Hall 1992), which "
+    "may reach beyond every value."
+)
 _INTERVALS = {
     "t": "Student's t on the differences within blocks, from three blocks on",
     "bootstrap": "BCa bootstrap of the differences within blocks, from fifteen blocks on",
@@ -151,6 +156,10 @@ def _iterate_analysis(study: ReportStudy) -> Iterator[Line]:
     yield from (
         [("tests", "none")] if settings.untested else _describe_tests(settings, study.blocks_used)
     )
+    if study.planned_claims:
+        yield "claims of the plan", "Student's t on the differences, Holm over the claims."
+    if study.kept_claims:
+        yield "claims", _CLAIMS
     if notes := [note for note in comparison.notes if note not in comparison.limits]:
         yield "notes", " ".join(notes)
     yield (
@@ -164,7 +173,7 @@ def _describe_tests(settings: Settings, blocks: int) -> Iterator[Line]:
     yield (
         "tests",
         f"{describe_sign_flips(blocks)}, paired; p is corrected within the family by Holm's method "
-        f"at {100 * settings.alpha:g} %. Claims of the plan: Student's t, Holm over the claims.",
+        f"at {100 * settings.alpha:g} %.",
     )
     yield (
         "equivalence",

@@ -249,6 +249,8 @@ def _iterate_caption(
         primary = [e for e in comparison.effects if e.family == "primary"]
         tests = count_of(count_tests(primary, comparison.settings), "test")
         yield f"* different after Holm over {tests}."
+    if any(get_mean(row, "accuracy") for row in rows):
+        yield "Accuracy: TEST, after the last epoch."
     if study.comparable:
         yield f"Energy: training, {study.energy_words}{_describe_meter_errors(rows)}."
     yield from _describe_photographs(study, rows)
