@@ -56,7 +56,7 @@ def ask(payload: Path, *words: str) -> Any:
 def test_it_is_verified_away_from_the_repository(tmp_path: Path) -> None:
     ended = wbcbench("verify", str(BUNDLE), cwd=tmp_path)
     assert ended.code == 0, ended.out
-    assert ended.out.splitlines()[-1].startswith("VERIFIED")
+    assert "\nVERIFIED " in ended.out
 
 
 def test_it_is_small_and_has_no_image() -> None:
@@ -72,7 +72,7 @@ def test_every_planned_run_is_done_on_a_quiet_processor(rows: list[dict[str, str
     assert {row["primary_status"] for row in done} == {"estimated"}
     assert {row["epochs_planned"] for row in done} == {"25"}
     assert len({row["git_commit"] for row in rows}) == 1
-    assert {row["git_dirty"] for row in rows} == {"False"}
+    assert {row["git_dirty"] for row in rows} == {"false"}
     assert [row["status"] for row in rows if row not in done] == ["interrupted"]  # see REVIEW.md
 
 
