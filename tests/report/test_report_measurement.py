@@ -214,6 +214,22 @@ def test_drift_is_told_with_slope_and_interval(drifting):
                for text in paragraphs(build_measurement(drifting)))  # fmt: skip
 
 
+def test_a_long_pause_between_runs_is_told_beside_a_drift(drifting):
+    def tell(days):
+        runs = [
+            replace(
+                each.record,
+                started_utc=f"2026-03-{1 + day:02}T10:{2 * place:02}:00Z",
+                ended_utc=f"2026-03-{1 + day:02}T10:{2 * place + 1:02}:00Z",
+            )
+            for place, (each, day) in enumerate(zip(drifting.runs, days, strict=True))
+        ]
+        return " ".join(paragraphs(build_measurement(gather("paused", runs))))
+
+    assert "a pause of more than an hour" in tell([0] * 4 + [1] * 4)
+    assert "a pause of more than an hour" not in tell([0] * 8)
+
+
 def test_the_values_drawn_are_those_against_the_mean_of_the_variant(drifting):
     by_run = {row[1]: row for row in order_figure(drifting).data.values}
     joules = {r.run_id: (r.spec.variant, r.train_energy_j) for r in drifting.runs}

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
+from wbcbench.core.window import unix_s
 from wbcbench.report import Cells, DataTable, Figure, Statement, style
 from wbcbench.report.study import ReportStudy
 from wbcbench.report.summaries import build_data_table
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 # Less than this around the mean would let noise appear as a difference.
 _LEAST_SPAN_PCT = 1.0
 _PANEL_IN = 1.45
+_PAUSE_S = 3600.0
 
 HEADINGS = ("variant", "run", "place")
 
@@ -135,6 +138,18 @@ def describe_order(study: ReportStudy, series: list[Series]) -> Iterator[str]:
         yield "The balanced order keeps this drift out of the contrasts, not out of the joules."
     elif len(study.configurations) > 1:
         yield "The order is not balanced: a difference between variants may be this drift."
+    if _was_paused(study.runs):
+        yield (
+            "Between some of the runs lies a pause of more than an hour: what differs after it, as "
+            "another host of a virtual machine does, is a step, and looks here like drift."
+        )
+
+
+def _was_paused(runs: tuple[Run, ...]) -> bool:
+    spans = sorted(
+        (unix_s(str(run.row["started_utc"])), unix_s(str(run.row["ended_utc"]))) for run in runs
+    )
+    return any(later[0] - before[1] > _PAUSE_S for before, later in pairwise(spans))
 
 
 def build_drift_statements(series: list[Series]) -> Iterator[Statement]:
