@@ -219,6 +219,8 @@ def test_where_lines_are_everywhere_a_label_hides_them_and_no_other_label(seed):
     boxes = [Text.get_window_extent(text, renderer) for text in plot.texts]
     for a, b in itertools.combinations(boxes, 2):
         assert not a.overlaps(b)
+    frame = plot.get_window_extent().padded(2)
+    assert all(frame.x0 <= box.x0 and box.x1 <= frame.x1 for box in boxes)
 
 
 @given(st.lists(st.floats(-1e3, 1e3), max_size=12), st.floats(0.01, 10))

@@ -63,7 +63,7 @@ LABEL_LENGTH = 26
 _LABEL_TAIL = 10
 _LETTER_EM = 0.6  # mean width of a letter of the font
 _RINGS_PT = (8, 14, 22, 32, 44, 58, 74)  # distances at which a place for a label is looked for
-_HIDDEN = 1000  # points that a label may hide rather than another label
+_HIDDEN, _OUTSIDE = 1000, 300  # points that a label may hide rather than a label, or leave the axes
 _DIRECTIONS = tuple(
     (dx, dy) for dx in (1.0, 0.5, 0.0, -0.5, -1.0) for dy in (1.0, 0.5, 0.0, -0.5, -1.0) if dx or dy
 )
@@ -418,7 +418,7 @@ def draw_labels(
             )
             is_outside = left < frame.x0 or box[2] > frame.x1
             is_outside |= low < frame.y0 or box[3] > frame.y1
-            places.append((cost + 20 * is_outside + ring / 60, box))
+            places.append((cost + _OUTSIDE * is_outside + ring / 60, box))
         _, box = min(places)
         taken.append(box)
         shift = ((box[0] - at[0]) / pixel, (box[1] - at[1]) / pixel)
