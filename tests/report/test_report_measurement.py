@@ -226,7 +226,7 @@ def test_a_long_pause_between_runs_is_told_beside_a_drift(drifting):
         ]
         return " ".join(paragraphs(build_measurement(gather("paused", runs))))
 
-    assert "a pause of more than an hour" in tell([0] * 4 + [1] * 4)
+    assert "separated by a pause of more than an hour" in tell([0] * 4 + [1] * 4)
     assert "a pause of more than an hour" not in tell([0] * 8)
 
 

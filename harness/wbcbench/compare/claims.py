@@ -18,7 +18,7 @@ from wbcbench.compare.result import ClaimOutcome
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.files import load_toml
 from wbcbench.core.study_folder import CLAIMS
-from wbcbench.core.text import count_of, printable
+from wbcbench.core.text import UNKNOWN, count_of, printable
 from wbcbench.stats.intervals import (
     LEAST_FOR_T,
     Floats,
@@ -365,6 +365,12 @@ def describe_outcome(evidence: ClaimEvidence) -> str:
     """``for information: inconclusive (one seed; an interval needs 3)``."""
     mark = "" if evidence.check.decides else "for information: "
     return f"{mark}{evidence.outcome.value}{f' ({evidence.why})' if evidence.why else ''}"
+
+
+def describe_measure(check: Check) -> str:
+    """What is computed, whatever the check says in words."""
+    meaning = MEASURES[check.measure].meaning
+    return meaning.replace("`at`", UNKNOWN if check.at is None else f"{check.at:g}")
 
 
 def describe_estimate(evidence: ClaimEvidence) -> str:

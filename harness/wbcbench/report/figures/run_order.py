@@ -140,8 +140,9 @@ def describe_order(study: ReportStudy, series: list[Series]) -> Iterator[str]:
         yield "The order is not balanced: a difference between variants may be this drift."
     if _was_paused(study.runs):
         yield (
-            "Between some of the runs lies a pause of more than an hour: what differs after it, as "
-            "another host of a virtual machine does, is a step, and looks here like drift."
+            "Some runs are separated by a pause of more than an hour. If something changed in it "
+            "(another host of a virtual machine, for example), energy changed in one step, and the "
+            "line shows that step as a drift."
         )
 
 
@@ -152,7 +153,7 @@ def _was_paused(runs: tuple[Run, ...]) -> bool:
     return any(later[0] - before[1] > _PAUSE_S for before, later in pairwise(spans))
 
 
-def build_drift_statements(series: list[Series]) -> Iterator[Statement]:
+def build_drift_statements(study: ReportStudy, series: list[Series]) -> Iterator[Statement]:
     """One for each quantity whose drift is known."""
     for place, item in enumerate(series, start=1):
         if (drift := item.drift) is None:
@@ -164,14 +165,15 @@ def build_drift_statements(series: list[Series]) -> Iterator[Statement]:
             "low": interval.low if interval else None,
             "high": interval.high if interval else None,
         }
-        yield Statement(
-            f"drift-{place}", describe_drift(item.quantity, drift), RUNS_TABLE, "", values
-        )
+        text = describe_drift(study, item.quantity, drift)
+        yield Statement(f"drift-{place}", text, RUNS_TABLE, "", values)
 
 
-def describe_drift(quantity: Quantity, drift: Drift) -> str:
+def describe_drift(study: ReportStudy, quantity: Quantity, drift: Drift) -> str:
     """One drift as a sentence, with its interval."""
     name, unit, interval = quantity.name, quantity.unit, drift.interval
+    if quantity is QUANTITIES[0]:
+        name = f"{study.energy_kind}energy".capitalize()
     slope = (
         f"{name} {'rose' if drift.slope >= 0 else 'fell'} by {abs(drift.slope):.2g} {unit} a run"
     )
@@ -196,7 +198,7 @@ def build_run_order(study: ReportStudy, series: list[Series]) -> Figure | None:
     return Figure(
         "run-order",
         "Runs in the order in which they were carried out",
-        " ".join(describe_drift(*pair) for pair in known) or "No drift is known.",
+        " ".join(describe_drift(study, *pair) for pair in known) or "No drift is known.",
         f"One mark a run; {relative}dashed: drift.{study.energy_stamp}",
         build_data_table(
             f"In the order of the runs.{study.energy_stamp}",

@@ -230,7 +230,8 @@ def build_inference(study: ReportStudy) -> Section | None:
     table = DataTable(caption, headings, rows)
     cells = sorted({row[4].partition(" ")[0] for row in rows if row[4] != UNKNOWN}, key=float)
     span = " to ".join(cells[:1] + cells[1:][-1:])
-    words = f"{span} {scales[1][1]} for {_IMAGES} images in batches of {TABLE_BATCH}"
+    kind = f" ({study.energy_status})" if study.energy_kind else ""
+    words = f"{span} {scales[1][1]}{kind} for {_IMAGES} images in batches of {TABLE_BATCH}"
     summary = words if cells else ""
     return Section("inference", "Inference energy", (table,), Place.FOLDED, summary)
 

@@ -87,6 +87,8 @@ def _build_bill(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
     columns = [*zip(*(row[1:] for row in values), strict=True)]
     values.append(("whole run", *map(sum_if_all_known, columns)))
     parts = " and ".join(dict.fromkeys(first.values()))
+    if study.energy_words.startswith(f"{parts},"):
+        parts = study.energy_words
     cells = [[UNKNOWN if v is None else format_digits(float(v)) for v in row[1:]] for row in values]
     return DataTable(
         f"One run by what it does, {parts}; all but training, validation, test, inference and idle "

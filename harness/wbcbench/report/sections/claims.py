@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from wbcbench.compare.claims import ClaimResult, describe_estimate, describe_outcome
+from wbcbench.compare.claims import (
+    ClaimResult,
+    describe_estimate,
+    describe_measure,
+    describe_outcome,
+)
 from wbcbench.compare.render import build_claims_table, describe_claim
 from wbcbench.compare.result import Comparison, build_claim_row, format_claim_key
 from wbcbench.core.files import sha256_of
@@ -67,7 +72,7 @@ def _build_kept(study: ReportStudy) -> DataTable:
         rows += (
             (
                 f"{result.claim.id}.{place}",
-                each.check.says,
+                f"{each.check.says} ({describe_measure(each.check)})",
                 describe_estimate(each),
                 describe_outcome(each),
             )
@@ -75,7 +80,7 @@ def _build_kept(study: ReportStudy) -> DataTable:
         )
     digest = sha256_of(study.folder / CLAIMS)[:12] if study.folder else UNKNOWN
     caption = f"Claims of {CLAIMS} (SHA-256 {digest}). {_KEPT_RESULTS}"
-    headings = ("Claim", "What would be so", "Seen [95 % CI]", "Result")
+    headings = ("Claim", "What would be so (what is computed)", "Seen [95 % CI]", "Result")
     return DataTable(f"{caption}{study.stamp}", headings, tuple(rows), (0, 1, 2, 3))
 
 

@@ -62,7 +62,7 @@ def build_measurement(study: ReportStudy) -> Section:
         *_describe_depths(study, pairs),
         *describe_limits(_list_channels(study).values()),
         *filter(None, [build_agreement(study, pairs)]),
-        *run_order.build_drift_statements(series),
+        *run_order.build_drift_statements(study, series),
         *run_order.describe_order(study, series),
         *filter(None, [run_order.build_run_order(study, series)]),
         *build_power_figures(study),

@@ -314,7 +314,7 @@ def build_runs(study: ReportStudy) -> Section:
     if study.deleted:
         summary += f"; {len(study.deleted)} more deleted"
     table = DataTable(
-        f"Every run with a record. Energy as measured, idle power included.{study.stamp}",
+        f"Every run with a record. Energy of training, idle power included.{study.stamp}",
         _RUN_HEADINGS,
         tuple(_build_row(study, run) for run in study.runs),
         (0, 1, 2, 3, 8),
