@@ -132,11 +132,11 @@ def test_each_kind_is_one_sentence_however_many_contrasts_it_concerns():
     assert re.search(r"\) and 4 more: inconclusive although", note)
 
 
-@pytest.mark.parametrize("render", [as_text, as_markdown, lambda c: as_latex(c).replace("\\", "")])
+@pytest.mark.parametrize("render", [as_text, as_markdown, as_latex])
 def test_every_form_has_the_sentences(render, monkeypatch):
     monkeypatch.setenv("COLUMNS", "999")  # so that none is broken
     comparison = compared(SMALL)
-    assert sentences(comparison)[0] in render(comparison)
+    assert sentences(comparison)[0] in render(comparison).replace("\\", "")
     assert sentences(comparison)[0] in build_comparison_document(comparison)["notes"]
 
 
