@@ -84,10 +84,10 @@ map:             ## Write the map of rooms and the registry into harness/ARCHITE
 
 lock:            ## Renew both locks from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --extra train --extra dev --extra kaggle --extra interactive --extra amd \
+	  --no-emit-index-url --no-emit-find-links --no-header --extra train --extra dev --extra kaggle --extra interactive --extra amd --extra slurm \
 	  pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-emit-find-links --no-header --extra train --extra dev --extra kaggle --extra interactive --extra amd --extra cuda \
+	  --no-emit-index-url --no-emit-find-links --no-header --extra train --extra dev --extra kaggle --extra interactive --extra amd --extra slurm --extra cuda \
 	  -c requirements.lock pyproject.toml -o requirements-cuda.lock
 
 clean:           ## Remove the environment and what tools left
