@@ -362,10 +362,13 @@ def _repair_text(suffix: str, data: bytes) -> bytes:
 
 
 def _drop_submission(data: bytes) -> bytes:
+    """A plan without what says who submits it, and on whose account it ran."""
     document = json.loads(data)
-    if not document["plan"].get("submission"):
+    plan = document["plan"]
+    if not (plan.get("submission") or "cluster" in plan):
         return data
-    return _format_json({**document, "plan": {**document["plan"], "submission": {}}}).encode()
+    kept = {name: value for name, value in plan.items() if name != "cluster"}
+    return _format_json({**document, "plan": {**kept, "submission": {}}}).encode()
 
 
 def _is_strict(line: bytes) -> bool:

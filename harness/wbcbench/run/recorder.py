@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from types import FrameType
@@ -55,6 +56,7 @@ from wbcbench.power.telemetry import cool_down
 from wbcbench.run.display import View
 from wbcbench.run.finalise import account_from_disk
 from wbcbench.run.live_state import FINISHING, LiveProgress
+from wbcbench.run.publish import publish
 from wbcbench.run.trainer_process import (
     Exit,
     TrainerProcess,
@@ -63,6 +65,7 @@ from wbcbench.run.trainer_process import (
 )
 
 SLICE_S = 0.5  # how soon an interrupt or a failing sampler is noticed
+TERM_GRACE_S = 15.0
 READY = "ready"  # what the trainer reports before it waits for the word to go
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 
@@ -89,10 +92,11 @@ def record_run(
         if not is_free:
             raise UsageError(f"The run {run.run_id} is being carried out by another process.")
         state = require_submitted(run)
+        run.claim()
         try:
             run.write_state(state.running())
             _require_free_disk(run)
-            record = Recorder(run, view, interrupts, host_lock).record_run()
+            record = publish(run, Recorder(run, view, interrupts, host_lock).record_run())
         except (WbcbenchError, OSError) as error:
             failure = Failure(type(error).__name__, encodable(str(error)))
             record = account_from_disk(run, "failed", failure)
@@ -306,6 +310,9 @@ class Recorder:
 INTERRUPTED = Failure("interrupted", "Stopped by the user.")
 TERMINATED = Failure("terminated", "Stopped by SIGTERM, from the user, a queue or the system.")
 TERMINAL_CLOSED = Failure("terminal-closed", "Stopped because its terminal was closed (SIGHUP).")
+JOB_ENDS = Failure(
+    "job-ends", "Stopped because its job had to end: its time limit, or another job's priority."
+)
 LAUNCHER_DIED = Failure(
     "launcher-died", "Stopped because the process that had started it was killed or ended."
 )
@@ -315,7 +322,9 @@ class Interrupts:
     """Whether a run is asked to stop, and by what; install before the run starts.
 
     The first Ctrl-C asks the run to end after its epoch, the second ends it at once, and so do
-    SIGTERM, SIGHUP and the loss of the process that started the recorder.
+    SIGTERM, SIGHUP and the loss of the process that started the recorder. In a job of a queue,
+    SIGTERM and SIGUSR2 ask for the end after the epoch, too, and end the run once there is no
+    time left for that.
 
     Attributes:
         cause: What came first; ``None`` while nothing did.
@@ -337,16 +346,23 @@ class Interrupts:
         """Whether the run should end at once."""
         return self._count > 1 or self._terminated.is_set()
 
-    def install(self, *, leash: bool) -> None:
-        """Take over the signals; with ``leash``, end of file on stdin ends the run.
+    def install(self, *, leash: bool, grace_s: float | None = None) -> None:
+        """Take over the signals. One that is ignored, as SIGHUP under ``nohup``, stays ignored.
 
-        One that is ignored, as SIGHUP under ``nohup``, stays ignored.
+        Args:
+            leash: Whether end of file on stdin ends the run.
+            grace_s: In a job: how long after SIGUSR2 its epoch may last; after SIGTERM, with which
+                Slurm gives 30 seconds by default, it is ``TERM_GRACE_S`` at most.
         """
-        handlers = {
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
             signal.SIGINT: self._on_interrupt,
             signal.SIGTERM: lambda *_: self._end_now(TERMINATED),
             signal.SIGHUP: lambda *_: self._end_now(TERMINAL_CLOSED),
         }
+        if grace_s is not None:
+            on_term = min(grace_s, TERM_GRACE_S)
+            handlers[signal.SIGTERM] = lambda *_: self._end_within(on_term, TERMINATED)
+            handlers[signal.SIGUSR2] = lambda *_: self._end_within(grace_s, JOB_ENDS)
         for number in heeded_signals(handlers):
             signal.signal(number, handlers[number])
         if leash:
@@ -355,6 +371,13 @@ class Interrupts:
     def _on_interrupt(self, _: int, __: FrameType | None) -> None:
         self.cause = self.cause or INTERRUPTED
         self._count += 1
+
+    def _end_within(self, grace_s: float, cause: Failure) -> None:
+        self.cause = self.cause or cause
+        self._count = max(self._count, 1)
+        timer = threading.Timer(grace_s, self._terminated.set)
+        timer.daemon = True
+        timer.start()
 
     def _end_now(self, cause: Failure) -> None:
         self.cause = self.cause or cause

@@ -13,6 +13,7 @@ from wbcbench.core.child import heeded_signals, python_command
 from wbcbench.core.environment import clean_environment
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OF_QUEUES = signal.SIGUSR2  # passed on by whoever listens to it
 
 
 class LocalLauncher:
@@ -57,7 +58,9 @@ def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
         if callable(outer) and outer is not signal.default_int_handler:
             outer(number, frame)
 
-    before = {number: signal.getsignal(number) for number in heeded_signals(_PASSED_ON)}
+    of_queues = [_OF_QUEUES] * callable(signal.getsignal(_OF_QUEUES))
+    numbers = heeded_signals([*_PASSED_ON, *of_queues])
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in before:
         signal.signal(number, pass_on)
     try:

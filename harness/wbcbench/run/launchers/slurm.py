@@ -1,0 +1,219 @@
+"""Slurm: jobs are submitted through submitit; ``squeue`` and ``sacct`` say what became of them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.run.launchers import EngineError, JobStage, JobStatus
+from wbcbench.run.launchers.cluster import ClusterSettings
+
+_LOGS = "slurm"  # beside the folders of the jobs: scripts, logs and what submitit keeps
+_ANSWER_S = 60.0
+_WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT",
+            "RESV_DEL_HOLD"}  # fmt: skip
+_RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
+_LOST = {"NODE_FAIL", "BOOT_FAIL", "REVOKED"}
+_DEFAULT_ARRAY = 1001
+_USUAL_TIME = "1:00:00"
+
+
+class SlurmLauncher:
+    """The jobs of a cluster that Slurm manages, a GPU of its own for each."""
+
+    is_queue = True
+
+    def connect(self, settings: ClusterSettings, jobs: Path) -> SlurmQueue:
+        """The queue for one study.
+
+        Raises:
+            CannotMeasureError: Slurm's commands, or submitit, are not here.
+        """
+        for command in ("sbatch", "squeue", "scancel", "scontrol", "srun"):
+            if shutil.which(command) is None:
+                raise CannotMeasureError(
+                    f"Slurm's command {command} is not on this machine. Log in to a node of the "
+                    "cluster that submits jobs, or leave out --launcher slurm."
+                )
+        try:
+            import submitit  # noqa: F401
+        except ImportError as error:
+            raise CannotMeasureError(
+                "--launcher slurm takes submitit. Install it: pip install 'wbcbench[slurm]'"
+            ) from error
+        return SlurmQueue(settings, jobs)
+
+
+launch = SlurmLauncher()
+
+
+class SlurmQueue:
+    """The jobs of one study on Slurm."""
+
+    def __init__(self, settings: ClusterSettings, jobs: Path) -> None:
+        """Nothing is asked yet."""
+        self._settings, self._jobs = settings, jobs.resolve()
+
+    @cached_property
+    def most_in_submission(self) -> int:
+        """Jobs in one array: one less than ``MaxArraySize``, which counts from 0."""
+        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask(["scontrol", "show", "config"]), re.M)
+        return max(int(found[1]) - 1 if found else _DEFAULT_ARRAY - 1, 1)
+
+    def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
+        """Submit a job for each folder, several as one array; see ``Queue.submit``."""
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        executor = SlurmExecutor(self._jobs / _LOGS, python=self._python)
+        executor.update_parameters(**self._parameters(name))
+        try:
+            with executor.batch():
+                jobs = [executor.submit(_carry_out, str(folder.resolve())) for folder in folders]
+        except FailedJobError as error:
+            raise _explain(str(error)) from error
+        except OSError as error:
+            raise EngineError(f"Slurm's sbatch could not be started: {error}.") from error
+        return [job.job_id for job in jobs]
+
+    @property
+    def _python(self) -> str:
+        return f"{self._settings.container} {shlex.quote(sys.executable)}".strip()
+
+    def _parameters(self, name: str) -> dict[str, Any]:
+        """What submitit writes into the script of a job."""
+        own = self._settings
+        given = {
+            "account": own.account,
+            "partition": own.partition,
+            "qos": own.qos,
+            "constraint": own.constraint,
+            "gres": own.gres,
+            "mem": own.memory,
+            "setup": list(own.setup),
+        }
+        return {
+            "job_name": name,
+            "cpus_per_task": own.cpus,
+            "signal_delay_s": own.grace_s,
+            "array_parallelism": own.max_parallel,
+            "wckey": None,
+            "stderr_to_stdout": True,
+            # Since 22.05 a step no longer takes over the processors of its job.
+            "srun_args": [f"--cpus-per-task={own.cpus}"],
+            "additional_parameters": {"time": own.time or self._usual_time, "requeue": True},
+            **{key: value for key, value in given.items() if value},
+        }
+
+    @cached_property
+    def _usual_time(self) -> str:
+        """The time limit of a job that asks for none: its partition's default, or its longest."""
+        partition = ["--partition", self._settings.partition] * bool(self._settings.partition)
+        lines = _ask(["sinfo", "--noheader", "--format", "%P %L %l", *partition]).splitlines()
+        own = [line for line in lines if partition or line.split()[0].endswith("*")] or lines
+        times = own[0].split()[1:] if own else []
+        usual = (time for time in times if time not in {"n/a", "NONE", "infinite"})
+        return next(usual, _USUAL_TIME if not times else "UNLIMITED")
+
+    def find(self, name: str, place: int) -> str | None:
+        """The id of a job by the name of its submission and its place there, or ``None``."""
+        text = _ask(["squeue", "--me", "--noheader", "--array", "--format", "%i", "--name", name])
+        if not text.strip() and _has_accounting():
+            words = ["--name", name, "--starttime", "now-7days", "--format", "JobID"]
+            text = _ask(["sacct", "--noheader", "--parsable2", "--allocations", "--array", *words])
+        ids = text.split()
+        if not ids:
+            return None
+        base, is_array, _ = ids[0].partition("_")
+        return f"{base}_{place}" if is_array else base
+
+    def ask(self, ids: Collection[str]) -> Mapping[str, JobStatus]:
+        """The status of each job, in one call for those that live; see ``Queue.ask``."""
+        form = ["--noheader", "--array", "--states", "all", "--format", "%i|%T|%N|%r"]
+        found = dict(_read_lines(_ask(["squeue", "--me", *form])))
+        missing = [job_id for job_id in ids if job_id not in found]
+        if missing and _has_accounting():
+            form = ["--noheader", "--parsable2", "--allocations", "--array", "--duplicates"]
+            words = ["--format", "JobID,State,NodeList", "--jobs", ",".join(missing)]
+            found |= dict(_read_lines(_ask(["sacct", *form, *words])))
+        unknown = JobStatus(JobStage.LOST, text="Slurm no longer knows it")
+        return {job_id: found.get(job_id, unknown) for job_id in ids}
+
+    def cancel(self, ids: Collection[str]) -> None:
+        """End jobs; Slurm sends SIGTERM first, and kills after its ``KillWait``."""
+        _ask(["scancel", *ids])
+
+
+def _carry_out(folder: str) -> None:
+    """On the node: a function that submitit can find there again."""
+    from wbcbench.study.work import carry_out_job
+
+    carry_out_job(Path(folder))
+
+
+def _read_lines(text: str) -> Iterator[tuple[str, JobStatus]]:
+    """Jobs by their id; of one that ran several times sacct names the last at the end."""
+    for line in text.splitlines():
+        job_id, state, node, *reason = line.split("|")
+        word = state.split()[0].rstrip("+") if state else ""
+        why = reason[0] if reason and reason[0] not in {"None", ""} else ""
+        is_waiting = word in _WAITING
+        stage = (
+            JobStage.WAITING
+            if is_waiting
+            else JobStage.RUNNING
+            if word in _RUNNING
+            else JobStage.LOST
+            if word in _LOST
+            else JobStage.ENDED
+        )
+        named = "" if is_waiting or node in {"", "None assigned"} else node
+        yield job_id, JobStatus(stage, named, f"{word}, {why}" if is_waiting and why else word)
+
+
+def _has_accounting() -> bool:
+    return "accounting_storage/none" not in _ask(["scontrol", "show", "config"])
+
+
+def _ask(command: Sequence[str]) -> str:
+    """What a command of Slurm answers.
+
+    Raises:
+        EngineError: It fails, or takes too long.
+    """
+    try:
+        answer = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_ANSWER_S,
+            check=False,
+            errors="replace",
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise EngineError(f"Slurm does not answer: {command[0]}: {error}.") from error
+    if answer.returncode != 0:
+        first = (answer.stderr.strip() or "no message").splitlines()[0]
+        raise EngineError(f"Slurm does not answer: {first}.")
+    return answer.stdout
+
+
+def _explain(text: str) -> UsageError | EngineError:
+    """The error of sbatch; one of the network does not tell whether the job was taken."""
+    lines = [line for line in text.splitlines() if "error:" in line]
+    reason = lines[-1].partition("error:")[2].strip() if lines else text.strip()
+    is_silent = re.search(r"unable to contact|connect|timed out|communication", text, re.I)
+    if is_silent:
+        return EngineError(f"Slurm does not answer: {reason}.")
+    return UsageError(
+        f"Slurm refuses the job: {reason}. Change [cluster] in the experiment file, or give "
+        "--cluster KEY=VALUE."
+    )
