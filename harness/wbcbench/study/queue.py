@@ -59,6 +59,7 @@ class OpenJob:
         id: The engine's; ``None`` as long as it is not known.
         status: The engine's last word.
         runs: Folders of its attempts, as far as they are known, that have no record.
+        ended: Those of which it was said that they have one.
         seen_s: Since when we know of it.
         is_unsent: Whether we submitted it, and the engine did not say that it has it.
     """
@@ -68,6 +69,7 @@ class OpenJob:
     id: str | None = None
     status: JobStatus | None = None
     runs: set[RunDir] = field(default_factory=set)
+    ended: set[RunDir] = field(default_factory=set)
     seen_s: float = field(default_factory=time.monotonic)
     is_unsent: bool = False
 
@@ -96,8 +98,9 @@ class OpenJobs:
     def add(self, folder: JobDir) -> OpenJob:
         """One more job, perhaps of another submitter."""
         job = folder.read()
-        attempts = (run for task in job.tasks for run in self._find_attempts(folder, task.spec))
-        own = OpenJob(folder, job, runs={run for run in attempts if not run.is_finished})
+        own = OpenJob(folder, job)
+        for run in [run for task in job.tasks for run in self._find_attempts(folder, task.spec)]:
+            (own.ended if run.is_finished else own.runs).add(run)
         return self.jobs.setdefault(folder.name, own)
 
     def update(self) -> list[RunDir]:
@@ -106,9 +109,12 @@ class OpenJobs:
         Raises:
             EngineError: An engine does not answer; nothing was concluded from that.
         """
-        changed = [run for own in self.jobs.values() for run in own.runs if run.is_finished]
+        changed: list[RunDir] = []
         for own in self.jobs.values():
-            own.runs -= set(changed)
+            ended = {run for run in own.runs if run.is_finished}
+            own.runs -= ended
+            own.ended |= ended
+            changed += ended
         for own in list(self.jobs.values()):
             if own.id is None:
                 changed += self._identify(own)
@@ -194,7 +200,9 @@ class OpenJobs:
                 ):
                     own.runs.add(run)
                     return changed
-                changed.append(run)
+                if run not in own.ended:
+                    own.ended.add(run)
+                    changed.append(run)
         own.folder.close(status.text or status.stage)
         del self.jobs[own.folder.name]
         if not has_begun and own.id is not None:
@@ -307,7 +315,8 @@ class QueueSweep(Sweep):
         for run in changed:
             if run.is_finished:
                 spec = run.read_spec()
-                self._say(describe_end(run.read_record(), f"run {spec.order_global}"))
+                place = f"run {spec.order_global}/{len(self._plan.runs)}"
+                self._say(describe_end(run.read_record(), place))
         written_s, cost_s = self._table_s
         if changed and time.monotonic() - written_s > cost_s / TABLE_SHARE:
             start_s = time.monotonic()
