@@ -18,7 +18,7 @@ from types import FrameType
 
 from pydantic import JsonValue
 
-from wbcbench.core.child import heeded_signals
+from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
 from wbcbench.core.errors import UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
@@ -365,6 +365,9 @@ class Interrupts:
             handlers[signal.SIGUSR2] = lambda *_: self._end_within(grace_s, JOB_ENDS)
         for number in heeded_signals(handlers):
             signal.signal(number, handlers[number])
+        if grace_s is not None:
+            withhold_from_children(handlers)
+            take_on_signals(handlers)
         if leash:
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
 

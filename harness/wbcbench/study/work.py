@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from wbcbench import registry
-from wbcbench.core.child import heeded_signals
+from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
 from wbcbench.core.quality import Quality
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
@@ -55,6 +55,8 @@ class _JobOnNode:
     def carry_out(self) -> None:
         for number in heeded_signals(_ASKS):
             signal.signal(number, self._on_signal)
+        withhold_from_children(_ASKS)
+        take_on_signals(_ASKS)
         for task in self._job.tasks:
             run = self._carry_out_run(task)
             if run is not None and self._job.ends_when_invalid and _is_invalid(run):
