@@ -93,7 +93,7 @@ class ScriptedQueue:
     def _end(self, folder: JobDir) -> JobStage:
         job = folder.read()
         for task in job.tasks:
-            for number in range(task.tries):
+            for _ in range(task.tries):
                 waiting = [
                     run
                     for run in running.find_attempts(folder.study_dir.parent, task.spec)

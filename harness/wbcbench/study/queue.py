@@ -156,8 +156,11 @@ class OpenJobs:
         return self._queues[launcher]
 
     def _find_attempts(self, folder: JobDir, spec: RunSpec) -> list[RunDir]:
-        attempts = running.find_attempts(self._dir.parent, spec)
-        return [run for run in attempts if run.read_state().job == folder.name]
+        own = list[RunDir]()
+        for run in running.find_attempts(self._dir.parent, spec):
+            with suppress(UsageError):  # somebody else has just deleted it
+                own += [run] if run.read_state().job == folder.name else []
+        return own
 
     def _identify(self, own: OpenJob) -> list[RunDir]:
         """Find the id of a job; one that its submitter never handed over is withdrawn."""
@@ -200,7 +203,8 @@ class OpenJobs:
                 if run.is_finished:
                     pass
                 elif run not in begun:
-                    run.delete()
+                    with suppress(FileNotFoundError):
+                        run.delete()
                 elif not self._may_finalise(own, run, status) or not finalise_ended(
                     run, is_last=len(begun) >= task.tries
                 ):
