@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ("fakes.nvml_plugin", "fakes.amdsmi_plugin", "cells")
+pytest_plugins = ("fakes.nvml_plugin", "fakes.amdsmi_plugin", "cells", "fakes.slurm_plugin")
 
 # A suite started in the background of a script inherits an ignored Ctrl-C, and so would everything
 # it starts; the tests of interrupts need the usual one.
