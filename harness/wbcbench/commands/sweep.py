@@ -173,7 +173,7 @@ def sweep(
         queued = QueueSettings(launcher, settings_of_cluster, spread, detach)
     outcome = _carry_out(plan, settings, say, queued)
     _print_outcome(plan, outcome, results, as_json=as_json)
-    _raise_if_bad(outcome)
+    _raise_if_bad(outcome, is_queued=queued is not None)
 
 
 def _cancel(study_dir: Path, say: Callable[[str], None], *, as_json: bool) -> None:
@@ -271,12 +271,16 @@ def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json:
         return
     lines = describe_sweep(plan, outcome, account).splitlines()
     typer.echo("\n".join(fill(line, rest=" " * 9) for line in lines))
+    states = outcome.states()
+    if states.get("running"):
+        watch = f"wbcbench list {plan.study} --watch"
+        typer.echo(f"Jobs go on; {watch}, or the same command, picks them up; --cancel ends them.")
     typer.echo(f"Table: {results / plan.study / RUNS_TABLE}")
     if account.counted.runs:
         typer.echo(f"Next: wbcbench compare {plan.study}; wbcbench report {plan.study}")
 
 
-def _raise_if_bad(outcome: SweepOutcome) -> None:
+def _raise_if_bad(outcome: SweepOutcome, *, is_queued: bool) -> None:
     """Turn what is not done into its exit code.
 
     Raises:
@@ -285,8 +289,9 @@ def _raise_if_bad(outcome: SweepOutcome) -> None:
     """
     states, total = outcome.states(), len(outcome.specs)
     if outcome.interrupted:
+        what = "Left; jobs go on" if is_queued else "Interrupted"
         raise InterruptedRunError(
-            f"Interrupted, {states.get('done', 0)} of {total} runs done. Resume: {_repeat()}"
+            f"{what}, {states.get('done', 0)} of {total} runs done. Resume: {_repeat()}"
         )
     counts = [(states.get(name), name) for name in ("failed", "interrupted", "invalid")]
     bad = ", ".join(f"{count} {name}" for count, name in counts if count)

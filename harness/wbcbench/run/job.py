@@ -75,7 +75,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class JobStart:
     """Who carries a job out, or that nobody shall."""
 
     runner: ProcessIdentity
@@ -133,9 +133,9 @@ class JobDir:
         with suppress(FileExistsError):
             write_new(self.path / _SUBMITTED, to_json(asdict(_Id(job_id))))
 
-    def read_starts(self) -> list[Start]:
+    def read_starts(self) -> list[JobStart]:
         """Who has carried it out, in order."""
-        return [self._read(path.name, Start) for path in self._list_starts()]
+        return [self._read(path.name, JobStart) for path in self._list_starts()]
 
     def start(self) -> int:
         """Begin to carry it out; returns the number of this start, from 1.
@@ -146,7 +146,7 @@ class JobDir:
         while True:
             number = len(self._list_starts()) + 1
             with suppress(FileExistsError):
-                self._write_start(number, Start(this_process(), utc_now()))
+                self._write_start(number, JobStart(this_process(), utc_now()))
                 break
         if self.is_closed or any(start.is_withdrawal for start in self.read_starts()):
             raise UsageError(f"The job in {self.path} was withdrawn, or has ended.")
@@ -155,7 +155,7 @@ class JobDir:
     def withdraw(self) -> bool:
         """See that it never starts; ``False`` if it has."""
         with suppress(FileExistsError):
-            self._write_start(1, Start(this_process(), utc_now(), is_withdrawal=True))
+            self._write_start(1, JobStart(this_process(), utc_now(), is_withdrawal=True))
             return True
         return False
 
@@ -180,7 +180,7 @@ class JobDir:
     def _list_starts(self) -> list[Path]:
         return sorted(self.path.glob("start-*.json"))
 
-    def _write_start(self, number: int, start: Start) -> None:
+    def _write_start(self, number: int, start: JobStart) -> None:
         write_new(self.path / f"start-{number:04}.json", to_json(asdict(start)))
 
     def _read(self, name: str, kind: type[T]) -> T:

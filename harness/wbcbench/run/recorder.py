@@ -18,8 +18,8 @@ from types import FrameType
 
 from pydantic import JsonValue
 
-from wbcbench.core.child import heeded_signals
-from wbcbench.core.errors import UsageError, WbcbenchError
+from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
+from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
@@ -66,6 +66,7 @@ from wbcbench.run.trainer_process import (
 
 SLICE_S = 0.5  # how soon an interrupt or a failing sampler is noticed
 TERM_GRACE_S = 15.0
+QUEUE_LOCK_S = 60.0
 READY = "ready"  # what the trainer reports before it waits for the word to go
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 
@@ -141,7 +142,7 @@ class Recorder:
             boards = list_boards(self._spec.meters, request)
             host = self._lock_host(stack, alone=not boards)
             share = self._local.share
-            holds = [stack.enter_context(machine_lock(board, share=share)) for board in boards]
+            holds = [self._lock(stack, board, share=share) for board in boards]
             limits = stack.enter_context(hold_power_limit(self._spec))
             self._session = MeteringSession(self._run, self._clock, stack, os.getpid())
             self._session.open(self._spec.meters, request)
@@ -174,7 +175,18 @@ class Recorder:
         """Hold this machine; the command that started us may do so already."""
         if self._host_lock is not None:
             return stack.enter_context(inherited_lock(HOST, self._host_lock))
-        return stack.enter_context(machine_lock(HOST, share=self._local.share, alone=alone))
+        return self._lock(stack, HOST, share=self._local.share, alone=alone)
+
+    def _lock(self, stack: ExitStack, device: str, *, share: bool, alone: bool = True) -> Hold:
+        """Hold a device; a queue gives it to us while what had it before may still be ending."""
+        end_s = self._clock.now_s() + (QUEUE_LOCK_S if self._run.read_state().launcher else 0.0)
+        while True:
+            try:
+                return stack.enter_context(machine_lock(device, share=share, alone=alone))
+            except CannotMeasureError:
+                if self._clock.now_s() >= end_s or self._interrupts.wants_stop:
+                    raise
+            self._clock.sleep_until(self._clock.now_s() + SLICE_S)
 
     def _cool_down(self) -> dict[str, JsonValue]:
         """Wait for the temperature that was asked for, if one was; facts for the provenance."""
@@ -365,6 +377,9 @@ class Interrupts:
             handlers[signal.SIGUSR2] = lambda *_: self._end_within(grace_s, JOB_ENDS)
         for number in heeded_signals(handlers):
             signal.signal(number, handlers[number])
+        if grace_s is not None:
+            withhold_from_children(handlers)
+            take_on_signals(handlers)
         if leash:
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
 

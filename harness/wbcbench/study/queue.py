@@ -25,6 +25,7 @@ from wbcbench.core.run_state import Liveness, liveness, this_process
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import JOBS
 from wbcbench.core.text import count_of
+from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run.finalise import NEVER_BEGAN, finalise_ended
 from wbcbench.run.job import Job, JobDir, Task, list_jobs, name_job
 from wbcbench.run.launchers import EngineError, JobStage, JobStatus, Queue
@@ -56,21 +57,21 @@ class OpenJob:
 
     Attributes:
         folder, job: What it carries out.
+        seen_s: Since when we know of it.
         id: The engine's; ``None`` as long as it is not known.
         status: The engine's last word.
         runs: Folders of its attempts, as far as they are known, that have no record.
         ended: Those of which it was said that they have one.
-        seen_s: Since when we know of it.
         is_unsent: Whether we submitted it, and the engine did not say that it has it.
     """
 
     folder: JobDir
     job: Job
+    seen_s: float
     id: str | None = None
     status: JobStatus | None = None
     runs: set[RunDir] = field(default_factory=set)
     ended: set[RunDir] = field(default_factory=set)
-    seen_s: float = field(default_factory=time.monotonic)
     is_unsent: bool = False
 
 
@@ -78,7 +79,11 @@ class OpenJobs:
     """The jobs of a study that are not closed; asks their engines and accounts for what ended."""
 
     def __init__(
-        self, study_dir: Path, say: Say, queues: Mapping[str, Queue] | None = None
+        self,
+        study_dir: Path,
+        say: Say,
+        queues: Mapping[str, Queue] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """Read the folders of the jobs.
 
@@ -86,8 +91,9 @@ class OpenJobs:
             study_dir: The study.
             say: Gets a line about each step.
             queues: By launcher, those that are known; others are connected when they are needed.
+            clock: Source of time.
         """
-        self._dir, self._say = study_dir, say
+        self._dir, self._say, self._clock = study_dir, say, clock or MonotonicClock()
         self._queues = dict(queues or {})
         self._contents: dict[Path, tuple[float, Any]] = {}
         self.jobs: dict[str, OpenJob] = {}
@@ -98,7 +104,7 @@ class OpenJobs:
     def add(self, folder: JobDir) -> OpenJob:
         """One more job, perhaps of another submitter."""
         job = folder.read()
-        own = OpenJob(folder, job)
+        own = OpenJob(folder, job, self._clock.now_s())
         for run in [run for task in job.tasks for run in self._find_attempts(folder, task.spec)]:
             (own.ended if run.is_finished else own.runs).add(run)
         return self.jobs.setdefault(folder.name, own)
@@ -150,8 +156,11 @@ class OpenJobs:
         return self._queues[launcher]
 
     def _find_attempts(self, folder: JobDir, spec: RunSpec) -> list[RunDir]:
-        attempts = running.find_attempts(self._dir.parent, spec)
-        return [run for run in attempts if run.read_state().job == folder.name]
+        own = list[RunDir]()
+        for run in running.find_attempts(self._dir.parent, spec):
+            with suppress(UsageError):  # somebody else has just deleted it
+                own += [run] if run.read_state().job == folder.name else []
+        return own
 
     def _identify(self, own: OpenJob) -> list[RunDir]:
         """Find the id of a job; one that its submitter never handed over is withdrawn."""
@@ -162,7 +171,7 @@ class OpenJobs:
                 own.folder.write_id(own.id)
         if own.id is not None:
             return []
-        submitter, age_s = liveness(own.job.submitter), time.monotonic() - own.seen_s
+        submitter, age_s = liveness(own.job.submitter), self._clock.now_s() - own.seen_s
         is_given_up = submitter is Liveness.UNKNOWN and age_s > SUBMITTER_S
         if submitter is Liveness.GONE or is_given_up or own.is_unsent:
             return self.withdraw(own)
@@ -194,7 +203,8 @@ class OpenJobs:
                 if run.is_finished:
                     pass
                 elif run not in begun:
-                    run.delete()
+                    with suppress(FileNotFoundError):
+                        run.delete()
                 elif not self._may_finalise(own, run, status) or not finalise_ended(
                     run, is_last=len(begun) >= task.tries
                 ):
@@ -223,7 +233,7 @@ class OpenJobs:
         is_confirmed = status.stage is JobStage.ENDED and len(own.folder.read_starts()) <= 1
         if known.may_be_finalised or is_confirmed:
             return True
-        content, now_s = run.bytes_on_disk(), time.monotonic()
+        content, now_s = run.bytes_on_disk(), self._clock.now_s()
         since_s, before = self._contents.get(run.path, (now_s, None))
         if content != before:
             since_s = now_s
@@ -276,7 +286,8 @@ class QueueSweep(Sweep):
 
     def _run_blocks(self, interim: InterimAnalyses) -> int:
         """Submit what is due whenever the window has room, until everything has ended."""
-        self._open = OpenJobs(self._dir, self._say, {self._queued.launcher: self._queue})
+        queues = {self._queued.launcher: self._queue}
+        self._open = OpenJobs(self._dir, self._say, queues, self._settings.clock)
         reach, poll_s = self._least, SHORTEST_POLL_S
         while not self._interrupts.wants_stop:
             has_changed = self._update()

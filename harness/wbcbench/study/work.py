@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 from wbcbench import registry
-from wbcbench.core.child import heeded_signals
+from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
 from wbcbench.core.quality import Quality
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
@@ -26,7 +26,7 @@ _ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 _SLICE_S = 0.2
 
 
-def carry_out_job(folder: Path) -> None:
+def carry_out_job(folder: Path) -> bool:
     """Carry out what is left of a job; for the engine's process on the node.
 
     A run that is done is not carried out again. One that an earlier start of this job has begun
@@ -37,10 +37,13 @@ def carry_out_job(folder: Path) -> None:
     Args:
         folder: Of the job.
 
+    Returns:
+        Whether it is at its end; if not, it was asked to end, and the engine may start it again.
+
     Raises:
         UsageError: The job was withdrawn, has ended, or cannot be read.
     """
-    _JobOnNode(JobDir(folder)).carry_out()
+    return _JobOnNode(JobDir(folder)).carry_out()
 
 
 class _JobOnNode:
@@ -52,13 +55,16 @@ class _JobOnNode:
         self._has_run = False
         self._start = folder.start()
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> bool:
         for number in heeded_signals(_ASKS):
             signal.signal(number, self._on_signal)
+        withhold_from_children(_ASKS)
+        take_on_signals(_ASKS)
         for task in self._job.tasks:
             run = self._carry_out_run(task)
             if run is not None and self._job.ends_when_invalid and _is_invalid(run):
-                return
+                return True
+        return not self._wants_stop
 
     def _on_signal(self, _: int, __: FrameType | None) -> None:
         self._wants_stop = True

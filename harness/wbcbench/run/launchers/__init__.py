@@ -68,7 +68,7 @@ class Queue(Protocol):
     """How many jobs ``submit`` takes."""
 
     def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
-        """Submit a job for each folder: somewhere, with a GPU of its own, ``carry_out_job``.
+        """Submit a job for each folder: ``wbcbench work FOLDER``, with a GPU of its own.
 
         Args:
             name: Of this submission, by which ``find`` finds it again; no other has it.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from wbcbench.core.child import heeded_signals, python_command
+from wbcbench.core.child import heeded_signals, python_command, withheld_signals
 from wbcbench.core.environment import clean_environment
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -43,14 +43,15 @@ def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
     inherited = () if host_lock is None else (host_lock,)
     words = ["work", str(path), "--leash", *options]
     words += [word for handle in inherited for word in ("--host-lock", str(handle))]
-    recorder = subprocess.Popen(
-        python_command("wbcbench", *words),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # what it shows goes to standard error
-        env=clean_environment(os.environ),
-        start_new_session=True,
-        pass_fds=inherited,
-    )
+    with withheld_signals():
+        recorder = subprocess.Popen(
+            python_command("wbcbench", *words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # what it shows goes to standard error
+            env=clean_environment(os.environ),
+            start_new_session=True,
+            pass_fds=inherited,
+        )
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         recorder.send_signal(number)

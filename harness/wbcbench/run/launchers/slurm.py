@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -153,10 +154,15 @@ class SlurmQueue:
 
 
 def _carry_out(folder: str) -> None:
-    """On the node: a function that submitit can find there again."""
+    """On the node: a function that submitit can find there again.
+
+    A job that had to end before its end (time limit, preemption) is queued again; Slurm refuses
+    that for one that was cancelled.
+    """
     from wbcbench.study.work import carry_out_job
 
-    carry_out_job(Path(folder))
+    if not carry_out_job(Path(folder)):
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
 
 
 def _read_lines(text: str) -> Iterator[tuple[str, JobStatus]]:
