@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -147,3 +150,40 @@ def test_the_step_of_a_job_can_be_killed(slurm_cluster: Cluster, tmp_path: Path)
     assert killed
     wait_until(lambda: not any(map(is_running, killed)), "the end of the step")
     slurm_cluster.command("scancel", job)
+
+
+KEPT = """
+import os, sys, time
+from pathlib import Path
+from fakes.slurm_cluster import start
+cluster = start(Path(sys.argv[1]), parent=os.getpid())
+cluster.command("sbatch", "--output=/dev/null", "--wrap", "srun sleep 600")
+while not cluster.command("squeue", "-h", "-t", "R").strip():
+    time.sleep(0.1)
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("who", ["caller", "keeper"])
+def test_a_cluster_ends_with_who_started_it_and_with_its_keeper(
+    slurm_cluster: Cluster, who: str
+) -> None:
+    del slurm_cluster  # skips where there is no Slurm
+    with tempfile.TemporaryDirectory(prefix="slurm-") as room:
+        own = Cluster(Path(room) / "cluster")
+        command = [sys.executable, "-c", KEPT, str(own.folder)]
+        here = Path(__file__).parents[1]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=here) as caller:
+            try:
+                assert caller.stdout is not None
+                assert caller.stdout.readline() == "ready\n"
+                keeper = own.pid("keeper")
+                pids = [keeper, *descendants(keeper)]
+                assert len(pids) > 8
+                os.kill(caller.pid if who == "caller" else keeper, signal.SIGKILL)
+                if who == "keeper":
+                    own.stop()
+                wait_until(lambda: not any(map(is_running, pids)), "the end of all")
+            finally:
+                caller.kill()
