@@ -163,13 +163,15 @@ class SlurmQueue:
 def _carry_out(folder: str) -> None:
     """On the node: a function that submitit can find there again.
 
-    A job that had to end before its end (time limit, preemption) is queued again; Slurm refuses
-    that for one that was cancelled.
+    A job that had to end before its end (time limit, preemption) is queued again; not one that was
+    cancelled, which Slurm would take back, too.
     """
     from wbcbench.study.work import carry_out_job
 
     if not carry_out_job(Path(folder)):
-        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
+        own = os.environ["SLURM_JOB_ID"]
+        if _ask(["squeue", "--noheader", "--job", own, "--format", "%T"]).strip() == "RUNNING":
+            _ask(["scontrol", "requeue", own])
 
 
 def _read_lines(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, JobStatus]]:
