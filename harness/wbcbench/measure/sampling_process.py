@@ -31,7 +31,12 @@ from pydantic import TypeAdapter
 
 from wbcbench.core.child import MODEST, PythonChild
 from wbcbench.core.environment import clean_environment
-from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
+from wbcbench.core.errors import (
+    CannotMeasureError,
+    MeasuredElsewhereError,
+    UsageError,
+    WbcbenchError,
+)
 from wbcbench.core.messages import parse_lines
 from wbcbench.core.record import Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
@@ -116,6 +121,7 @@ class SideSampler:
         Raises:
             CannotMeasureError: No meter works here, one asked for by name does not, or the
                 process could not begin.
+            MeasuredElsewhereError: Other ranks of the program read everything.
             UsageError: There is no meter or no GPU of that name.
         """
         words = [str(program.run.path), json.dumps(asdict(request)), str(os.getpid())]
@@ -132,8 +138,8 @@ class SideSampler:
             raise CannotMeasureError(
                 "The sampling process ended before it began to sample; its own message is above."
             )
-        kind = UsageError if refused["kind"] == UsageError.__name__ else CannotMeasureError
-        raise kind(refused["message"])
+        kinds = {kind.__name__: kind for kind in (UsageError, MeasuredElsewhereError)}
+        raise kinds.get(refused["kind"], CannotMeasureError)(refused["message"])
 
     @property
     def is_alive(self) -> bool:

@@ -258,7 +258,8 @@ def ask(call: Callable[..., T], *arguments: Any, until_s: float) -> T:
 def list_gpus() -> tuple[Gpu, ...]:
     """Every GPU, in NVML's order; one that does not answer has a problem and no UUID.
 
-    Needs an open session; raises ``UnreadGpuError`` if the driver does not say how many there are.
+    NVML counts boards, too, from which a control group keeps this process: no program here can use
+    them, and they are left out, as CUDA does. Needs an open session; raises ``UnreadGpuError`` if the driver does not say how many there are.
     """
     until_s = time.monotonic() + PATIENCE_S
     try:
@@ -267,7 +268,8 @@ def list_gpus() -> tuple[Gpu, ...]:
         raise UnreadGpuError(
             f"NVML lists no GPU: {_describe(error)}. Check `nvidia-smi -L`."
         ) from error
-    return tuple(_read_identity(index, until_s) for index in range(number))
+    found = (_read_identity(index, until_s) for index in range(number))
+    return tuple(gpu for gpu in found if gpu is not None)
 
 
 def find_handle(gpu: Gpu) -> Any | None:
@@ -298,12 +300,15 @@ def is_readable(index: int) -> bool:
         return any(query(call, handle) is not None for handle in known for call in _CALLS.values())
 
 
-def _read_identity(index: int, until_s: float) -> Gpu:
+def _read_identity(index: int, until_s: float) -> Gpu | None:
+    """Which board it is; ``None`` for one that this process may not use."""
     try:
         handle = ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s)
         uuid = ask(pynvml.nvmlDeviceGetUUID, handle, until_s=until_s)
     except UnicodeDecodeError:
         return Gpu(index, "", "", "", problem="its UUID is not text")
+    except pynvml.NVMLError_NoPermission:
+        return None
     except pynvml.NVMLError as error:
         return Gpu(index, "", "", "", problem=_describe(error))
     bus_id = query(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)
@@ -509,6 +514,23 @@ class NvmlDevice(Device):
     def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""
         return known_pace_s(self.gpu.name, self._architecture(), reading)
+
+    @property
+    def number(self) -> int:
+        """The minor number, that of ``/dev/nvidiaN``; the index where the driver hides it."""
+        number = query(pynvml.nvmlDeviceGetMinorNumber, self.handle)
+        return self.gpu.index if number is None else number
+
+    @property
+    def boards_shown(self) -> int:
+        """How many boards the driver shows to this process."""
+        return len(list_gpus())
+
+    @property
+    def used_bytes(self) -> int | None:
+        """Memory in use; ``None`` where the driver counts its own reserve, too."""
+        memory = query(pynvml.nvmlDeviceGetMemoryInfo, self.handle, pynvml.nvmlMemory_v2)
+        return None if memory is None else int(memory.used)
 
     def _architecture(self) -> str | None:
         return _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))
