@@ -1,4 +1,4 @@
-"""The job of a cluster in which this process runs: what the engine gave it, and whom it shares with.
+"""The job of a cluster in which this process runs, and what the engine gave it.
 
 Slurm tells a job by the variables of its environment; ``sbatch(1)`` and ``srun(1)`` describe them.
 Neither user, account nor folder is taken from them. What the recorder sees of the boards stands

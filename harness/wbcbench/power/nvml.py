@@ -259,7 +259,8 @@ def list_gpus() -> tuple[Gpu, ...]:
     """Every GPU, in NVML's order; one that does not answer has a problem and no UUID.
 
     NVML counts boards, too, from which a control group keeps this process: no program here can use
-    them, and they are left out, as CUDA does. Needs an open session; raises ``UnreadGpuError`` if the driver does not say how many there are.
+    them, and they are left out, as CUDA does. Needs an open session; raises ``UnreadGpuError`` if
+    the driver does not say how many there are.
     """
     until_s = time.monotonic() + PATIENCE_S
     try:

@@ -1,4 +1,4 @@
-"""Checks of a job on a cluster: whether its boards were its own, and whose its processors' joules are.
+"""Checks of a job on a cluster: whether its boards were its own, and whose the CPU's joules are.
 
 The engine's list and what the recorder saw before training stand in the record, so that these
 warnings can be worked out again from it. What happens later on a board is in its telemetry.
