@@ -74,4 +74,3 @@ def describe_cpu_share(provenance: Mapping[str, JsonValue]) -> str:
         return ""
     known = f"{cpus} of its {node_cpus}" if cpus and node_cpus else "an unknown share of its"
     return f"of the whole node; the job had {known} CPUs"
-

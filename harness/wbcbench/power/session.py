@@ -115,9 +115,7 @@ class MeteringSession:
         self._edge_read_s = -math.inf
         self._has_rested = False
 
-    def open(
-        self, names: Sequence[str], request: MeterRequest, rank: Rank | None = None
-    ) -> None:
+    def open(self, names: Sequence[str], request: MeterRequest, rank: Rank | None = None) -> None:
         """Open the meters of these names; arguments and errors as those of ``open_meters``."""
         opened = open_meters(names, request, self._stack, rank)
         self._names, self._started = names, opened.started
