@@ -6,13 +6,13 @@ warnings can be worked out again from it. What happens later on a board is in it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import JsonValue
 
 from wbcbench.core.job import JOB, describe_cpu_share
 from wbcbench.core.quality import QualityWarning, Severity
-from wbcbench.core.trace import Domain
+from wbcbench.core.trace import Channel, Domain
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.energy import thresholds
 from wbcbench.energy.checks import Evidence
@@ -29,18 +29,30 @@ def check_job(evidence: Evidence) -> Iterator[QualityWarning]:
         return
     for seen in iterate_sharing(job):
         yield make_warning("shared-board", seen)
-    share = describe_cpu_share(evidence.provenance)
-    parts = [d for d in _OF_NODE if any(c.domain is d for c in evidence.channels)]
-    if not share or not parts:
-        return
-    window, source = evidence.window_name, evidence.primary
-    load = next((each for each in evidence.cpu_loads if each.window == window), None)
-    others = 1.0 if load is None or load.others_share is None else load.others_share
-    is_quiet = others <= thresholds.OTHERS_CPU_SHARE
-    is_in_joules = source is not None and source.domain in _OF_NODE
-    names = " and ".join(map(name_part, parts))
-    severity = Severity.SUSPECT if is_in_joules and not is_quiet else Severity.INFO
-    yield make_warning("part-of-node", f"Joules of {names} are {share}.", severity, window=window)
+    text = describe_node_joules(evidence.channels, evidence.provenance)
+    if text:
+        window, source = evidence.window_name, evidence.primary
+        load = next((each for each in evidence.cpu_loads if each.window == window), None)
+        others = None if load is None else load.others_share
+        is_quiet = others is not None and others <= thresholds.OTHERS_CPU_SHARE
+        is_in_joules = source is not None and source.domain in _OF_NODE
+        severity = Severity.SUSPECT if is_in_joules and not is_quiet else Severity.INFO
+        yield make_warning("part-of-node", text, severity, window=window)
+
+
+def describe_node_joules(channels: Iterable[Channel], provenance: Mapping[str, JsonValue]) -> str:
+    """Whose the joules of all but boards are; empty where there are none, or the node is the job's.
+
+    Args:
+        channels: What was read.
+        provenance: With the facts of the job, if there was one.
+
+    Returns:
+        ``Joules of CPU and DRAM are of the whole node; the job had 2 of its 8 CPUs.``
+    """
+    share, read = describe_cpu_share(provenance), {channel.domain for channel in channels}
+    parts = " and ".join(name_part(domain) for domain in _OF_NODE if domain in read)
+    return f"Joules of {parts} are {share}." if share and parts else ""
 
 
 def iterate_sharing(job: Mapping[str, JsonValue]) -> Iterator[str]:
