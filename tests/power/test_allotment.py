@@ -77,10 +77,12 @@ def test_a_board_outside_the_list_is_refused_with_a_way_out(scripted_nvml: Scrip
     assert "--gpus" in str(refusal.value)
 
 
-def test_the_program_of_a_user_is_told_and_not_refused(scripted_nvml: ScriptedNvml) -> None:
+def test_the_program_of_a_user_is_marked_and_not_refused(scripted_nvml: ScriptedNvml) -> None:
     scripted_nvml.play(Scenario((replace(FIRST, processes=(Process(4242),)), SECOND)))
     with board(0) as device:
-        assert seen(device, is_run=False) == (False, [])
+        is_listed, sharing = seen(device, is_run=False)
+    assert is_listed is False
+    assert sharing == [f"{FIRST.uuid} is not one of the GPUs that Slurm gave to this job: 1."]
 
 
 @pytest.mark.parametrize("listed", ["3", "2-3"])

@@ -34,7 +34,7 @@ def state_allotment(
 
     Returns:
         ``{"job": …}``, with ``boards``: of each its UUID, whether it ``is_listed`` (``None`` where
-        Slurm lists none), and, before a run, how many ``processes`` and ``used_bytes`` of memory
+        Slurm lists none, or not by the numbers of device files), and, before a run, how many ``processes`` and ``used_bytes`` of memory
         were on it (``None``: the driver does not say); ``is_constrained``: whether the system keeps
         the job from other boards (``None``: there are none, or it cannot be seen); ``shared``:
         whether anything speaks against the boards being the job's own.
@@ -65,13 +65,14 @@ def state_allotment(
     return {JOB: {**seen, "shared": any(iterate_sharing(seen))}}
 
 
-def _is_listed(device: Device, listed: str) -> bool:
-    """Whether a board is in the engine's list, such as ``0,2``.
+def _is_listed(device: Device, listed: str) -> bool | None:
+    """Whether a board is in the engine's list, such as ``0,2``; ``None`` without its number.
 
     Of a job that is kept from other boards the driver shows as many as are listed.
     """
-    numbers = _parse_numbers(listed)
-    return device.number in numbers or device.boards_shown <= len(numbers)
+    numbers, number = _parse_numbers(listed), device.number
+    is_shown_alone = device.boards_shown <= len(numbers)
+    return is_shown_alone or (None if number is None else number in numbers)
 
 
 def _parse_numbers(listed: str) -> set[int]:

@@ -171,9 +171,9 @@ class Device(ABC):
         return None, None
 
     @property
-    def number(self) -> int:
-        """The number of its device file, by which engines of clusters name it."""
-        return self.gpu.index
+    def number(self) -> int | None:
+        """The number of its device file, by which engines of clusters name it; ``None``: unknown."""
+        return None
 
     @property
     def boards_shown(self) -> int:

@@ -71,7 +71,9 @@ def iterate_sharing(job: Mapping[str, JsonValue]) -> Iterator[str]:
     has_node = not describe_cpu_share({JOB: dict(job)})  # no other job fits on the node then
     for board in (board for board in boards if isinstance(board, dict)):
         name, count, used_bytes = (board.get(key) for key in ("device", "processes", "used_bytes"))
-        if board.get("is_listed") is None and shards is None and not has_node:
+        if board.get("is_listed") is False:
+            yield f"{name} is not one of the GPUs that Slurm gave to this job: {job.get('gpus')}."
+        elif not job.get("gpus") and shards is None and not has_node:
             yield f"Slurm lists no GPU for this job, so other jobs may use {name}."
         if isinstance(count, int) and count > 0:
             yield f"Processes on {name} before training began: {count}."
