@@ -16,7 +16,7 @@ from wbcbench.core.job import JOB
 from wbcbench.energy.checks.job import iterate_sharing
 from wbcbench.power.allotment import is_constrained, state_allotment
 from wbcbench.power.device import Device
-from wbcbench.power.meter import MeterRequest
+from wbcbench.power.meter import MeterRequest, list_boards
 from wbcbench.power.nvml import open_meters
 
 FIRST = FakeGpu()
@@ -116,6 +116,36 @@ def test_without_a_list_others_may_be_there_unless_the_job_has_the_node(
     assert sharing == [
         f"Slurm lists no GPU for this job, so other jobs may use {FIRST.uuid}."
     ] * int(is_told)
+
+
+@pytest.mark.parametrize(
+    ("more", "finds_boards"),
+    [
+        ({}, False),
+        ({"SLURM_STEP_GPUS": "0"}, True),
+        ({"CUDA_VISIBLE_DEVICES": "0"}, True),  # somebody says so
+        ({"SLURM_JOB_CPUS_PER_NODE": "100000"}, True),  # no other job fits on the node
+    ],
+)
+def test_a_run_takes_no_board_in_a_job_that_was_given_none(
+    more: dict[str, str],
+    scripted_nvml: ScriptedNvml,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    finds_boards: bool,
+) -> None:
+    scripted_nvml.play(Scenario((FIRST,)))
+    job = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "SLURM_JOB_CPUS_PER_NODE": "0"}
+    for name, value in (job | more).items():
+        monkeypatch.setenv(name, value)
+    boards = list_boards(("auto",), MeterRequest(one_gpu=True, for_training=True))
+    assert boards == [FIRST.uuid] * finds_boards
+    assert list_boards(("auto",), MeterRequest()) == [FIRST.uuid]  # of a user's program
+    named = MeterRequest(gpus=("0",), one_gpu=True, for_training=True)
+    assert list_boards(("auto",), named) == [FIRST.uuid]
+    if not finds_boards:
+        with pytest.raises(CannotMeasureError, match="gave this job no GPU"):
+            open_meters(MeterRequest(for_training=True))
 
 
 @pytest.mark.parametrize(

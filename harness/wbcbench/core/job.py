@@ -50,6 +50,18 @@ def read_job(environment: Mapping[str, str]) -> dict[str, JsonValue] | None:
     }
 
 
+def lacks_boards(environment: Mapping[str, str]) -> bool:
+    """Whether nothing says which boards are the job's, and others may be on its node.
+
+    Slurm neither lists nor hides the boards of a job that asked for none, unless it constrains
+    devices. A job that has all processors of its node is alone there.
+    """
+    job = read_job(environment)
+    if job is None or job["gpus"] or job["shards"] or "CUDA_VISIBLE_DEVICES" in environment:
+        return False
+    return bool(describe_cpu_share({JOB: job}))
+
+
 def _count_cpus(environment: Mapping[str, str]) -> int | None:
     """The job's processors on this node; of a job on several nodes those of this step."""
     own = re.fullmatch(r"(\d+)(?:\(x\d+\))?", environment.get("SLURM_JOB_CPUS_PER_NODE", ""))

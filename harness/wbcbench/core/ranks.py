@@ -33,6 +33,8 @@ _LAUNCHERS = (
     ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", ()),
 )  # fmt: skip
 
+_OF_JOB = ("SLURM_JOB_ID", "SLURMD_NODENAME")  # daemons of two nodes may share a machine
+
 
 @dataclass(frozen=True, slots=True)
 class Rank:
@@ -83,8 +85,8 @@ def find_rank(environment: Mapping[str, str]) -> Rank | None:
         number, count, place = (environment.get(name, "") for name in (rank, size, local))
         if not number.isdecimal() or not count.isdecimal() or int(count) < 2:
             continue
-        job = environment.get("SLURM_JOB_ID")
-        words = [f"slurm {job}"] if job else [environment.get(name, "") for name in names]
+        telling = _OF_JOB if "SLURM_JOB_ID" in environment else names
+        words = [environment.get(name, "") for name in telling]
         program = hashlib.sha256("\n".join([str(os.getuid()), *words]).encode()).hexdigest()[:12]
         is_first = int(place) == 0 if place.isdecimal() else int(number) == 0
         return Rank(program, int(number), is_first)

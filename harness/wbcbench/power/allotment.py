@@ -34,10 +34,11 @@ def state_allotment(
 
     Returns:
         ``{"job": …}``, with ``boards``: of each its UUID, whether it ``is_listed`` (``None`` where
-        Slurm lists none, or not by the numbers of device files), and, before a run, how many ``processes`` and ``used_bytes`` of memory
-        were on it (``None``: the driver does not say); ``is_constrained``: whether the system keeps
-        the job from other boards (``None``: there are none, or it cannot be seen); ``shared``:
-        whether anything speaks against the boards being the job's own.
+        Slurm lists none, or not by the numbers of device files), and, before a run, how many
+        ``processes`` and ``used_bytes`` of memory were on it (``None``: the driver does not say);
+        ``is_constrained``: whether the system keeps the job from other boards (``None``: there are
+        none, or it cannot be seen); ``shared``: whether anything speaks against the boards being
+        the job's own.
 
     Raises:
         CannotMeasureError: Slurm gave the job other boards than one that a run would use.

@@ -172,7 +172,7 @@ class Device(ABC):
 
     @property
     def number(self) -> int | None:
-        """The number of its device file, by which engines of clusters name it; ``None``: unknown."""
+        """The number of its device file, by which clusters name it; ``None`` if unknown."""
         return None
 
     @property

@@ -239,8 +239,8 @@ def _take_devices(available: MeterSet, rank: Rank, stack: ExitStack) -> MeterSet
     mine = [m for m, device in zip(available.meters, devices, strict=True) if device in own]
     if available.meters and not mine:
         raise MeasuredElsewhereError(
-            f"Rank {rank.number} measures nothing: another rank of the program reads the boards and "
-            "the processor of this node, so that each joule is counted once."
+            f"Rank {rank.number} measures nothing: another rank of the program reads the boards "
+            "and the processor of this node, so that each joule is counted once."
         )
     left = (meter.name for meter in available.meters if meter not in mine)
     reason = "Another rank of the program on this node reads it, so that it is counted once."

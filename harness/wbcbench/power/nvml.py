@@ -33,6 +33,7 @@ from pydantic import JsonValue
 from wbcbench.core import units
 from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.job import lacks_boards
 from wbcbench.power.device import (
     ENERGY,
     GAIN_ERRORS,
@@ -167,10 +168,17 @@ def open_meters(request: MeterRequest) -> list[GpuMeter]:
     entered.
 
     Raises:
-        CannotMeasureError: No library, no driver or no GPU; the message says which and the way out.
+        CannotMeasureError: No library, no driver or no GPU, or none that a cluster gave to a run;
+            the message says which and the way out.
         UnreadGpuError: There are GPUs in use, but not to be found out which.
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
+    if request.for_training and not request.gpus and lacks_boards(os.environ):
+        raise CannotMeasureError(
+            "Slurm gave this job no GPU, so those of the node may be in use by other jobs. Ask for "
+            "one (--gres=gpu:1), or leave the nvml meter out. Where Slurm does not manage GPUs, "
+            "name one with --gpus."
+        )
     with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ)
         is_one = request.one_gpu and not request.gpus
