@@ -99,6 +99,22 @@ def test_where_the_one_that_reads_is_killed_the_next_reads_and_leaves_nothing_of
     assert not half_written(node)
 
 
+def test_of_two_machines_that_read_at_once_the_file_of_the_first_stays(
+    folder: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Loader.start(folder, shared, "stop")
+    assert slow.process.stdout is not None
+    assert slow.process.stdout.readline() == "reading\n"
+    monkeypatch.setenv("WBCBENCH_LOCK_DIR", "another machine")  # sees nothing of the first's turn
+    reads, images = Loader.start(folder, shared).end()
+    assert reads == 24
+    (pixels,) = (path for path in (shared / "pixels").iterdir() if path.suffix == ".raw")
+    published = pixels.stat().st_ino
+    assert slow.end() == (24, images)
+    assert pixels.stat().st_ino == published
+    assert not half_written(shared)
+
+
 def test_what_another_machine_is_writing_is_left_alone_for_a_day(
     folder: Path, tmp_path: Path
 ) -> None:

@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -265,7 +265,7 @@ def _build_image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint
 
 # The cache: ``listings/<fingerprint>.json`` remembers what a folder held when it had that
 # fingerprint; ``pixels/<digest>-<size>px-<how>.raw`` holds the decoded images of a content. Files
-# are written under another name and renamed, so a reader finds a complete file or none, and
+# are written under another name and published whole, so a reader finds a complete file or none, and
 # machines that share the folder may fill it at once; what a killed one left there is removed by the
 # next of its machine, or a day later. Each block of images has a CRC-32 in the listing: a file
 # whose bytes differ counts as absent and is made again. Deleting the folder loses only time.
@@ -342,18 +342,33 @@ class Shelf:
     def keep(self, listing: FolderListing, pixels: Pixels) -> NDArray[np.uint8]:
         """Keep a complete file and its listing, and return the pixels as :meth:`recall` does.
 
-        The listing comes last, so it never names pixels that are not there yet.
+        The listing comes last, so it never names pixels that are not there yet. Where another
+        machine was faster its file stays: on a network's file system one that is replaced is gone
+        for whoever reads it there.
 
         Raises:
             OSError: The cache folder cannot be written.
         """
-        images = pixels.map_images()
-        pixels.path.replace(self._pixel_path(listing))
+        kept = replace(pixels, path=self._pixel_path(listing))
+        try:
+            os.link(pixels.path, kept.path)
+            images = kept.map_images()
+        except OSError:  # there is one; or this file system has no links
+            images = self._join(pixels, kept)
         document = {"crc32": list(pixels.checksums.items()), "listing": vars(listing)}
         with _create_temporary(self._listing_path()) as path:
             path.write_text(json.dumps(document), encoding="ascii")
             path.replace(self._listing_path())
         return images
+
+    @staticmethod
+    def _join(pixels: Pixels, kept: Pixels) -> NDArray[np.uint8]:
+        """The images that are there already, or these in place of a damaged file."""
+        try:
+            return kept.read_images()
+        except (OSError, ValueError):
+            pixels.path.replace(kept.path)
+            return kept.map_images()
 
     @property
     def turn_name(self) -> str:
