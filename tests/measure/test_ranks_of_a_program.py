@@ -109,6 +109,43 @@ def test_ranks_with_a_board_each_measure_each_their_own(node: dict[str, str]) ->
         assert "+" not in result["channel"]
 
 
+SPAWNING = """
+import multiprocessing, time
+from wbcbench import Meter
+def measure(barrier, answers):
+    with Meter("nvml", save=False) as m:
+        barrier.wait()
+        time.sleep(1.0)
+        barrier.wait()
+    answers.put(m.energy.energy_j)
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(3), context.Queue()
+    each = [context.Process(target=measure, args=(barrier, answers)) for _ in range(3)]
+    with Meter("nvml", save=False) as m:  # around all of them: its joules hold theirs
+        [process.start() for process in each]
+        energies_j = [answers.get() for _ in each]
+        [process.join() for process in each]
+    print(sum(e is None for e in energies_j), m.energy.energy_j > max(e or 0 for e in energies_j))
+"""
+
+
+def test_of_processes_that_python_starts_one_measures_and_their_parent_as_well(
+    node: dict[str, str], tmp_path: Path
+) -> None:
+    program = tmp_path / "spawning.py"
+    program.write_text(SPAWNING)
+    ended = subprocess.run(
+        [sys.executable, str(program)],
+        env=node,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert ended.stdout.split() == ["2", "True"], ended.stderr
+
+
 def test_the_command_of_a_rank_that_measures_nothing_runs_and_ends_as_it_would(
     node: dict[str, str], tmp_path: Path
 ) -> None:

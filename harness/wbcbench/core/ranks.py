@@ -16,6 +16,9 @@ from dataclasses import dataclass
 
 from wbcbench.core.lock import is_held, turn
 
+SIBLINGS = "WBCBENCH_SIBLINGS"
+"""What a process of ``multiprocessing`` tells the one that samples for it: ``parent:number``."""
+
 _FIRST_WAIT_S = 2.0  # ranks start together, within the time that Python takes to start
 _POLL_S = 0.02
 _TURN_S = 10.0  # taking some dozen names takes milliseconds
@@ -79,6 +82,7 @@ class Rank:
 def find_rank(environment: Mapping[str, str]) -> Rank | None:
     """This process's rank by its environment; ``None`` where it is the only one, or of no program.
 
+    Processes that ``multiprocessing`` starts have no launcher: whoever of them comes first takes.
     Within a job of Slurm all ranks are one program's: steps side by side may see the same boards.
     """
     for rank, size, local, names in _LAUNCHERS:
@@ -90,4 +94,5 @@ def find_rank(environment: Mapping[str, str]) -> Rank | None:
         program = hashlib.sha256("\n".join([str(os.getuid()), *words]).encode()).hexdigest()[:12]
         is_first = int(place) == 0 if place.isdecimal() else int(number) == 0
         return Rank(program, int(number), is_first)
-    return None
+    parent, _, number = environment.get(SIBLINGS, "").partition(":")
+    return Rank(f"siblings-{parent}", int(number), is_first=True) if number else None
