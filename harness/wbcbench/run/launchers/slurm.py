@@ -99,6 +99,8 @@ class SlurmQueue:
             "qos": own.qos,
             "constraint": own.constraint,
             "gres": own.gres,
+            # Joules of processors are the whole node's: without a GPU nobody else may be there.
+            "exclusive": not own.gres,
             "mem": own.memory,
             "setup": list(own.setup),
         }
