@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.bundle import StudyDesign, bundle_study
-from wbcbench.cli import COMMANDS
+from builders.bundle import StudyDesign, bundle_study  # noqa: E402
+from wbcbench.cli import COMMANDS  # noqa: E402
 
 LIMIT_S, LIMIT_MB = 20.0, 500.0
 

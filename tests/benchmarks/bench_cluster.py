@@ -27,18 +27,18 @@ import psutil
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from fakes.scripted_queue import ScriptedQueue
-from fakes.scripted_trainer import Play, make_python, write_plays
-from fakes.slurm_cluster import Cluster, missing_programs, start
-from fakes.stand_in_launcher import record_of
-from wbcbench.core.run_folder import Local, RunDir, study_runs
-from wbcbench.core.window import MonotonicClock
-from wbcbench.run.launchers.cluster import ClusterSettings
-from wbcbench.run.recorder import Interrupts
-from wbcbench.study.experiment import Experiment, Pauses
-from wbcbench.study.plan import Plan, make_plan
-from wbcbench.study.queue import QueueSettings, QueueSweep
-from wbcbench.study.sweep import SweepSettings
+from fakes.scripted_queue import ScriptedQueue  # noqa: E402
+from fakes.scripted_trainer import Play, make_python, write_plays  # noqa: E402
+from fakes.slurm_cluster import Cluster, missing_programs, start  # noqa: E402
+from fakes.stand_in_launcher import record_of  # noqa: E402
+from wbcbench.core.run_folder import Local, RunDir, study_runs  # noqa: E402
+from wbcbench.core.window import MonotonicClock  # noqa: E402
+from wbcbench.run.launchers.cluster import ClusterSettings  # noqa: E402
+from wbcbench.run.recorder import Interrupts  # noqa: E402
+from wbcbench.study.experiment import Experiment, Pauses  # noqa: E402
+from wbcbench.study.plan import Plan, make_plan  # noqa: E402
+from wbcbench.study.queue import QueueSettings, QueueSweep  # noqa: E402
+from wbcbench.study.sweep import SweepSettings  # noqa: E402
 
 OVERHEAD_S, RESUME_S, IDLE_PCT = 1.5, 10.0, 0.5
 IDLE_S = 60.0

@@ -18,8 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.run import save
-from builders.study import draw
+from builders.run import save  # noqa: E402
+from builders.study import draw  # noqa: E402
 
 LIMIT_S = 1.5
 STUDY = "bench"

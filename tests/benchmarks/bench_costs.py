@@ -25,7 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from bench_recording import (
+from bench_recording import (  # noqa: E402
     Machine,
     begin_again,
     children,
@@ -35,9 +35,9 @@ from bench_recording import (
     resident_mb,
 )
 
-from fakes.known_load import SENSORS
-from fakes.nvml_scenario import UNSUPPORTED, Counter, FakeGpu, Scenario
-from fakes.power_shapes import Sine
+from fakes.known_load import SENSORS  # noqa: E402
+from fakes.nvml_scenario import UNSUPPORTED, Counter, FakeGpu, Scenario  # noqa: E402
+from fakes.power_shapes import Sine  # noqa: E402
 
 SLEEP = """
 import sys, time

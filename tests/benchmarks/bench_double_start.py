@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from program import start, wbcbench
-from wbcbench.core.run_folder import study_runs
+from program import start, wbcbench  # noqa: E402
+from wbcbench.core.run_folder import study_runs  # noqa: E402
 
 PAIRS = 10
 TIMEOUT_S = 300

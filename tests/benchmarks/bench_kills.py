@@ -21,8 +21,8 @@ import pytest
 TESTS = Path(__file__).parents[1]
 sys.path.insert(0, str(TESTS))
 
-from fakes.nvml_plugin import build_library
-from killed_programs import Place, kill_after, list_losses, make_place
+from fakes.nvml_plugin import build_library  # noqa: E402
+from killed_programs import Place, kill_after, list_losses, make_place  # noqa: E402
 
 KILLS = int(os.environ.get("WBCBENCH_TEST_KILLS", "20"))
 LONGEST_S = {"monitor": 7.0, "program": 7.5}  # a little more than one takes

@@ -36,11 +36,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from peer_rows import LENGTH_S, LOAD_AT_S, ROWS, Row
-from peers_table import PAGE, TOOLS, Result, check, read_csv, table, write_csv, write_page
+from peer_rows import LENGTH_S, LOAD_AT_S, ROWS, Row  # noqa: E402
+from peers_table import PAGE, TOOLS, Result, check, read_csv, table, write_csv, write_page  # noqa: E402
 
-from fakes.nvml_plugin import SONAME
-from fakes.nvml_scenario import VARIABLE, FakeGpu, Scenario
+from fakes.nvml_plugin import SONAME  # noqa: E402
+from fakes.nvml_scenario import VARIABLE, FakeGpu, Scenario  # noqa: E402
 
 NVML = "nvidia-ml-py==13.615.71"
 PACKAGES = {

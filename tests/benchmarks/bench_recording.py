@@ -30,10 +30,10 @@ from statistics import fmean
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from fakes.clocks import FileClock
-from fakes.known_load import AFTER_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded
-from fakes.nvml_plugin import SONAME
-from fakes.nvml_scenario import VARIABLE, FakeGpu, Fault, Scenario
+from fakes.clocks import FileClock  # noqa: E402
+from fakes.known_load import AFTER_S, LOAD_AT_S, LOADS, SENSORS, Bench, Loaded  # noqa: E402
+from fakes.nvml_plugin import SONAME  # noqa: E402
+from fakes.nvml_scenario import VARIABLE, FakeGpu, Fault, Scenario  # noqa: E402
 
 # --- the machine -------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.study import Size, write_study
+from builders.study import Size, write_study  # noqa: E402
 
 USUAL = Size(blocks=8, epochs=25, epoch_s=22.0, validation_s=1.0, images=2487)
 LIMIT_S, AGAIN_LIMIT_S, PAGE_LIMIT = 6.0, 1.0, 400_000

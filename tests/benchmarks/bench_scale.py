@@ -31,20 +31,20 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.bundle import StudyDesign, bundle_study
-from builders.study import VARIANTS, Size, write_study
-from fakes.stand_in_launcher import StandIn
-from program import command
-from wbcbench import table
-from wbcbench.bundle import write as bundles
-from wbcbench.bundle.describe import SubmittedStudy
-from wbcbench.core.run_folder import Local
-from wbcbench.core.study_folder import PLAN
-from wbcbench.run.recorder import Interrupts
-from wbcbench.study.experiment import Pauses
-from wbcbench.study.plan import from_json
-from wbcbench.study.statement import Author
-from wbcbench.study.sweep import Sweep, SweepSettings
+from builders.bundle import StudyDesign, bundle_study  # noqa: E402
+from builders.study import VARIANTS, Size, write_study  # noqa: E402
+from fakes.stand_in_launcher import StandIn  # noqa: E402
+from program import command  # noqa: E402
+from wbcbench import table  # noqa: E402
+from wbcbench.bundle import write as bundles  # noqa: E402
+from wbcbench.bundle.describe import SubmittedStudy  # noqa: E402
+from wbcbench.core.run_folder import Local  # noqa: E402
+from wbcbench.core.study_folder import PLAN  # noqa: E402
+from wbcbench.run.recorder import Interrupts  # noqa: E402
+from wbcbench.study.experiment import Pauses  # noqa: E402
+from wbcbench.study.plan import from_json  # noqa: E402
+from wbcbench.study.statement import Author  # noqa: E402
+from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402
 
 PAGE = ROOT / "harness" / "RESULTS_TABLE.md"
 BEGIN, END = "<!-- scale: begin -->", "<!-- scale: end -->"

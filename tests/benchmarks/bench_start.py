@@ -22,8 +22,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from fakes.nvml_plugin import SONAME
-from fakes.nvml_scenario import VARIABLE, FakeGpu, Scenario
+from fakes.nvml_plugin import SONAME  # noqa: E402
+from fakes.nvml_scenario import VARIABLE, FakeGpu, Scenario  # noqa: E402
 
 HEAVY = ("tensorflow", "keras", "numpy", "cv2", "pandas", "matplotlib", "scipy", "pyarrow",
          "pynvml", "codecarbon", "pydantic")  # fmt: skip

@@ -28,8 +28,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from benchmarks import simulated_claims
-from benchmarks.simulated_stopping import (
+from benchmarks import simulated_claims  # noqa: E402
+from benchmarks.simulated_stopping import (  # noqa: E402
     WIDTHS,
     Stopping,
     compare_in_two_stages,
@@ -37,7 +37,7 @@ from benchmarks.simulated_stopping import (
     stop_at_first_sight,
     stop_in_two_stages,
 )
-from benchmarks.simulated_studies import (
+from benchmarks.simulated_studies import (  # noqa: E402
     DESIGNS,
     ENERGY,
     Design,
@@ -52,7 +52,7 @@ from benchmarks.simulated_studies import (
     simulate,
     student_t2,
 )
-from benchmarks.stats_table import (
+from benchmarks.stats_table import (  # noqa: E402
     PAGE,
     Found,
     Group,
@@ -60,8 +60,8 @@ from benchmarks.stats_table import (
     percent,
     write_page,
 )
-from wbcbench.compare.metric import Settings, parse_threshold
-from wbcbench.stats.tests import (
+from wbcbench.compare.metric import Settings, parse_threshold  # noqa: E402
+from wbcbench.stats.tests import (  # noqa: E402
     ALPHA,
     FIRST,
     INTERACTION,

@@ -19,12 +19,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from fakes.stand_in_launcher import StandIn
-from wbcbench.core.run_folder import Local
-from wbcbench.run.recorder import Interrupts
-from wbcbench.study.experiment import Experiment, Pauses
-from wbcbench.study.plan import make_plan
-from wbcbench.study.sweep import Sweep, SweepSettings
+from fakes.stand_in_launcher import StandIn  # noqa: E402
+from wbcbench.core.run_folder import Local  # noqa: E402
+from wbcbench.run.recorder import Interrupts  # noqa: E402
+from wbcbench.study.experiment import Experiment, Pauses  # noqa: E402
+from wbcbench.study.plan import make_plan  # noqa: E402
+from wbcbench.study.sweep import Sweep, SweepSettings  # noqa: E402
 
 LIMIT_S = 1.0
 

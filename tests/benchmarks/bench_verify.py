@@ -24,11 +24,11 @@ from shutil import copytree
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.bundle import StudyDesign
-from builders.study import VARIANTS
-from tamperings import BEYOND, KINDS
-from tamperings.made_again import UnfitError
-from tamperings.trials import (
+from builders.bundle import StudyDesign  # noqa: E402
+from builders.study import VARIANTS  # noqa: E402
+from tamperings import BEYOND, KINDS  # noqa: E402
+from tamperings.made_again import UnfitError  # noqa: E402
+from tamperings.trials import (  # noqa: E402
     BASES,
     Base,
     Tried,

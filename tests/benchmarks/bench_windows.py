@@ -32,19 +32,19 @@ from statistics import fmean, median
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from bench_recording import Machine, machine
-from faulty_windows import COUNT as FAULTY_COUNT
-from faulty_windows import print_rows as print_faulty_rows
-from faulty_windows import run_faulty
+from bench_recording import Machine, machine  # noqa: E402
+from faulty_windows import COUNT as FAULTY_COUNT  # noqa: E402
+from faulty_windows import print_rows as print_faulty_rows  # noqa: E402
+from faulty_windows import run_faulty  # noqa: E402
 
-from fakes.known_load import WINDOW_AT_S, Bench
-from fakes.nvml_plugin import SONAME
-from fakes.nvml_scenario import Scenario
-from fakes.sensor_classes import CLASSES, Case, draw_case, draw_short_case
-from wbcbench.core.run_folder import RunDir
-from wbcbench.core.window import MonotonicClock, Window
-from wbcbench.measure.window_result import Recording, read_recording
-from wbcbench.power.session import MeteringRequest, MeteringSession
+from fakes.known_load import WINDOW_AT_S, Bench  # noqa: E402
+from fakes.nvml_plugin import SONAME  # noqa: E402
+from fakes.nvml_scenario import Scenario  # noqa: E402
+from fakes.sensor_classes import CLASSES, Case, draw_case, draw_short_case  # noqa: E402
+from wbcbench.core.run_folder import RunDir  # noqa: E402
+from wbcbench.core.window import MonotonicClock, Window  # noqa: E402
+from wbcbench.measure.window_result import Recording, read_recording  # noqa: E402
+from wbcbench.power.session import MeteringRequest, MeteringSession  # noqa: E402
 
 COUNT, QUICK_COUNT = 300, 40
 LIVE_SHARE, LIVE_BOARDS, LIVE_FROM_S = 0.1, 8, 16.0

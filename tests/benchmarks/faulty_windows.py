@@ -22,10 +22,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from bench_recording import Machine, machine
+from bench_recording import Machine, machine  # noqa: E402
 
-from fakes.faulty_boards import KINDS, Verdict, draw_window, play_window
-from fakes.known_load import Bench
+from fakes.faulty_boards import KINDS, Verdict, draw_window, play_window  # noqa: E402
+from fakes.known_load import Bench  # noqa: E402
 
 COUNT = 12
 

@@ -19,16 +19,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.bundle import StudyDesign, WallMeter, bundle_study
-from builders.study import VARIANTS
-from program import command
-from wbcbench.bundle.open import opened
-from wbcbench.bundle.verify.budget import (
+from builders.bundle import StudyDesign, WallMeter, bundle_study  # noqa: E402
+from builders.study import VARIANTS  # noqa: E402
+from program import command  # noqa: E402
+from wbcbench.bundle.open import opened  # noqa: E402
+from wbcbench.bundle.verify.budget import (  # noqa: E402
     ALLOWANCE,
     compute_limits,
     measure_load,
 )
-from wbcbench.core.spec import RunSpec
+from wbcbench.core.spec import RunSpec  # noqa: E402
 
 PAGE = ROOT / "harness" / "VERIFICATION.md"
 BEGIN, END = "<!-- honest-bundles: begin -->", "<!-- honest-bundles: end -->"

@@ -278,7 +278,7 @@ def measure(name: str, job: dict[str, Any]) -> dict[str, Any]:
             resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
         ]
         answer["cpu_s"] = sum(usage.ru_utime + usage.ru_stime for usage in usages)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure is a result
         answer["error"] = f"{type(error).__name__}: {error}"[:200]
     return answer
 

@@ -28,20 +28,20 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.run import make_record, make_scores, make_spec
-from builders.study import VARIANTS
-from builders.timeline import make_epochs
-from wbcbench.compare.analysis import compare
-from wbcbench.compare.claims import FILE, Claim, evaluate_claim, read_claims
-from wbcbench.compare.metric import (
+from builders.run import make_record, make_scores, make_spec  # noqa: E402
+from builders.study import VARIANTS  # noqa: E402
+from builders.timeline import make_epochs  # noqa: E402
+from wbcbench.compare.analysis import compare  # noqa: E402
+from wbcbench.compare.claims import FILE, Claim, evaluate_claim, read_claims  # noqa: E402
+from wbcbench.compare.metric import (  # noqa: E402
     ACCURACY,
     TIME,
     PlannedClaim,
     Settings,
 )
-from wbcbench.core.record import RunRecord
-from wbcbench.core.window import TRAIN
-from wbcbench.table.view import Run
+from wbcbench.core.record import RunRecord  # noqa: E402
+from wbcbench.core.window import TRAIN  # noqa: E402
+from wbcbench.table.view import Run  # noqa: E402
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator

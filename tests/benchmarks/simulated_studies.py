@@ -218,7 +218,7 @@ def _with_cells(
 @cache
 def _template(design: Design, block: int, number: int, place: int) -> Run:
     run = Run(make_record(**place_run(design, block, number, place)), study="simulated")
-    run.row
+    run.row  # noqa: B018  made once, and copied
     return run
 
 

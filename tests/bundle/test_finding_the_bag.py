@@ -157,7 +157,7 @@ class MemberOfWindows(zipfile.ZipInfo):
         self.create_system, self.external_attr = 0, 0x20
         self.filename = self.orig_filename = name.replace("/", "\\")
 
-    def _encodeFilenameFlags(self) -> tuple[bytes, int]:
+    def _encodeFilenameFlags(self) -> tuple[bytes, int]:  # noqa: N802 as the library calls it
         return self.filename.encode("cp437"), self.flag_bits
 
 

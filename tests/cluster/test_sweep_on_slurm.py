@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -147,7 +148,7 @@ def require_no_overlap(records: list[RunRecord]) -> None:
             boards[board(record)].append((record.started_utc, record.ended_utc, record.run_id))
     for spans in boards.values():
         spans.sort()
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in pairwise(spans):
             assert before[1] <= after[0], (before, after)
 
 
@@ -181,6 +182,7 @@ def test_a_detached_study_is_picked_up_by_list_and_by_sweep(site: Site) -> None:
     watched = subprocess.run(
         site.command("list", "mine", "--watch"),
         env=site.environment,
+        check=False,
         capture_output=True,
         text=True,
     )

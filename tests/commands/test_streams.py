@@ -143,7 +143,7 @@ def carry_out(work: Callable[[], None], state: State, folder: Path) -> Ended:
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 as the interpreter, whatever it is
             (folder / "err").write_text(f"Traceback {error!r}")
             code = 1
         finally:

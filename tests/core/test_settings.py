@@ -60,7 +60,7 @@ def test_a_folder_is_meant_from_where_the_file_lies(here, home):
     (home / "wbcbench.toml").write_text('data = "cells"\nresults = "/abs"\nreports = "~/r"\n')
     assert found(here, "data")[0] == str(home / "cells")
     assert found(here, "results")[0] == "/abs"
-    assert found(here, "reports")[0] == os.path.expanduser("~/r")
+    assert found(here, "reports")[0] == os.path.expanduser("~/r")  # noqa: PTH111
 
 
 def test_words_may_be_a_list_or_joined_by_commas(here):

@@ -95,7 +95,7 @@ def test_the_parts_of_a_budget_are_shared_as_the_joules_are() -> None:
 def test_epochs_that_cost_differently_keep_their_own_means() -> None:
     windows, done = timeline(20)
     spans = [span for loop in done for span in loop.spans_s[:1]]
-    heavy = lambda t: 400.0 if any(a <= t < b for a, b in spans) else 100.0
+    heavy = lambda t: 400.0 if any(a <= t < b for a, b in spans) else 100.0  # noqa: E731
     by_name, _ = state(counter(heavy, windows[0].end_s + 5, step_s=0.02), windows, done)
     assert by_name["epoch-1"].energy_j == pytest.approx(120.0, rel=0.08)
     assert by_name["epoch-2"].energy_j == pytest.approx(30.0, rel=0.25)

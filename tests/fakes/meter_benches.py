@@ -162,9 +162,9 @@ def make_bench(name: str, request: pytest.FixtureRequest, folder: Path) -> Bench
 def open_files() -> set[str]:
     """What this process holds open, by what it is."""
     links = []
-    for handle in os.listdir("/proc/self/fd"):
+    for handle in os.listdir("/proc/self/fd"):  # noqa: PTH208
         try:
-            links.append(os.readlink(f"/proc/self/fd/{handle}"))
+            links.append(os.readlink(f"/proc/self/fd/{handle}"))  # noqa: PTH115
         except OSError:
             continue  # the listing's own
     return {link for link in links if link.startswith("/")}

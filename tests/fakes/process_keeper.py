@@ -71,7 +71,7 @@ def start(folder: Path, name: str, libc: ctypes.CDLL) -> None:
             stdout=out,
             stderr=out,
             start_new_session=True,
-            preexec_fn=lambda: libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),
+            preexec_fn=lambda: libc.prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0),  # noqa: PLW1509
         )
     write_pid(folder, name, process.pid)
 

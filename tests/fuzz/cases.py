@@ -26,7 +26,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from builders.bundle import StudyDesign, bundle_study
+from builders.bundle import StudyDesign, bundle_study  # noqa: E402
 
 LIMIT_S = 240
 LOG_BEFORE_S = 60  # a log begins so long before the run

@@ -59,7 +59,7 @@ def _run_child(words: Sequence[str], folder: Path, out: Path, err: Path) -> None
             os.dup2(opened, fd)
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S))
         sys.stdin, sys.stdout, sys.stderr = (
-            open(fd, mode, encoding="utf-8", closefd=False)
+            open(fd, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
             for fd, mode in ((0, "r"), (1, "w"), (2, "w"))
         )
         sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
@@ -72,7 +72,7 @@ def _run_child(words: Sequence[str], folder: Path, out: Path, err: Path) -> None
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - whatever a process would end with
         traceback.print_exc(file=sys.__stderr__)
     finally:
         for stream in (sys.__stdout__, sys.__stderr__):

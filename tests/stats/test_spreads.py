@@ -23,7 +23,7 @@ def test_a_variance_is_grubbs_mean_of_covariances_of_differences(values):
         covariances = [
             np.cov(x - values[:, j], x - values[:, l])[0, 1]
             for j in range(k)
-            for l in range(j + 1, k)
+            for l in range(j + 1, k)  # noqa: E741
             if i not in {j, l}
         ]
         assert found == pytest.approx(np.mean(covariances), abs=1e-6)

@@ -277,7 +277,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     folder, descriptor = sys.argv[1:]
     run = RunDir(Path(folder))
-    stream = open(int(descriptor), "w", encoding="utf-8", closefd=False)
+    stream = open(int(descriptor), "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     messenger = Messenger(stream)
     scripted = ScriptedRun(run, messenger, find_play(run.read_spec()))
     try:
