@@ -1,4 +1,4 @@
-"""What does a queue cost beside its runs? On a real Slurm of two one-GPU nodes, and on a scripted one.
+"""What does a queue cost beside its runs? On a real Slurm of two nodes, and on a scripted one.
 
     python tests/benchmarks/bench_cluster.py [--runs 500] [--planned 10000] [--write]
 

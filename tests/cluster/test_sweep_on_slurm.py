@@ -283,8 +283,11 @@ def test_a_job_at_its_time_limit_ends_the_epoch_and_goes_on_when_it_is_started_a
         site.wait_for(site.is_training, "the first run")
         [job] = site.jobs_of_slurm()
         site.play()
+        node = site.cluster.command("squeue", "-h", "-o", "%N").strip()
         site.cluster.command("scancel", "--signal=USR2", job)
         site.wait_until_queued_again()
+        # On the node that it has just left Slurm would refuse it at once.
+        site.cluster.command("scontrol", "update", f"JobId={job}", f"ExcNodeList={node}")
         site.cluster.requeue_now(job)
         text, _ = process.communicate(timeout=200)
     assert process.returncode == 0, text
