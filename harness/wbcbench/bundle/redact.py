@@ -108,6 +108,8 @@ OnReplace = Callable[[Kind, str], None]
 _FREE_TEXT = re.compile("[ /@]")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
 
+_NODE_FIELD = re.compile(r'("node"\s*:\s*")((?:[^"\\]|\\.)+)(?=")')
+_NODE = re.compile(r"node-[0-9a-f]{12}")
 _SERIAL_FIELD = re.compile(rf'"(?:{"|".join(SERIAL_KEYS)})"\s*:\s*("(?:[^"\\]|\\.)*"|[^,\s}}]+)')
 _COORDINATE_FIELD = re.compile(rf'"(?:{"|".join(COORDINATE_KEYS)})"\s*:\s*-?\d')
 _NO_NUMBER = re.compile(r"[^0-9eE+.,;\n-]")
@@ -279,6 +281,13 @@ class Redactor:
             return None
         return self.replace_in_word(value) if isinstance(value, str) else value
 
+    def replace_node(self, name: str) -> str:
+        """The name of a cluster's node, so that one node is still told from another."""
+        if _NODE.fullmatch(name):
+            return name
+        self._add("host name", name)
+        return f"node-{hash_salted(name, self.salt)}"
+
     def summary(self, retained: Sequence[str]) -> Redaction:
         """What was replaced, by kind."""
         counts = {kind: len(values) for kind, values in sorted(self.replaced.items())}
@@ -299,7 +308,7 @@ def make_redactor(folders: Sequence[Path]) -> Redactor:
         text = path.read_text(encoding="utf-8", errors="replace")
         more_users, more_hosts = find_names(text)
         users |= more_users
-        hosts |= more_hosts
+        hosts |= more_hosts | {match[2] for match in _NODE_FIELD.finditer(text)}
         if _SERIAL_FIELD.search(text) and path.suffix == ".json":
             serials |= set(_find_serials(_parse_json(text)))
     known = Known(
@@ -421,6 +430,7 @@ def _redact_json(text: str, redactor: Redactor) -> str:
 
     A line torn by a kill is treated as plain text.
     """
+    text = _NODE_FIELD.sub(lambda match: match[1] + redactor.replace_node(match[2]), text)
     value = _parse_json(text)
     if value is None:
         return redactor.replace_in_text(text)
