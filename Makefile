@@ -5,9 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # The CUDA lock where an NVIDIA driver is found; choose yourself with `make run LOCK=requirements.lock`.
 LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,requirements.lock)
+# Where `make cluster` keeps its files: on a short path, for sockets are in it.
+CLUSTER ?= .cache/cluster
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu published fuzz format-lint-types-imports lint format types imports map lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu published fuzz cluster cluster-stop format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -78,6 +80,12 @@ types:
 
 imports:
 	$(BIN)/lint-imports
+
+cluster: setup   ## Start a real Slurm with two nodes and scripted GPUs (tests/fakes/slurm_cluster.py)
+	@cd tests && ../$(BIN)/python -m fakes.slurm_cluster start ../$(CLUSTER)
+
+cluster-stop:    ## End it, with all of its jobs
+	@cd tests && ../$(BIN)/python -m fakes.slurm_cluster stop ../$(CLUSTER)
 
 map:             ## Write the map of rooms and the registry into harness/ARCHITECTURE.md
 	$(BIN)/python tests/house_map.py

@@ -7,7 +7,7 @@ import sys
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ("fakes.nvml_plugin", "fakes.amdsmi_plugin", "cells")
+pytest_plugins = ("fakes.nvml_plugin", "fakes.amdsmi_plugin", "cells", "fakes.slurm_plugin")
 
 # A suite started in the background of a script inherits an ignored Ctrl-C, and so would everything
 # it starts; the tests of interrupts need the usual one.
@@ -16,6 +16,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # The files that take longest, longest first: begun last, one core would still be at them when all
 # is done.
 LONG = (
+    "test_sweep_on_slurm",
+    "test_slurm_cluster",
     "test_honest_bundles",
     "test_acceptance",
     "test_fuzz",
@@ -43,6 +45,7 @@ LONG = (
     "test_report",
     "test_lying_sensors",
     "test_program_run",
+    "test_scripted_trainer",
     "test_uncertainty",
     "test_energy_laws",
     "test_faults_of_the_machine",

@@ -1,13 +1,15 @@
 """Every part that is chosen by name. To add a part: one file, one line here.
 
 Values are ``"module:attribute"`` inside this package; nothing is imported until it is needed,
-so listing names costs nothing.
+so listing names costs nothing. Launchers may also come from somebody else's package, as entry
+points of the group ``wbcbench.launcher``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.metadata import entry_points
 from typing import Any
 
 from wbcbench.core.errors import unknown_name
@@ -28,7 +30,10 @@ METERS: Mapping[str, str] = {
     "simulated": "power.simulated:open_meters",
 }
 
-LAUNCHERS: Mapping[str, str] = {"local": "run.launchers.local:launch"}
+LAUNCHERS: Mapping[str, str] = {
+    "local": "run.launchers.local:launch",
+    "slurm": "run.launchers.slurm:launch",
+}
 
 # In this order the sections stand in the report.
 SECTIONS: Mapping[str, str] = {
@@ -64,6 +69,7 @@ CHECKS: Mapping[str, str] = {
     "gaps": "energy.checks.sensors:check_gaps",
     "failed-reads": "energy.checks.sensors:check_failed_reads",
     "foreign-processes": "energy.checks.machine:check_foreign_processes",
+    "job": "energy.checks.job:check_job",
     "busy-processor": "energy.checks.machine:check_busy_processor",
     "above-idle": "energy.checks.machine:check_above_idle",
     "throttling": "energy.checks.machine:check_throttling",
@@ -135,7 +141,10 @@ def load_part(kind: str, name: str) -> Any:
     """
     parts = KINDS[kind]
     if name not in parts:
-        raise unknown_name(kind, name, parts)
+        others = {each.name: each for each in entry_points(group=f"wbcbench.{kind}")}
+        if kind == "launcher" and name in others:
+            return others[name].load()
+        raise unknown_name(kind, name, [*parts, *others])
     module, attribute = parts[name].split(":")
     return getattr(import_module(f"wbcbench.{module}"), attribute)
 

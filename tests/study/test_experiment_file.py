@@ -42,7 +42,7 @@ def opened(text: str, *numbers: int) -> str:
     return "\n".join(lines)
 
 
-_HEADS = ("run", "factors", "pauses", "analysis", "until", "claims", "submission")
+_HEADS = ("run", "factors", "pauses", "analysis", "until", "claims", "submission", "cluster")
 TEXT = format_experiment(SCHEMA, published_design())
 
 
@@ -55,6 +55,7 @@ def test_every_key_of_the_schema_stands_in_the_file_with_its_meaning() -> None:
         "until": SCHEMA["$defs"]["Until"]["properties"],
         "claims.NAME": SCHEMA["$defs"]["PlannedClaim"]["properties"],
         "submission": SCHEMA["$defs"]["SubmissionDetails"]["properties"],
+        "cluster": SCHEMA["$defs"]["ClusterSettings"]["properties"],
     }
     lines = TEXT.splitlines()
     of_the_top = set(_HEADS)
@@ -71,7 +72,12 @@ def test_every_key_of_the_schema_stands_in_the_file_with_its_meaning() -> None:
 def test_the_file_as_it_is_written_is_the_published_design(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(TEXT, encoding="utf-8")
-    assert tomllib.loads(TEXT) == {**published_design(), "pauses": {}, "submission": {}}
+    assert tomllib.loads(TEXT) == {
+        **published_design(),
+        "pauses": {},
+        "submission": {},
+        "cluster": {},
+    }
     made = plan.read_plan(path)
     assert {run.variant for run in made.block(1)} == set(VARIANTS)
     shipped = plan.read_plan(EXPERIMENTS / "published.toml")

@@ -345,7 +345,8 @@ def make_settings(study: SubmittedStudy) -> dict[str, bytes]:
         if name not in _RUN_FIELDS
     }
     plan = asdict(study.plan) if study.plan else {}
-    planned = {name: value for name, value in plan.items() if name not in {"runs", "submission"}}
+    left_out = {"runs", "submission", "cluster"}
+    planned = {name: value for name, value in plan.items() if name not in left_out}
     files = {layout.RESOLVED: to_json({"run": shared, "plan": planned or None})}
     record = study.first.record
     absent = {meter.meter: f"absent: {meter.reason}" for meter in record.absent}

@@ -39,9 +39,19 @@ StudyOrParts = Annotated[
 ]
 
 
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Ask the queue for a study's jobs, account for those that ended, until none is left.",
+    ),
+]
+
+
 def list_runs(
     study: StudyOrParts = None,
     results: options.Results = Path("results"),
+    watch: Watch = False,
     wide: options.Wide = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -52,6 +62,10 @@ def list_runs(
     if study == PARTS:
         _list_parts(as_json=as_json)
         return
+    if watch:
+        if study is None:
+            raise UsageError("--watch takes the name of a study: wbcbench list STUDY --watch")
+        _watch(results / require_study(results, study).name)
     options.finalise_programs(results)
     if study is not None:
         runs = list_folders(results, require_study(results, study, trained=False).name)
@@ -65,6 +79,19 @@ def list_runs(
     studies = groupby(entries, key=lambda entry: entry["study"])
     blocks = ("\n".join(_format_study(name, list(own), wide=wide)) for name, own in studies)
     typer.echo("\n\n".join(blocks))
+
+
+def _watch(study_dir: Path) -> None:
+    """A line for each change of a job, on standard error."""
+    from wbcbench.core.errors import InterruptedRunError
+    from wbcbench.study.queue import watch_jobs
+
+    try:
+        for jobs in watch_jobs(study_dir, lambda text: typer.echo(text, err=True)):
+            if not jobs:
+                typer.echo("No job waits or runs.", err=True)
+    except KeyboardInterrupt as error:
+        raise InterruptedRunError("No longer watching; the jobs go on.") from error
 
 
 def _describe_runs(runs: list[RunDir]) -> list[dict[str, Any]]:

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from wbcbench.core.spec import RunSpec
     from wbcbench.study.plan import Plan
     from wbcbench.study.progress import SweepOutcome
+    from wbcbench.study.queue import QueueSettings
     from wbcbench.study.sweep import SweepSettings
+
+CLUSTER = "On a cluster (--launcher slurm)"
 
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Repeat failed runs once.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what is left to do; write nothing.")]
@@ -35,7 +38,48 @@ File = Annotated[
 Blocks = Annotated[
     int | None, typer.Option(min=1, help="Stop after this many blocks; the plan stays the same.")
 ]
-Launcher = Annotated[str, typer.Option(help="What starts the runs.")]
+Launcher = Annotated[
+    str, typer.Option(help="What starts the runs: local, slurm, or another of `list parts`.")
+]
+Spread = Annotated[
+    bool,
+    typer.Option(
+        "--spread",
+        help="A job for each run instead of each block: sooner done, but runs of a block are on "
+        "different boards.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+MaxParallel = Annotated[
+    int | None,
+    typer.Option(min=1, help="Jobs that wait or run at once.", rich_help_panel=CLUSTER),
+]
+ClusterChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster",
+        metavar="KEY=VALUE",
+        help="A key of [cluster]: --cluster partition=gpu.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Detach = Annotated[
+    bool,
+    typer.Option(
+        "--detach",
+        help="Leave once the jobs are submitted; `list STUDY --watch`, or the same command, picks "
+        "them up.",
+        rich_help_panel=CLUSTER,
+    ),
+]
+Cancel = Annotated[
+    bool,
+    typer.Option(
+        "--cancel",
+        help="End the jobs of this study that wait or run; records are kept.",
+        rich_help_panel=CLUSTER,
+    ),
+]
 
 
 def sweep(
@@ -51,6 +95,11 @@ def sweep(
     confirm_over: options.ConfirmOver = None,
     yes: options.Yes = False,
     launcher: Launcher = "local",
+    cluster: ClusterChanges = None,
+    max_parallel: MaxParallel = None,
+    spread: Spread = False,
+    detach: Detach = False,
+    cancel: Cancel = False,
     share: options.Share = False,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
@@ -76,13 +125,33 @@ def sweep(
     plan = read_plan(file, changes or [], exploratory=exploratory)
     check_contrasts(plan)
     say = live_state.silent if silent else _print_with_time
-    local = options.describe_local(data, skip_unreadable=skip_unreadable, share=share)
+    launch = load_part("launcher", launcher)
+    named = (("--spread", spread), ("--detach", detach), ("--cancel", cancel))
+    given = [name for name, is_given in named if is_given]
+    if not launch.is_queue and (given or cluster or max_parallel):
+        raise UsageError(
+            f"{(given or ['--cluster, --max-parallel'])[0]} is of a queue: add --launcher slurm, "
+            "or leave it out."
+        )
+    settings_of_cluster = plan.cluster.change(cluster or ())
+    if max_parallel is not None:
+        settings_of_cluster = replace(settings_of_cluster, max_parallel=max_parallel)
+    if cancel:
+        _cancel(results / plan.study, say, as_json=as_json)
+        return
+    local = options.describe_local(
+        data,
+        skip_unreadable=skip_unreadable,
+        share=share,
+        **({"cache_dir": settings_of_cluster.cache or None} if launch.is_queue else {}),
+    )
     if file.suffix != ".json":  # a finished plan is carried out as it is
-        plan = fix_loops(plan, local, results, say, may_train=not dry_run)
+        may_train = not (dry_run or launch.is_queue)
+        plan = fix_loops(plan, local, results, say, may_train=may_train)
     local = replace(local, plan_sha256=plan.sha256)
     settings = SweepSettings(
         results=results,
-        launch=load_part("launcher", launcher),
+        launch=launch,
         work_options=options.list_work_options(silent=silent, live=live, color=color),
         pasts=tuple(pasts(plan, results)),
         local=local,
@@ -97,22 +166,50 @@ def sweep(
     if limit_j is not None:  # about what is left, not about what is done
         left = [run for run, state in _list_states(plan, settings) if state != "done"]
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
-    outcome = _carry_out(plan, settings, say)
+    queued = None
+    if launch.is_queue:
+        from wbcbench.study.queue import QueueSettings
+
+        queued = QueueSettings(launcher, settings_of_cluster, spread, detach)
+    outcome = _carry_out(plan, settings, say, queued)
     _print_outcome(plan, outcome, results, as_json=as_json)
-    _raise_if_bad(outcome)
+    _raise_if_bad(outcome, is_queued=queued is not None)
 
 
-def _carry_out(plan: Plan, settings: SweepSettings, say: Callable[[str], None]) -> SweepOutcome:
+def _cancel(study_dir: Path, say: Callable[[str], None], *, as_json: bool) -> None:
+    from wbcbench import table
+    from wbcbench.core.text import count_of
+    from wbcbench.study.queue import cancel_jobs
+
+    cancelled, left = cancel_jobs(study_dir, say)
+    if study_dir.is_dir():
+        table.write_table(study_dir)
+    text = f"{count_of(len(cancelled), 'job')} ended."
+    if left:
+        text += f" Still there: {', '.join(left)}; call it again to account for them."
+    document = {"cancelled": cancelled, "left": left}
+    options.print_result(document, text, "cancel", as_json=as_json)
+
+
+def _carry_out(
+    plan: Plan, settings: SweepSettings, say: Callable[[str], None], queued: QueueSettings | None
+) -> SweepOutcome:
     from wbcbench.run.recorder import Interrupts
     from wbcbench.study.progress import Progress
     from wbcbench.study.sweep import Sweep, refuse_other_runs, with_images
 
     folder = settings.results / plan.study
-    specs = with_images(plan, settings.local, say)
+    # On the submitter, images lie in the user's own cache; a node's folder is the nodes' business.
+    here = replace(settings.local, cache_dir=None) if queued else settings.local
+    specs = with_images(plan, here, say, is_here=queued is None)
     refuse_other_runs(specs, Progress(settings.results, plan.study), folder)
     interrupts = Interrupts()
     interrupts.install(leash=False)
-    return Sweep(plan, specs, settings, interrupts, say).carry_out()
+    if queued is None:
+        return Sweep(plan, specs, settings, interrupts, say).carry_out()
+    from wbcbench.study.queue import QueueSweep
+
+    return QueueSweep(plan, specs, settings, interrupts, say, queued=queued).carry_out()
 
 
 def _list_states(plan: Plan, settings: SweepSettings) -> list[tuple[RunSpec, str]]:
@@ -174,12 +271,16 @@ def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json:
         return
     lines = describe_sweep(plan, outcome, account).splitlines()
     typer.echo("\n".join(fill(line, rest=" " * 9) for line in lines))
+    states = outcome.states()
+    if states.get("running"):
+        watch = f"wbcbench list {plan.study} --watch"
+        typer.echo(f"Jobs go on; {watch}, or the same command, picks them up; --cancel ends them.")
     typer.echo(f"Table: {results / plan.study / RUNS_TABLE}")
     if account.counted.runs:
         typer.echo(f"Next: wbcbench compare {plan.study}; wbcbench report {plan.study}")
 
 
-def _raise_if_bad(outcome: SweepOutcome) -> None:
+def _raise_if_bad(outcome: SweepOutcome, *, is_queued: bool) -> None:
     """Turn what is not done into its exit code.
 
     Raises:
@@ -188,8 +289,9 @@ def _raise_if_bad(outcome: SweepOutcome) -> None:
     """
     states, total = outcome.states(), len(outcome.specs)
     if outcome.interrupted:
+        what = "Left; jobs go on" if is_queued else "Interrupted"
         raise InterruptedRunError(
-            f"Interrupted, {states.get('done', 0)} of {total} runs done. Resume: {_repeat()}"
+            f"{what}, {states.get('done', 0)} of {total} runs done. Resume: {_repeat()}"
         )
     counts = [(states.get(name), name) for name in ("failed", "interrupted", "invalid")]
     bad = ", ".join(f"{count} {name}" for count, name in counts if count)

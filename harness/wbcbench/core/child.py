@@ -6,12 +6,13 @@ on its standard input, which ends when we do.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from wbcbench.core import start
@@ -30,6 +31,30 @@ def heeded_signals(numbers: Iterable[signal.Signals]) -> list[signal.Signals]:
     A handler of ours would undo that, here and in what we start.
     """
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+# In a job, Slurm sends a signal to every process of it at once, whatever session that is in.
+_withheld: set[signal.Signals] = set()
+
+
+def withhold_from_children(numbers: Iterable[signal.Signals]) -> None:
+    """From now on, start children that never get these signals, unless they take them on."""
+    _withheld.update(numbers)
+
+
+@contextlib.contextmanager
+def withheld_signals() -> Iterator[None]:
+    """Start a child that does not get what is withheld; it inherits what is blocked here."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _withheld)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def take_on_signals(numbers: Iterable[signal.Signals]) -> None:
+    """Get signals that who started us has withheld, also those that came meanwhile."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
 
 
 def python_command(module: str, *words: str) -> list[str]:
@@ -58,14 +83,15 @@ class PythonChild(subprocess.Popen[bytes]):
         self.answers = os.fdopen(ours, "rb", buffering=0)
         usual: dict[str, Any] = {"env": clean_environment(os.environ), "stdout": subprocess.DEVNULL}
         try:
-            super().__init__(
-                python_command(module, *words, str(theirs)),
-                bufsize=0,  # a forked child of ours must have nothing to write twice
-                stdin=subprocess.PIPE,
-                pass_fds=(theirs,),
-                start_new_session=True,
-                **(usual | options),
-            )
+            with withheld_signals():
+                super().__init__(
+                    python_command(module, *words, str(theirs)),
+                    bufsize=0,  # a forked child of ours must have nothing to write twice
+                    stdin=subprocess.PIPE,
+                    pass_fds=(theirs,),
+                    start_new_session=True,
+                    **(usual | options),
+                )
         finally:
             for handle in (*ends, theirs):
                 os.close(handle)

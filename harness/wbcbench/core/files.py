@@ -73,6 +73,10 @@ def write_new(path: Path, data: Content) -> None:
     with _write_temporary(path, data) as temporary:
         try:
             path.hardlink_to(temporary)
+        except FileExistsError:
+            # NFS may have made the link and lost the answer: then the file has two names.
+            if temporary.stat().st_nlink != 2:
+                raise
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise

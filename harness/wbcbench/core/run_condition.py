@@ -36,12 +36,14 @@ class Condition:
         is_alive: Whether a process of this host is proven to be at it, so that not even force
             may end it.
         was_started: Whether a runner ever began.
+        is_queued: Whether a queue has it, and will start it.
     """
 
     stage: RunStage
     text: str
     is_alive: bool = False
     was_started: bool = True
+    is_queued: bool = False
 
     @property
     def may_be_finalised(self) -> bool:
@@ -79,8 +81,11 @@ def condition_unlocked(run: RunDir) -> Condition:
     life, name = liveness(process), f"process {process.pid} on {printable(process.hostname)}"
     since = f"submitted by {printable(state.user)} ({name}) at {state.submitted_utc}"
     if not is_begun and state.is_queued:
-        text = f"It waits in a queue, {since}. If the queue has lost it: {force}"
-        return Condition(RunStage.WAITING, text, was_started=False)
+        text = (
+            f"It waits in a queue ({state.launcher or 'unknown'}, job {state.job}), {since}. "
+            f"`wbcbench list {shell_word(run.path.parent.name)} --watch` asks the queue."
+        )
+        return Condition(RunStage.WAITING, text, was_started=False, is_queued=True)
     match life, is_begun:
         case Liveness.ALIVE, True:
             stage = RunStage.RUNNING

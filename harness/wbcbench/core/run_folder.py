@@ -87,6 +87,7 @@ PREDICTIONS = "predictions.parquet"
 LOG = "log.txt"
 TENSORBOARD = "tb"
 LOCK = ".lock"
+CLAIM = ".claim"  # made by the process that carries it out, on a disk that may know no locks
 
 WAY_OUT = "To be rid of it, remove its folder by hand."  # of a run that cannot be read
 
@@ -162,21 +163,22 @@ class RunDir:
         """Whether the run is accounted for."""
         return self.record_path.exists()
 
-    def create(self, spec: RunSpec, local: Local, *, is_queued: bool = False) -> None:
+    def create(self, spec: RunSpec, local: Local, launcher: str = "", job: str = "") -> None:
         """Submit a run: make its folder with what was asked, whole and for this run alone.
 
         Args:
             spec: What is asked.
             local: What belongs to this machine.
-            is_queued: Whether a queue starts the run, and not the process that submits it.
+            launcher: The queue that starts the run; empty where its submitter does.
+            job: The name of its job there.
 
         Raises:
             RunExistsError: There is a folder of this name.
             UsageError: The folder cannot be written.
         """
         try:
-            with _create_folder(self.path) as folder:
-                RunDir(folder)._fill(spec, local, is_queued=is_queued)
+            with create_folder(self.path) as folder:
+                RunDir(folder)._fill(spec, local, launcher, job)
         except OSError as error:
             if isinstance(error, FileExistsError) and self.path.is_dir():
                 raise RunExistsError(f"There is a run in {self.path} already.") from error
@@ -185,10 +187,10 @@ class RunDir:
                 "Choose another with --results, or free space and permissions."
             ) from error
 
-    def _fill(self, spec: RunSpec, local: Local, *, is_queued: bool = False) -> None:
+    def _fill(self, spec: RunSpec, local: Local, launcher: str = "", job: str = "") -> None:
         (self.path / GROWING_TRACES).mkdir()
         self.write_requested(spec, local)
-        self.write_state(submitted(is_queued=is_queued))
+        self.write_state(submitted(launcher, job))
 
     def write_requested(self, spec: RunSpec, local: Local) -> None:
         """Write what was requested."""
@@ -212,6 +214,17 @@ class RunDir:
     def write_state(self, state: RunState) -> None:
         """Write how far the run is."""
         write_atomically(self.path / STATE, to_json(asdict(state)))
+
+    def claim(self) -> None:
+        """Begin the run, as the one process that does: a file that only one can make says so.
+
+        Raises:
+            UsageError: Another process has begun it, perhaps on another machine.
+        """
+        try:
+            write_new(self.path / CLAIM, to_json(asdict(this_process())))
+        except FileExistsError as error:
+            raise UsageError(f"{self.run_id} was begun by another process.") from error
 
     def read_spec(self) -> RunSpec:
         """What was requested; read again only if the file has changed."""
@@ -516,22 +529,28 @@ def holds_runs(folder: Path) -> bool:
     return any(True for _ in _iterate_folders(folder))
 
 
-def _iterate_folders(study: Path) -> Iterator[RunDir]:
+def _iterate_folders(study: Path, prefix: str = "") -> Iterator[RunDir]:
     with contextlib.suppress(OSError):
         for path in sorted(study.iterdir(), key=lambda path: path.name):
             # One that is still being made or copied, or was left while it was, is no run yet.
-            if not path.name.startswith(".") and (path / SPEC).exists():
+            is_hidden = path.name.startswith(".") or not path.name.startswith(prefix)
+            if not is_hidden and (path / SPEC).exists():
                 yield RunDir(path)
 
 
-def study_runs(results: Path, study: str) -> list[RunDir]:
+def study_runs(results: Path, study: str, prefix: str = "") -> list[RunDir]:
     """Every run of a study, by name; a copy beside its run is left out, and said to be.
+
+    Args:
+        results: Where studies lie.
+        study: Its name.
+        prefix: Only runs whose name begins so are read.
 
     Raises:
         UsageError: The folder of a run was renamed.
     """
     runs, copies, specs = list[RunDir](), list[RunDir](), dict[RunDir, RunSpec]()
-    for run in list_folders(results, study):
+    for run in _iterate_folders(results / study, prefix):
         with contextlib.suppress(UsageError):  # whoever reads its spec says that it is damaged
             specs[run] = run.read_spec()
         is_run = run not in specs or _is_named_after(run, specs[run])
@@ -573,7 +592,7 @@ def _report_copy(path: Path) -> None:
 # A folder is made under a name that says which process makes it, and renamed when it is whole. A
 # rename onto a folder that holds something fails, so that of two makers one gets the name.
 @contextlib.contextmanager
-def _create_folder(path: Path) -> Iterator[Path]:
+def create_folder(path: Path) -> Iterator[Path]:
     """Yield a folder to fill, which becomes ``path`` at the end; nothing stays after an error.
 
     Raises:

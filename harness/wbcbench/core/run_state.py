@@ -40,6 +40,7 @@ class RunState:
         user: Who that process belonged to.
         submitted_utc: When.
         is_queued: Whether a queue starts the run, so that the submitter's end says nothing of it.
+        launcher, job: Which queue, and the name of the job that it belongs to; empty without one.
         runner: The process that carries the run out; ``None`` as long as none has begun.
         running_utc: Since when.
     """
@@ -50,19 +51,22 @@ class RunState:
     is_queued: bool = False
     runner: ProcessIdentity | None = None
     running_utc: str | None = None
+    launcher: str = ""
+    job: str = ""
 
     def running(self) -> RunState:
         """The next state: this process carries the run out."""
         return replace(self, runner=this_process(), running_utc=utc_now())
 
 
-def submitted(*, is_queued: bool) -> RunState:
-    """The first state: this process submits the run."""
+def submitted(launcher: str = "", job: str = "") -> RunState:
+    """The first state: this process submits the run, to a queue if it names one and its job."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container may have no name for its user
         user = "unknown"
-    return RunState(this_process(), user, utc_now(), is_queued)
+    submitter, is_queued = this_process(), bool(launcher)
+    return RunState(submitter, user, utc_now(), is_queued, launcher=launcher, job=job)
 
 
 class Liveness(StrEnum):

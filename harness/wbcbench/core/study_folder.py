@@ -17,6 +17,8 @@ INTERIM_ANALYSES = "interim-analyses.json"  # the checks of the stopping rule
 DELETED_RUNS = "deleted-runs.json"  # what they have cost
 CLAIMS = "claims.toml"  # those of others, put to the test with these runs
 SWEEP_LOCK = ".sweep.lock"
+JOBS = ".jobs"  # those of a queue, each with the runs that it carries out
+PUBLISHED = ".published"  # which of several attempts at a run is the one that counts
 RUNS_TABLE = "runs.csv"
 CONTRASTS = "contrasts.csv"  # beside the table in a bundle, and beside the page of a report
 

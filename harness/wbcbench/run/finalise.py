@@ -55,17 +55,31 @@ def describe_interrupted(run: RunDir) -> str:
     return f"{run.path} was interrupted; it has its record now."
 
 
-def finalise_ended(run: RunDir) -> None:
+def finalise_ended(run: RunDir, *, is_last: bool = False) -> bool:
     """Account for a run of which its launcher says that it ended; nothing if it has its record.
 
     The launcher's word counts where the runner cannot be seen; a living one is left alone.
+
+    Args:
+        run: The run.
+        is_last: Whether it is not tried again: then it failed.
+
+    Returns:
+        Whether it has its record now.
     """
     with run.hold_lock(LOCK_WAIT_S) as is_free:
-        if not is_free or run.is_finished:
-            return
+        if run.is_finished:
+            return True
         state = condition_unlocked(run)
-        if not (state.was_started and state.is_alive):
-            _write_record(run, _failure(state))
+        if not is_free or (state.was_started and state.is_alive):
+            return False
+        failure = _failure(state)
+        if is_last:
+            text = f"{failure.message} It was tried as often as the plan allows."
+            run.write_record(account_from_disk(run, "failed", Failure(failure.kind, text)))
+        else:
+            _write_record(run, failure)
+        return True
 
 
 def unaccounted(results: Path, study: str) -> list[str]:

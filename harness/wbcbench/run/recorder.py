@@ -11,14 +11,15 @@ import os
 import shutil
 import signal
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, replace
 from types import FrameType
 
 from pydantic import JsonValue
 
-from wbcbench.core.child import heeded_signals
-from wbcbench.core.errors import UsageError, WbcbenchError
+from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
+from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
@@ -48,6 +49,7 @@ from wbcbench.core.window import (
 )
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
+from wbcbench.power.allotment import state_allotment
 from wbcbench.power.meter import MeterRequest, list_boards
 from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
@@ -55,6 +57,7 @@ from wbcbench.power.telemetry import cool_down
 from wbcbench.run.display import View
 from wbcbench.run.finalise import account_from_disk
 from wbcbench.run.live_state import FINISHING, LiveProgress
+from wbcbench.run.publish import publish
 from wbcbench.run.trainer_process import (
     Exit,
     TrainerProcess,
@@ -63,6 +66,8 @@ from wbcbench.run.trainer_process import (
 )
 
 SLICE_S = 0.5  # how soon an interrupt or a failing sampler is noticed
+TERM_GRACE_S = 15.0
+QUEUE_LOCK_S = 60.0
 READY = "ready"  # what the trainer reports before it waits for the word to go
 LEAST_FREE_BYTES = 100_000_000  # trace, predictions and log of a run take a few megabytes
 
@@ -89,10 +94,11 @@ def record_run(
         if not is_free:
             raise UsageError(f"The run {run.run_id} is being carried out by another process.")
         state = require_submitted(run)
+        run.claim()
         try:
             run.write_state(state.running())
             _require_free_disk(run)
-            record = Recorder(run, view, interrupts, host_lock).record_run()
+            record = publish(run, Recorder(run, view, interrupts, host_lock).record_run())
         except (WbcbenchError, OSError) as error:
             failure = Failure(type(error).__name__, encodable(str(error)))
             record = account_from_disk(run, "failed", failure)
@@ -137,13 +143,14 @@ class Recorder:
             boards = list_boards(self._spec.meters, request)
             host = self._lock_host(stack, alone=not boards)
             share = self._local.share
-            holds = [stack.enter_context(machine_lock(board, share=share)) for board in boards]
+            holds = [self._lock(stack, board, share=share) for board in boards]
             limits = stack.enter_context(hold_power_limit(self._spec))
             self._session = MeteringSession(self._run, self._clock, stack, os.getpid())
             self._session.open(self._spec.meters, request)
             cooldown = self._cool_down()
             self._session.probe(uses_known=True)
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
+            facts |= state_allotment(facts, self._session.devices)
             facts[AFTER_RUN] = self._run.find_run_before(str(facts["host_id"]))
             facts[PROCESS_START_S] = find_start_s()
             facts[COMPUTING_VARIABLES] = dict(list_computing_variables(self._spec, os.environ))
@@ -170,7 +177,18 @@ class Recorder:
         """Hold this machine; the command that started us may do so already."""
         if self._host_lock is not None:
             return stack.enter_context(inherited_lock(HOST, self._host_lock))
-        return stack.enter_context(machine_lock(HOST, share=self._local.share, alone=alone))
+        return self._lock(stack, HOST, share=self._local.share, alone=alone)
+
+    def _lock(self, stack: ExitStack, device: str, *, share: bool, alone: bool = True) -> Hold:
+        """Hold a device; a queue gives it to us while what had it before may still be ending."""
+        end_s = self._clock.now_s() + (QUEUE_LOCK_S if self._run.read_state().launcher else 0.0)
+        while True:
+            try:
+                return stack.enter_context(machine_lock(device, share=share, alone=alone))
+            except CannotMeasureError:
+                if self._clock.now_s() >= end_s or self._interrupts.wants_stop:
+                    raise
+            self._clock.sleep_until(self._clock.now_s() + SLICE_S)
 
     def _cool_down(self) -> dict[str, JsonValue]:
         """Wait for the temperature that was asked for, if one was; facts for the provenance."""
@@ -306,6 +324,9 @@ class Recorder:
 INTERRUPTED = Failure("interrupted", "Stopped by the user.")
 TERMINATED = Failure("terminated", "Stopped by SIGTERM, from the user, a queue or the system.")
 TERMINAL_CLOSED = Failure("terminal-closed", "Stopped because its terminal was closed (SIGHUP).")
+JOB_ENDS = Failure(
+    "job-ends", "Stopped because its job had to end: its time limit, or another job's priority."
+)
 LAUNCHER_DIED = Failure(
     "launcher-died", "Stopped because the process that had started it was killed or ended."
 )
@@ -315,7 +336,9 @@ class Interrupts:
     """Whether a run is asked to stop, and by what; install before the run starts.
 
     The first Ctrl-C asks the run to end after its epoch, the second ends it at once, and so do
-    SIGTERM, SIGHUP and the loss of the process that started the recorder.
+    SIGTERM, SIGHUP and the loss of the process that started the recorder. In a job of a queue,
+    SIGTERM and SIGUSR2 ask for the end after the epoch, too, and end the run once there is no
+    time left for that.
 
     Attributes:
         cause: What came first; ``None`` while nothing did.
@@ -337,24 +360,41 @@ class Interrupts:
         """Whether the run should end at once."""
         return self._count > 1 or self._terminated.is_set()
 
-    def install(self, *, leash: bool) -> None:
-        """Take over the signals; with ``leash``, end of file on stdin ends the run.
+    def install(self, *, leash: bool, grace_s: float | None = None) -> None:
+        """Take over the signals. One that is ignored, as SIGHUP under ``nohup``, stays ignored.
 
-        One that is ignored, as SIGHUP under ``nohup``, stays ignored.
+        Args:
+            leash: Whether end of file on stdin ends the run.
+            grace_s: In a job: how long after SIGUSR2 its epoch may last; after SIGTERM, with which
+                Slurm gives 30 seconds by default, it is ``TERM_GRACE_S`` at most.
         """
-        handlers = {
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]] = {
             signal.SIGINT: self._on_interrupt,
             signal.SIGTERM: lambda *_: self._end_now(TERMINATED),
             signal.SIGHUP: lambda *_: self._end_now(TERMINAL_CLOSED),
         }
+        if grace_s is not None:
+            on_term = min(grace_s, TERM_GRACE_S)
+            handlers[signal.SIGTERM] = lambda *_: self._end_within(on_term, TERMINATED)
+            handlers[signal.SIGUSR2] = lambda *_: self._end_within(grace_s, JOB_ENDS)
         for number in heeded_signals(handlers):
             signal.signal(number, handlers[number])
+        if grace_s is not None:
+            withhold_from_children(handlers)
+            take_on_signals(handlers)
         if leash:
             threading.Thread(target=self._hold_leash, name="leash", daemon=True).start()
 
     def _on_interrupt(self, _: int, __: FrameType | None) -> None:
         self.cause = self.cause or INTERRUPTED
         self._count += 1
+
+    def _end_within(self, grace_s: float, cause: Failure) -> None:
+        self.cause = self.cause or cause
+        self._count = max(self._count, 1)
+        timer = threading.Timer(grace_s, self._terminated.set)
+        timer.daemon = True
+        timer.start()
 
     def _end_now(self, cause: Failure) -> None:
         self.cause = self.cause or cause

@@ -28,6 +28,7 @@ from wbcbench.core.errors import UsageError, list_problems, suggest
 from wbcbench.core.files import load_toml
 from wbcbench.core.spec import SPEC_FIELDS, TREATMENTS, RunSpec
 from wbcbench.registry import METERS, VARIANTS
+from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.stats.intervals import LEAST_FOR_T
 from wbcbench.stats.tests import ALPHA, find_least_blocks
 from wbcbench.study.limits import find_problem
@@ -173,7 +174,7 @@ class Experiment:
         order_seed: Draw of the order inside the blocks.
         block_repeats: How often a block with an invalid run is repeated.
         claims: Stated beforehand, by name.
-        pauses, analysis, until, submission: See there.
+        pauses, analysis, until, submission, cluster: See there.
     """
 
     study: str
@@ -189,6 +190,7 @@ class Experiment:
     until: Until | None = None
     claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     configurations: tuple[Mapping[str, Any], ...] = ()
 
     def combine(self) -> list[dict[str, Any]]:
@@ -294,6 +296,7 @@ ExperimentFile = _make_model(
             Field(default_factory=dict, description="What is claimed beforehand, by name."),
         ),
         "submission": _describe_table(SubmissionDetails, "What its author says of the study."),
+        "cluster": _describe_table(ClusterSettings, "Where `sweep --launcher` runs its jobs."),
     },
 )
 
@@ -307,6 +310,7 @@ _TABLES = dict.fromkeys(("run", "factors", "configurations"), RUN_KEYS) | {
         ("until", Until),
         ("claims", PlannedClaim),
         ("submission", SubmissionDetails),
+        ("cluster", ClusterSettings),
     )
 }
 """The keys of each table of the file."""

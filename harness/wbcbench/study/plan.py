@@ -39,6 +39,7 @@ from wbcbench.core.study_folder import PLAN, earlier_plan
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Origin
 from wbcbench.core.window import utc_now
+from wbcbench.run.launchers.cluster import ClusterSettings, list_settings
 from wbcbench.stats.order import draw_orders
 from wbcbench.stats.tests import ALPHA, find_least_blocks, p_floor
 from wbcbench.study import limits
@@ -52,7 +53,7 @@ from wbcbench.study.experiment import (
 from wbcbench.study.statement import SubmissionDetails
 
 SCHEMA = "wbcbench.plan/2"
-_NOT_DESIGN = ("about", "submission")
+_NOT_DESIGN = ("about", "submission", "cluster")
 _LATER = {"family": None, "exploratory": False}
 """What [analysis] came to say later, and the value that says nothing."""
 
@@ -68,7 +69,7 @@ class Plan:
         factors: Names of the fields that are varied.
         order_seed, block_repeats, pauses, analysis, until: As in ``Experiment``.
         claims: As in ``Experiment``; part of the digest of a plan that has any.
-        about, submission: As in ``Experiment``; no part of the digest.
+        about, submission, cluster: As in ``Experiment``; no part of the digest.
     """
 
     study: str
@@ -83,6 +84,7 @@ class Plan:
     claims: Mapping[str, PlannedClaim] = field(default_factory=dict)
     about: str = ""
     submission: SubmissionDetails = field(default_factory=SubmissionDetails)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
 
     @cached_property
     def sha256(self) -> str:
@@ -245,6 +247,9 @@ def _require_tests(plan: Plan) -> None:
 def to_json(plan: Plan, stored_utc: str | None = None) -> bytes:
     """The plan with its digest, and since when it lies with its study."""
     facts = asdict(plan) | {"submission": plan.submission.given}
+    del facts["cluster"]
+    if cluster := dict(list_settings(plan.cluster)):
+        facts["cluster"] = cluster
     document = {"schema": SCHEMA, "sha256": plan.sha256, "plan": facts}
     if stored_utc is not None:
         document["stored_utc"] = stored_utc

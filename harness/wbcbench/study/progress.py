@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -106,8 +106,14 @@ class Progress:
 
     def refresh(self) -> None:
         """Read new folders, and again those that had no record."""
-        runs = study_runs(self._results, self._study)
-        new = [run for run in runs if not self._knows(run)]
+        self.add(study_runs(self._results, self._study))
+
+    def add(self, runs: Collection[RunDir]) -> None:
+        """Read some folders, and again those that had no record; one that is gone is forgotten."""
+        for path in [run.path for run in runs if not run.path.is_dir()]:
+            if (gone := self._attempts.pop(path, None)) is not None:
+                del self._same[self._by(gone.spec)][path]
+        new = [run for run in runs if run.path.is_dir() and not self._knows(run)]
         self._summaries.prepare([run for run in new if run.is_finished])
         for run in new:
             attempt = read_attempt(run, self._summaries)

@@ -37,20 +37,27 @@ if TYPE_CHECKING:
 _MOST_OTHERS = 200  # records of other studies that are read for a forecast
 
 
-def with_data(spec: RunSpec, local: Local, say: Say) -> RunSpec:
+def with_data(spec: RunSpec, local: Local, say: Say, *, is_here: bool = True) -> RunSpec:
     """The spec with the identity of its images; decodes and caches them when needed.
+
+    Args:
+        spec: What is asked.
+        local: Where the images lie.
+        say: Is told what is done.
+        is_here: Whether it is carried out on this machine, so that its meters must work here.
 
     Raises:
         UsageError: The images are missing or damaged, or the batch is larger than the data.
         CannotMeasureError: A meter or a GPU that the spec names does not work here.
     """
-    request = _request_meters(spec)
-    names = [name for name in spec.meters if name != AUTO or spec.gpus]
-    for meter in find_meters(names, request).meters:
-        if meter.device is not None:
-            with meter:
-                pass
-    require_power_limit(spec)
+    if is_here:
+        request = _request_meters(spec)
+        names = [name for name in spec.meters if name != AUTO or spec.gpus]
+        for meter in find_meters(names, request).meters:
+            if meter.device is not None:
+                with meter:
+                    pass
+        require_power_limit(spec)
     from wbcbench.data.load import load
 
     with preparing(say) as on_progress:
@@ -84,7 +91,7 @@ def find_finished_run(results: Path, spec: RunSpec) -> RunDir | None:
     """
     table.refuse_newer_table(results / spec.study)
     finalise.finalise_abandoned(results, spec.study)
-    for run in _find_attempts(results, spec):
+    for run in find_attempts(results, spec):
         if run.is_finished and run.read_record().status == "done":
             table.write_table(results / spec.study)
             return run
@@ -112,8 +119,8 @@ def carry_out(
         RunsFailedError: The recorder ended without a record.
     """
     launch = launch or registry.load_part("launcher", "local")
-    with _lock_machine(launch, spec, local) as host_lock:
-        run = _submit(results, spec, local, is_queued=launch.is_queue)
+    with _lock_machine(spec, local) as host_lock:
+        run = submit(results, spec, local)
         for _ in launch([run.path], work_options, host_lock):
             finalise.finalise_ended(run)
             finalise.finalise_abandoned(results, spec.study)
@@ -126,20 +133,16 @@ def carry_out(
 
 
 @contextmanager
-def _lock_machine(launch: Launcher, spec: RunSpec, local: Local) -> Iterator[int | None]:
+def _lock_machine(spec: RunSpec, local: Local) -> Iterator[int | None]:
     """Hold this machine, before there is a folder, for a run that is carried out on it.
 
     Yields the open file that the run's recorder goes on holding. ``None`` where there is none to
-    pass on: another harness holds the machine and we share it, or a queue decides where the run
-    goes; the recorder then takes the machine itself. It takes the boards, too; here they are only
-    seen to be free.
+    pass on, for another harness holds the machine and we share it; the recorder then takes the
+    machine itself. It takes the boards, too; here they are only seen to be free.
 
     Raises:
         CannotMeasureError: Another harness measures here, and ``--share`` was not given.
     """
-    if launch.is_queue:
-        yield None
-        return
     boards = list_boards(spec.meters, _request_meters(spec))
     for board in boards if not local.share else ():
         require_free(board)
@@ -147,15 +150,15 @@ def _lock_machine(launch: Launcher, spec: RunSpec, local: Local) -> Iterator[int
         yield hold.handle if hold.is_exclusive else None
 
 
-def _submit(results: Path, spec: RunSpec, local: Local, *, is_queued: bool) -> RunDir:
+def submit(results: Path, spec: RunSpec, local: Local, launcher: str = "", job: str = "") -> RunDir:
     """Make the folder of the next attempt; where two commands try at once, each gets its own."""
-    attempts = _find_attempts(results, spec)
+    attempts = find_attempts(results, spec)
     repeat = 1 + max((run.read_spec().repeat for run in attempts), default=0)
     while True:
         fresh = replace(spec, repeat=repeat)
         run = RunDir(results / fresh.study / fresh.run_id)
         with suppress(RunExistsError):
-            run.create(fresh, local, is_queued=is_queued)
+            run.create(fresh, local, launcher, job)
             return run
         repeat += 1
 
@@ -181,10 +184,10 @@ def raise_if_bad(run: RunDir) -> None:
     )
 
 
-def _find_attempts(results: Path, spec: RunSpec) -> list[RunDir]:
+def find_attempts(results: Path, spec: RunSpec) -> list[RunDir]:
     """Every run of this spec but for its repeat number, in order of repeat."""
     prefix = f"{spec.variant}-s{spec.seed}-"  # saves reading what cannot be the same
-    runs = [run for run in study_runs(results, spec.study) if run.run_id.startswith(prefix)]
+    runs = study_runs(results, spec.study, prefix)
     same = [run for run in runs if run.read_spec().identity == spec.identity]
     return sorted(same, key=lambda run: run.read_spec().repeat)
 

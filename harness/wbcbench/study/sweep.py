@@ -18,13 +18,13 @@ from wbcbench import table
 from wbcbench.core.errors import RunsFailedError, UsageError
 from wbcbench.core.files import open_lock
 from wbcbench.core.run_condition import RunStage, condition
-from wbcbench.core.run_folder import Local, study_runs
+from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.spec import SPEC_FIELDS, RunSpec
 from wbcbench.core.study_folder import PLAN, SWEEP_LOCK
 from wbcbench.core.text import shell_word
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run import finalise
-from wbcbench.run.launchers import Launcher
+from wbcbench.run.launchers import Launcher, QueueLauncher
 from wbcbench.run.live_state import Say
 from wbcbench.run.recorder import Interrupts
 from wbcbench.study import running
@@ -68,7 +68,7 @@ class SweepSettings:
     """
 
     results: Path
-    launch: Launcher
+    launch: Launcher | QueueLauncher
     local: Local = field(default_factory=Local)
     work_options: tuple[str, ...] = ()
     retry_failed: bool = False
@@ -210,6 +210,7 @@ class Sweep:
         if after.energy_j is not None:
             options += ["--after-j", f"{after.energy_j:.1f}"]
         self._say(describe_start(spec, place, plan.levels(spec)))
+        assert not settings.launch.is_queue
         try:
             run = running.carry_out(
                 settings.results, spec, settings.local, options, settings.launch
@@ -241,7 +242,7 @@ class Sweep:
         results, study, clock = self._settings.results, self._plan.study, self._settings.clock
         end_s = clock.now_s() + SETTLE_S
         while True:
-            unfinished = [run for run in study_runs(results, study) if not run.is_finished]
+            unfinished = [run for run in study_runs(results, study) if self._is_awaited(run)]
             conditions = ((run.run_id, condition(run)) for run in unfinished)
             busy = next((pair for pair in conditions if not pair[1].may_be_finalised), None)
             if busy is None:
@@ -249,7 +250,7 @@ class Sweep:
             run_id, state = busy
             if state.stage is RunStage.UNKNOWN:
                 raise UsageError(f"{run_id} has no record. {state.text}")
-            if clock.now_s() >= end_s:
+            if clock.now_s() >= end_s or state.is_queued:
                 raise UsageError(
                     f"{run_id} is being carried out by another process, which would share the "
                     f"machine with this sweep. Wait for it, or stop it. {state.text}"
@@ -257,6 +258,10 @@ class Sweep:
             clock.sleep_until(clock.now_s() + SETTLE_POLL_S)
         table.refuse_newer_table(self._dir)
         finalise.finalise_abandoned(results, study)
+
+    def _is_awaited(self, run: RunDir) -> bool:
+        """Whether a run must have its record before this sweep starts one."""
+        return not run.is_finished
 
 
 @contextlib.contextmanager
@@ -285,8 +290,10 @@ def study_lock(study_dir: Path) -> Iterator[None]:
         yield
 
 
-def with_images(plan: Plan, local: Local, say: Say) -> list[RunSpec]:
+def with_images(plan: Plan, local: Local, say: Say, *, is_here: bool = True) -> list[RunSpec]:
     """Every run of a plan as it will be carried out; images are decoded where that is due.
+
+    With ``is_here``, meters and power limits must work on this machine.
 
     Raises:
         UsageError: The images are missing, damaged, or not those that the plan names.
@@ -297,7 +304,7 @@ def with_images(plan: Plan, local: Local, say: Say) -> list[RunSpec]:
     for run in plan.runs:
         settings = tuple(getattr(run, name) for name in _CHECKED)
         if settings not in checked:
-            checked[settings] = running.with_data(run, local, say)
+            checked[settings] = running.with_data(run, local, say, is_here=is_here)
         images = {name: getattr(checked[settings], name) for name in _IMAGES}
         for name, here in images.items():
             planned = getattr(run, name)

@@ -15,7 +15,7 @@ from shutil import copyfile
 
 from wbcbench.core.errors import UsageError
 from wbcbench.core.files import sync_folder
-from wbcbench.core.run_folder import LOCK, RunDir
+from wbcbench.core.run_folder import CLAIM, LOCK, RunDir
 from wbcbench.data.read import usable_cores
 from wbcbench.table.deleted import DeletedRun, merge_deleted, write_deleted
 from wbcbench.table.summary import RunSummary, Summaries, SummarisedRun, summarise_runs
@@ -23,7 +23,7 @@ from wbcbench.table.view import COMPARABLE
 
 _Finished = tuple[RunDir, RunSummary]
 
-_ignore_lock = shutil.ignore_patterns(LOCK)
+_ignore_lock = shutil.ignore_patterns(LOCK, CLAIM)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,6 +97,9 @@ def _iterate_circumstances(study: ReportStudy) -> Iterator[tuple[str, str, bool]
     """Nothing of what no run knows."""
     for part, name in _PARTS.items():
         yield _describe_part(study, part, name)
+    for whose, count in Counter(each.whose for each in study.evidence.values()).items():
+        if whose:
+            yield "runs in a part of a node", f"{count_of(count, 'run')}: {whose}", True
     samples = known_values(study.done, "samples_train")
     if samples:
         least = thresholds.PRIMARY_SAMPLES

@@ -1,32 +1,118 @@
-"""What starts runs: ``launch(run_dirs) -> Iterator[Path]`` yields each folder when its run ended.
+"""What starts runs: here, one after the other, or as the jobs of a queue.
 
-A launcher runs ``wbcbench work DIR`` for every folder and says only *ended*; what came of it is
-in the folder. No record there means the run failed. To add an engine: one file here and a line in
-``registry.LAUNCHERS``.
+A launcher is one file, and a line in ``registry.LAUNCHERS`` or an entry point of the group
+``wbcbench.launcher`` in somebody else's package. It runs ``wbcbench work FOLDER`` and says whether
+that goes on; what came of it is in the folders of the runs. ``harness/CLUSTER.md`` says what a
+queue must answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
+
+from wbcbench.core.errors import CannotMeasureError
+from wbcbench.run.launchers.cluster import ClusterSettings
 
 
 class Launcher(Protocol):
-    """An engine that carries out runs, each in a process of its own."""
+    """Carries out runs on this machine, each in a process of its own."""
 
-    @property
-    def is_queue(self) -> bool:
-        """Whether a run may wait, or run on another machine, beyond the end of the submitter."""
+    is_queue: Literal[False]
 
     def __call__(
         self, run_dirs: Sequence[Path], options: Sequence[str], host_lock: int | None = None
     ) -> Iterator[Path]:
-        """Carry out every run.
+        """Carry out every run; yield each folder when its run ended. No record: it failed.
 
         Args:
             run_dirs: Their folders.
             options: Passed to ``wbcbench work``.
             host_lock: The open file by which we hold this machine, for the run's process to go
-                on holding; ``None`` for a queue, and where we hold nothing.
+                on holding; ``None`` where we hold nothing.
         """
+
+
+class JobStage(StrEnum):
+    """What a queue says of a job."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+    LOST = "lost"
+    """It is over, but a process of it may be left: a node of it failed, or it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """What a queue says of a job.
+
+    Attributes:
+        stage: How far it is.
+        node: Where it runs, or ran last; empty if nowhere.
+        text: The queue's own word, and why a job waits: ``PENDING, Resources``.
+    """
+
+    stage: JobStage
+    node: str = ""
+    text: str = ""
+
+
+class Queue(Protocol):
+    """The jobs of one study on an engine, which outlive whoever submits them."""
+
+    most_in_submission: int
+    """How many jobs ``submit`` takes."""
+
+    def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
+        """Submit a job for each folder: ``wbcbench work FOLDER``, with a GPU of its own.
+
+        Args:
+            name: Of this submission, by which ``find`` finds it again; no other has it.
+            folders: Of the jobs.
+
+        Returns:
+            The engine's id of each, in their order.
+
+        Raises:
+            EngineError: The engine cannot be reached; whether it has the jobs is not known.
+            UsageError: It refuses them.
+        """
+
+    def find(self, name: str, place: int) -> str | None:
+        """The id of a job by its submission and its place in it; ``None`` if it never arrived."""
+
+    def ask(self, jobs: Mapping[str, str]) -> Mapping[str, JobStatus]:
+        """The status of each job; raises ``EngineError``, but never answers by guess.
+
+        Args:
+            jobs: The name of the submission by the id: an engine that forgot a job may give its
+                id to another.
+        """
+
+    def cancel(self, ids: Collection[str]) -> None:
+        """End jobs that wait or run; a run is asked first, so that it writes its record."""
+
+
+class QueueLauncher(Protocol):
+    """An engine with a queue."""
+
+    is_queue: Literal[True]
+
+    def connect(self, settings: ClusterSettings, jobs: Path) -> Queue:
+        """The queue for one study.
+
+        Args:
+            settings: What the jobs ask for.
+            jobs: The folder of the study's jobs, which every node sees.
+
+        Raises:
+            CannotMeasureError: There is no such engine here.
+        """
+
+
+class EngineError(CannotMeasureError):
+    """An engine does not answer, so that nothing is known of its jobs."""

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from wbcbench.core.child import heeded_signals, python_command
+from wbcbench.core.child import heeded_signals, python_command, withheld_signals
 from wbcbench.core.environment import clean_environment
 
 _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OF_QUEUES = signal.SIGUSR2  # passed on by whoever listens to it
 
 
 class LocalLauncher:
@@ -42,14 +43,15 @@ def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
     inherited = () if host_lock is None else (host_lock,)
     words = ["work", str(path), "--leash", *options]
     words += [word for handle in inherited for word in ("--host-lock", str(handle))]
-    recorder = subprocess.Popen(
-        python_command("wbcbench", *words),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,  # what it shows goes to standard error
-        env=clean_environment(os.environ),
-        start_new_session=True,
-        pass_fds=inherited,
-    )
+    with withheld_signals():
+        recorder = subprocess.Popen(
+            python_command("wbcbench", *words),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,  # what it shows goes to standard error
+            env=clean_environment(os.environ),
+            start_new_session=True,
+            pass_fds=inherited,
+        )
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         recorder.send_signal(number)
@@ -57,7 +59,9 @@ def _record(path: Path, options: Sequence[str], host_lock: int | None) -> None:
         if callable(outer) and outer is not signal.default_int_handler:
             outer(number, frame)
 
-    before = {number: signal.getsignal(number) for number in heeded_signals(_PASSED_ON)}
+    of_queues = [_OF_QUEUES] * callable(signal.getsignal(_OF_QUEUES))
+    numbers = heeded_signals([*_PASSED_ON, *of_queues])
+    before = {number: signal.getsignal(number) for number in numbers}
     for number in before:
         signal.signal(number, pass_on)
     try:
