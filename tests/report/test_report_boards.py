@@ -86,7 +86,9 @@ def test_what_a_board_for_each_variant_leaves_open_is_said_first(spread):
 
 def test_that_boards_differ_stands_among_the_limits(paired):
     texts = [str(part) for part in build_limits(paired).parts]
-    assert any(text.startswith("The runs come from 2 boards. Boards of one model") for text in texts)
+    assert any(
+        text.startswith("The runs come from 2 boards. Boards of one model") for text in texts
+    )
     alone = ReportStudy("one", paired.runs[:1])
     assert not any("boards." in str(part) for part in build_limits(alone).parts)
 

@@ -25,7 +25,7 @@ _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class _BoardLayout:
     """Who ran where, with the levels of blocks taken away from both sides (Frisch and Waugh).
 
     Attributes:
@@ -42,12 +42,12 @@ class _Layout:
 
 
 @lru_cache(maxsize=8)
-def _lay_out(boards: tuple[tuple[int, ...], ...]) -> _Layout:
+def _lay_out(boards: tuple[tuple[int, ...], ...]) -> _BoardLayout:
     used = np.array(boards, dtype=np.int64)
     blocks, things = used.shape
     names, number = np.unique(used.ravel(), return_inverse=True)
     if len(names) == used.size:
-        return _Layout("unpaired" if blocks >= LEAST_FOR_T else "mixed", np.zeros((0, 0)))
+        return _BoardLayout("unpaired" if blocks >= LEAST_FOR_T else "mixed", np.zeros((0, 0)))
     marks = np.hstack([np.tile(np.eye(things), (blocks, 1)), np.eye(len(names))[number.ravel()]])
     means = marks.reshape(blocks, things, -1).mean(axis=1)
     columns = marks - np.repeat(means, things, axis=0)
@@ -60,8 +60,8 @@ def _lay_out(boards: tuple[tuple[int, ...], ...]) -> _Layout:
     is_known = np.allclose(known[:, 1:] - known[:, :1], differences[:, 1:] - differences[:, :1])
     # As many degrees of freedom as the least for Student's t has.
     if is_known and freedom >= LEAST_FOR_T - 1:
-        return _Layout("factor", columns, inverse, freedom)
-    return _Layout("mixed", columns)
+        return _BoardLayout("factor", columns, inverse, freedom)
+    return _BoardLayout("mixed", columns)
 
 
 def find_way(boards: Labels) -> Way:
