@@ -292,6 +292,8 @@ def _build_budget(study: ReportStudy, runs: Sequence[Run]) -> tuple[DataTable, s
         (name, words, mean_known([study.evidence[run].budget_j[name] for run in runs]), cancels)
         for name, words, cancels in _BUDGET
     ]
+    if study.comparison and study.comparison.blocks.boards.way in {"unpaired", "mixed"}:
+        halves[0] = (*halves[0][:3], "no")  # the gain, which each board has of its own
     halves.append(("runs", "run to run: half of the 95 % CI", runs_j, "no"))
     rows, values, largest = [], [], (0.0, "")
     for name, words, half_j, cancels in halves:
