@@ -14,7 +14,7 @@ from fakes.stand_in_launcher import Script, record_of
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.run_state import ProcessIdentity, this_process
 from wbcbench.run.job import JobDir
-from wbcbench.run.launchers import EngineError, JobStage, JobStatus
+from wbcbench.run.launchers import CarryOut, EngineError, JobStage, JobStatus
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.publish import publish
 from wbcbench.study import running
@@ -46,6 +46,7 @@ class ScriptedQueue:
     going: dict[str, Path] = field(default_factory=dict)
     ended: dict[str, JobStage] = field(default_factory=dict)
     submissions: list[int] = field(default_factory=list)
+    nodes_wanted: list[str] = field(default_factory=list)
     most_open: int = 0
     cancelled: list[str] = field(default_factory=list)
     started: list[RunDir] = field(default_factory=list)
@@ -57,8 +58,12 @@ class ScriptedQueue:
         if self.is_down:
             raise EngineError("The queue does not answer: it is down.")
 
-    def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
+    def submit(
+        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+    ) -> list[str]:
+        del carry_out
         self._require_up()
+        self.nodes_wanted.append(node)
         self.before_submit()
         ids = [f"{name}_{place}" for place in range(len(folders))]
         self.waiting |= dict(zip(ids, folders, strict=True))
