@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench import registry, table
+from wbcbench.compare.boards import why_not_one_board
 from wbcbench.core.errors import RunExistsError, UsageError
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import CLAIM, RunDir
@@ -282,6 +283,7 @@ class QueueSweep(Sweep):
         assert launch.is_queue
         self._queue = launch.connect(queued.cluster, self._dir / JOBS)
         self._settled: set[int] = set()
+        self._torn: set[int] = set()
         self._retried: set[RunSpec] = set()
         self._table_s = (0.0, 0.0)  # when it was written, and how long that took
         self._is_silent = False
@@ -387,8 +389,15 @@ class QueueSweep(Sweep):
         most = self._plan.block_repeats + 1
         attempt = self._progress.attempt(self._blocks[number])
         specs = [replace(spec, block_attempt=attempt) for spec in self._blocks[number]]
-        if attempt < most and self._has_invalid(specs):
+        is_again = attempt < most and self._has_invalid(specs)
+        if is_again:
             self._say(describe_repeat(number, attempt + 1, most))
+        elif torn := self._why_torn(specs):
+            is_again = self._settings.retry_failed and number not in self._torn
+            way_out = "it is carried out again" if is_again else "--retry-failed repeats it"
+            self._say(f"block {number} is not paired, for {torn}; {way_out}")
+            self._torn.add(number)
+        if is_again:
             specs = [replace(spec, block_attempt=attempt + 1) for spec in specs]
         tasks = [Task(spec, tries) for spec in specs if (tries := self._count_tries(spec)) > 0]
         most_fruitless = self._queued.cluster.attempts
@@ -400,6 +409,14 @@ class QueueSweep(Sweep):
             )
             return []
         return tasks
+
+    def _why_torn(self, specs: Sequence[RunSpec]) -> str:
+        """Why a block that is done is not of one board; empty where that is as it should be."""
+        attempts = (each for spec in specs for each in self._progress.of(spec))
+        done = [each.ended for each in attempts if each.state == "done" and each.ended]
+        if self._queued.is_spread or len(done) < len(specs):
+            return ""
+        return why_not_one_board(done)
 
     def _count_tries(self, spec: RunSpec) -> int:
         """How often a run may still be begun."""
