@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from wbcbench.core.errors import unknown_name
@@ -141,12 +141,24 @@ def load_part(kind: str, name: str) -> Any:
     """
     parts = KINDS[kind]
     if name not in parts:
-        others = {each.name: each for each in entry_points(group=f"wbcbench.{kind}")}
-        if kind == "launcher" and name in others:
+        others = _find_others(kind)
+        if name in others:
             return others[name].load()
         raise unknown_name(kind, name, [*parts, *others])
     module, attribute = parts[name].split(":")
     return getattr(import_module(f"wbcbench.{module}"), attribute)
+
+
+def list_names(kind: str) -> list[str]:
+    """The names of all parts of a kind, those of other packages at the end."""
+    return [*KINDS[kind], *(name for name in _find_others(kind) if name not in KINDS[kind])]
+
+
+def _find_others(kind: str) -> Mapping[str, EntryPoint]:
+    """The parts of other packages; only launchers may be such."""
+    if kind != "launcher":
+        return {}
+    return {each.name: each for each in entry_points(group="wbcbench.launcher")}
 
 
 def summary(kind: str, name: str) -> str:

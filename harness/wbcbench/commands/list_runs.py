@@ -15,7 +15,7 @@ from wbcbench.commands import options
 from wbcbench.core.errors import UsageError
 from wbcbench.core.text import count_of, printable
 from wbcbench.core.window import TRAIN
-from wbcbench.registry import KINDS, load_part, summary
+from wbcbench.registry import KINDS, list_names, load_part, summary
 from wbcbench.train.variants import Variant
 
 if TYPE_CHECKING:
@@ -289,9 +289,7 @@ def _name_reading(cells: dict[str, Any]) -> str:
 
 def _list_parts(*, as_json: bool) -> None:
     headings = ("kind", "name", "about")
-    parts = [
-        (kind, name, describe_part(kind, name)) for kind, names in KINDS.items() for name in names
-    ]
+    parts = [(kind, name, describe_part(kind, name)) for kind in KINDS for name in list_names(kind)]
     if as_json:
         document = {"parts": [dict(zip(headings, part, strict=True)) for part in parts]}
         options.print_json(document, "list")
