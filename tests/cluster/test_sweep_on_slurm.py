@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -172,6 +173,23 @@ def test_a_study_is_carried_out_block_by_block_on_both_boards(site: Site) -> Non
     code, text = site.sweep()
     assert code == 0
     assert "0 carried out now" in text
+
+
+def test_how_often_a_training_is_repeated_is_told_by_a_node_before_the_plan_is_fixed(
+    site: Site,
+) -> None:
+    site.plan(1)
+    file = site.folder / "mine.toml"
+    file.write_text(file.read_text().replace("loops = 1", 'loops = "auto"'))
+    code, text = site.sweep("--detach")
+    assert code == 0, text
+    assert "times 2 trainings" in text
+    plan = json.loads((site.results / "mine" / "plan.json").read_text())["plan"]
+    assert [run["loops"] for run in plan["runs"]] == [1, 1]
+    code, text = site.sweep()
+    assert code == 0, text
+    assert "times" not in text
+    assert ends(site.records()) == {"done": 2}
 
 
 def test_a_detached_study_is_picked_up_by_list_and_by_sweep(site: Site) -> None:

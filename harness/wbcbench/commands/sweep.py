@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -148,9 +149,16 @@ def sweep(
         share=share,
         **({"cache_dir": settings_of_cluster.cache or None} if launch.is_queue else {}),
     )
+    queued, time_elsewhere = None, None
+    if launch.is_queue:
+        from wbcbench.study.queue import QueueSettings
+
+        queued = QueueSettings(launcher, settings_of_cluster, spread, detach)
+        time_elsewhere = partial(_time_on_node, SweepSettings(results, launch, local), queued, say)
     if file.suffix != ".json":  # a finished plan is carried out as it is
-        may_train = not (dry_run or launch.is_queue)
-        plan = fix_loops(plan, local, results, say, may_train=may_train)
+        plan = fix_loops(
+            plan, local, results, say, may_train=not dry_run, time_elsewhere=time_elsewhere
+        )
     local = replace(local, plan_sha256=plan.sha256)
     settings = SweepSettings(
         results=results,
@@ -169,14 +177,26 @@ def sweep(
     if limit_j is not None:  # about what is left, not about what is done
         left = [run for run, state in _list_states(plan, settings) if state != "done"]
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
-    queued = None
-    if launch.is_queue:
-        from wbcbench.study.queue import QueueSettings
-
-        queued = QueueSettings(launcher, settings_of_cluster, spread, detach)
     outcome = _carry_out(plan, settings, say, queued)
     _print_outcome(plan, outcome, results, as_json=as_json)
     _raise_if_bad(outcome, is_queued=queued is not None)
+
+
+def _time_on_node(
+    settings: SweepSettings,
+    queued: QueueSettings,
+    say: Callable[[str], None],
+    specs: Sequence[RunSpec],
+) -> Sequence[int | None]:
+    """How often trainings are repeated, told where the runs go; without GPUs each run decides."""
+    from wbcbench.run.recorder import Interrupts
+    from wbcbench.study.queue import time_on_node
+
+    if not queued.cluster.gres and all(spec.loops is None for spec in specs):
+        return [None] * len(specs)
+    interrupts = Interrupts()
+    interrupts.install(leash=False)
+    return time_on_node(specs, settings, queued, interrupts, say)
 
 
 def _refuse_spread(until: Until) -> None:

@@ -5,6 +5,7 @@
         submitted.json   the queue's id
         start-<n>.json   who carries it out; one more each time the queue starts it again
         closed.json      that it has ended and everything in it is accounted for
+        loops.json       of a job that times trainings: how often each would be repeated
 
 Every file is made once, by whoever comes first, so that two submitters, or a job that was started
 again while its first process lives, need no lock. A job that never reached the queue is withdrawn
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,6 +33,7 @@ from wbcbench.core.window import utc_now
 T = TypeVar("T")
 
 _JOB, _SUBMITTED, _CLOSED = "job.json", "submitted.json", "closed.json"
+_LOOPS = "loops.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Job:
         rest_s: Between two runs, in seconds.
         grace_s: In which an epoch may end once the job must, in seconds.
         ends_when_invalid: Whether the rest is of no use after an invalid run.
+        timed: Runs whose training is timed, to know how often it is repeated; not carried out.
     """
 
     launcher: str
@@ -71,7 +75,8 @@ class Job:
     local: Local
     rest_s: float
     grace_s: float
-    ends_when_invalid: bool
+    ends_when_invalid: bool = False
+    timed: tuple[RunSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,11 @@ class JobStart:
 @dataclass(frozen=True, slots=True)
 class _Id:
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Loops:
+    loops: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +173,15 @@ class JobDir:
         """Whether no later start has taken the place of this one, and nobody has closed the job."""
         return len(self._list_starts()) == number and not self.is_closed
 
+    def write_loops(self, loops: Sequence[int | None]) -> None:
+        """Write how often each timed training would be repeated; ``None``: each run decides."""
+        with suppress(FileExistsError):
+            write_new(self.path / _LOOPS, to_json(asdict(_Loops(tuple(loops)))))
+
+    def read_loops(self) -> tuple[int | None, ...] | None:
+        """The same; ``None`` as long as they are not known."""
+        return self._read(_LOOPS, _Loops).loops if (self.path / _LOOPS).exists() else None
+
     @property
     def is_closed(self) -> bool:
         """Whether it has ended and everything in it is accounted for."""
@@ -209,11 +228,21 @@ def _iterate_jobs(study_dir: Path, *, is_open: bool) -> Iterator[JobDir]:
                 yield job
 
 
-def name_job(tasks: Sequence[Task], number: int, *, is_spread: bool) -> str:
-    """``b0003.1-2``: block 3, first attempt at it, second job; ``r00012.1-1``: a run by itself.
+def choose_folder(jobs: Path, start: str) -> JobDir:
+    """The first free name of a job that begins so, or that of one which is not closed."""
+    jobs.mkdir(parents=True, exist_ok=True)
+    for number in count(1):
+        folder = JobDir(jobs / f"{start}-{number}")
+        if not folder.path.exists() or not folder.is_closed:
+            return folder
+    raise AssertionError
+
+
+def name_job(tasks: Sequence[Task], *, is_spread: bool) -> str:
+    """``b0003.1``: block 3, first attempt at it; ``r00012.1``: a run by itself.
 
     Of two submitters that want to carry out the same at once, both choose the same name.
     """
     spec = tasks[0].spec
     place = f"r{spec.order_global:05}" if is_spread else f"b{spec.block:04}"
-    return f"{place}.{spec.block_attempt}-{number}"
+    return f"{place}.{spec.block_attempt}"

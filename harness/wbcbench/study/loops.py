@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,19 @@ SYNTHETIC = "synthetic-"  # begins the names of images that are made here
 MESSAGE_S = 600.0  # without a message of the trainer: it hangs
 
 
-def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: bool = True) -> Plan:
+TimeElsewhere = Callable[[Sequence[RunSpec]], Sequence[int | None]]
+"""How often each training would be repeated where it will run; ``None``: each run decides."""
+
+
+def fix_loops(
+    plan: Plan,
+    local: Local,
+    results: Path,
+    say: Say,
+    *,
+    may_train: bool = True,
+    time_elsewhere: TimeElsewhere | None = None,
+) -> Plan:
     """The plan with a number of loops for each run of which the device or its speed decides.
 
     A study that has begun keeps its numbers. Runs stay as they are where a plan's meters or images
@@ -43,6 +55,7 @@ def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: b
         results: Where the study lies.
         say: Is told what is timed.
         may_train: Whether trainers may be started where nothing is known.
+        time_elsewhere: Times trainings where the runs go, if that is not this machine.
 
     Raises:
         WbcbenchError: A trainer failed, or somebody else measures here.
@@ -59,7 +72,11 @@ def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: b
         if run.loops == "auto" or (run.loops is None and not plan.analysis.exploratory)
         if _drop_place(run) not in numbers
     ]
-    if may_train and undecided and _can_be_timed(undecided[0], local, say):
+    if may_train and undecided and time_elsewhere is not None:
+        specs = {_drop_place(run): run for run in reversed(undecided)}
+        found = zip(specs, time_elsewhere([*specs.values()]), strict=True)
+        numbers |= {key: loops for key, loops in found if loops is not None}
+    elif may_train and undecided and _can_be_timed(undecided[0], local, say):
         with machine_lock(HOST, share=local.share):
             for run in undecided:
                 if (key := _drop_place(run)) not in numbers:
@@ -72,6 +89,14 @@ def fix_loops(plan: Plan, local: Local, results: Path, say: Say, *, may_train: b
         for run in plan.runs
     )
     return plan if runs == plan.runs else replace(plan, runs=runs)
+
+
+def decide_loops(spec: RunSpec, local: Local) -> int | None:
+    """The same on the node of a job; ``None`` where each run decides, for there is no GPU."""
+    if not _can_be_timed(spec, local, lambda _: None):
+        return None
+    with machine_lock(HOST, share=local.share, alone=False):
+        return time_loops(spec, local)
 
 
 def time_loops(spec: RunSpec, local: Local) -> int:

@@ -19,7 +19,12 @@ from typing import Any
 
 from wbcbench import registry, table
 from wbcbench.compare.boards import why_not_one_board
-from wbcbench.core.errors import RunExistsError, UsageError
+from wbcbench.core.errors import (
+    CannotMeasureError,
+    InterruptedRunError,
+    RunExistsError,
+    UsageError,
+)
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import CLAIM, RunDir
 from wbcbench.core.run_state import Liveness, liveness, this_process
@@ -28,15 +33,15 @@ from wbcbench.core.study_folder import JOBS
 from wbcbench.core.text import count_of
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run.finalise import NEVER_BEGAN, finalise_ended
-from wbcbench.run.job import Job, JobDir, Task, list_jobs, name_job
+from wbcbench.run.job import Job, JobDir, Task, choose_folder, list_jobs, name_job
 from wbcbench.run.launchers import EngineError, JobStage, JobStatus, Queue
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.live_state import Say
 from wbcbench.run.publish import SUPERSEDED
-from wbcbench.run.recorder import INTERRUPTED, TERMINATED
+from wbcbench.run.recorder import INTERRUPTED, TERMINATED, Interrupts
 from wbcbench.study import running
 from wbcbench.study.progress import InterimAnalyses
-from wbcbench.study.sweep import Sweep
+from wbcbench.study.sweep import Sweep, SweepSettings
 from wbcbench.study.text import describe_end, describe_interim, describe_repeat
 from wbcbench.study.work import carry_out_job
 
@@ -401,8 +406,8 @@ class QueueSweep(Sweep):
             specs = [replace(spec, block_attempt=attempt + 1) for spec in specs]
         tasks = [Task(spec, tries) for spec in specs if (tries := self._count_tries(spec)) > 0]
         most_fruitless = self._queued.cluster.attempts
-        name = name_job(tasks, 0, is_spread=self._queued.is_spread) if tasks else ""
-        if tasks and self._open.fruitless[name.rpartition("-")[0]] >= most_fruitless:
+        name = name_job(tasks, is_spread=self._queued.is_spread) if tasks else ""
+        if self._open.fruitless[name] >= most_fruitless:
             self._say(
                 f"block {number} is left: {count_of(most_fruitless, 'job')} ended before a run "
                 f"began. Their logs are in {self._dir / JOBS}."
@@ -437,7 +442,8 @@ class QueueSweep(Sweep):
         plan, queued, submission = self._plan, self._queued, f"wbcbench-{secrets.token_hex(6)}"
         folders: list[JobDir] = []
         for tasks in batch:
-            folder = self._choose_folder(tasks)
+            name = name_job(tasks, is_spread=queued.is_spread)
+            folder = choose_folder(self._dir / JOBS, name)
             job = Job(
                 launcher=queued.launcher,
                 submission=submission,
@@ -487,15 +493,62 @@ class QueueSweep(Sweep):
         names = f"{folders[0].name} … {folders[-1].name}" if len(folders) > 1 else folders[0].name
         self._say(f"submitted {count_of(len(folders), 'job')}: {names}, {ids[0]}")
 
-    def _choose_folder(self, tasks: Sequence[Task]) -> JobDir:
-        """The first free name of a job with these runs."""
-        number, jobs = 1, self._dir / JOBS
-        jobs.mkdir(exist_ok=True)
-        while True:
-            folder = JobDir(jobs / name_job(tasks, number, is_spread=self._queued.is_spread))
-            if not folder.path.exists() or not folder.is_closed:
-                return folder
-            number += 1
+
+def time_on_node(
+    specs: Sequence[RunSpec],
+    sweep: SweepSettings,
+    queued: QueueSettings,
+    interrupts: Interrupts,
+    say: Say,
+) -> tuple[int | None, ...]:
+    """How often each training would be repeated where it will run: told by one job, waited for.
+
+    Args:
+        specs: A run of each configuration.
+        sweep: Where and how.
+        queued: The queue.
+        interrupts: Whether the user asked to stop.
+        say: Gets a line about each step.
+
+    Raises:
+        InterruptedRunError: The user stopped it.
+        CannotMeasureError: The job ended without an answer, or the engine does not answer.
+    """
+    study_dir = sweep.results / specs[0].study
+    assert sweep.launch.is_queue
+    queue = sweep.launch.connect(queued.cluster, study_dir / JOBS)
+    folder = choose_folder(study_dir / JOBS, "loops")
+    jobs = OpenJobs(study_dir, say, {queued.launcher: queue}, sweep.clock)
+    if folder.name not in jobs.jobs:
+        job = Job(
+            launcher=queued.launcher,
+            submission=f"wbcbench-{secrets.token_hex(6)}",
+            place=0,
+            count=1,
+            submitter=this_process(),
+            tasks=(),
+            local=sweep.local,
+            rest_s=0.0,
+            grace_s=queued.cluster.grace_s,
+            timed=tuple(specs),
+        )
+        folder.create(job)
+        jobs.add(folder, ())
+        [job_id] = queue.submit(job.submission, [folder.path], carry_out_job)
+        folder.write_id(job_id)
+        say(f"submitted a job that times {count_of(len(specs), 'training')}: {job_id}")
+    while (loops := folder.read_loops()) is None:
+        jobs.update()
+        if folder.name not in jobs.jobs and folder.read_loops() is None:
+            raise CannotMeasureError(
+                f"The job {folder.name}, which times a training, ended without an answer. Its log "
+                f"is in {folder.path.parent}. Or say how often: --set loops=N."
+            )
+        if interrupts.wants_stop:
+            jobs.cancel()
+            raise InterruptedRunError("Interrupted before the plan was complete.")
+        sweep.clock.sleep_until(sweep.clock.now_s() + SHORTEST_POLL_S)
+    return loops
 
 
 def cancel_jobs(study_dir: Path, say: Say) -> tuple[list[str], list[str]]:

@@ -20,6 +20,7 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.run.finalise import finalise_ended
 from wbcbench.run.job import JobDir, Task
 from wbcbench.study import running
+from wbcbench.study.loops import decide_loops
 from wbcbench.table import derive, tensorboard
 
 _ASKS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
@@ -60,6 +61,8 @@ class _JobOnNode:
             signal.signal(number, self._on_signal)
         withhold_from_children(_ASKS)
         take_on_signals(_ASKS)
+        if self._job.timed:
+            self._folder.write_loops([decide_loops(s, self._job.local) for s in self._job.timed])
         for task in self._job.tasks:
             run = self._carry_out_run(task)
             if run is not None and self._job.ends_when_invalid and _is_invalid(run):
