@@ -149,6 +149,8 @@ PASSED_ON = {
     ("core/errors.py", "'\\n'.join(lines)"): "what is wrong in a file, a line each",
     ("bundle/verify/bundle.py", "problem"): "described in bundle/document.py",
     ("bundle/verify/budget.py", "problem"): "of a child that ended, described in the same file",
+    ("energy/checks/job.py", "seen"): "described in the same file",
+    ("measure/window_result.py", "self.elsewhere"): "the error of a rank that measures nothing",
     ("power/meter.py", "str(reason)"): "a meter's own error",
     ("power/meter.py", "str(errors[0])"): "a meter's own error",
 }

@@ -19,6 +19,12 @@ FOREIGN = {  # of git, pip, TensorBoard, benchmarks, `make gpu`; "--no" begins o
     "--quick", "--no-setup", "--skip",
 }  # fmt: skip
 
+FOREIGN_ON_CLUSTERS = {  # of Slurm's commands, and of containers
+    "--allocations", "--array", "--cpus-per-task", "--duplicates", "--exclusive", "--gpus-per-task",
+    "--gres", "--job", "--jobs", "--me", "--name", "--nodes", "--noheader", "--nv", "--partition",
+    "--signal", "--starttime", "--states", "--test-only", "--wrap",
+}  # fmt: skip
+
 
 def own_options() -> set[str]:
     """The options of every command."""
@@ -46,7 +52,7 @@ def test_every_option_that_is_named_exists() -> None:
     }
     changelog = ROOT / "CHANGELOG.md"
     texts[changelog] = re.sub(r"<!-- renamed.*renamed: end -->", "", texts[changelog], flags=re.S)
-    known = own_options() | FOREIGN
+    known = own_options() | FOREIGN | FOREIGN_ON_CLUSTERS
     unknown = {
         f"{path.relative_to(ROOT)}: {option}"
         for path, text in texts.items()

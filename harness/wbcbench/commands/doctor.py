@@ -10,34 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wbcbench.commands import options
+from wbcbench.commands.doctor_lines import list_groups, print_end, print_lines
 
 if TYPE_CHECKING:
-    from wbcbench.doctor import Facts, Groups, Line, Requirement
+    from wbcbench.doctor import Facts, Groups, Requirement
     from wbcbench.doctor.machine import MeanDifference, Overhead
 
-_NAME, _STATE = 13, 6
-# What a check is called for people: by its group and name, or by its group.
-_LABELS = {
-    "device/gpu": "Device",
-    "meters/gpu": "GPU energy",
-    "meters/cpu": "CPU energy",
-    "meters/dram": "DRAM",
-    "meters/system": "Machine",
-    "quiet machine/idle": "Idle",
-    "storage and time/results": "Disk",
-    "storage and time/temporary": "Disk",
-    "storage and time/clock": "Clock",
-    "device": "Device",
-    "meters": "Meters",
-    "quiet machine": "Machine",
-    "packages": "Packages",
-    "data": "Data",
-}
-# Checks whose text says by itself what they are about.
-_LABELLED = (
-    "gpu", "cpu", "dram", "system", "idle", "results", "temporary", "clock", "python", "packages",
-    "load", "virtual", "governor", "data", "processes", "persistence",
-)  # fmt: skip
+CLUSTER = "On a cluster (--launcher slurm)"
 
 Require = Annotated[
     list[str] | None,
@@ -69,9 +48,45 @@ Out = Annotated[
 WithOverhead = Annotated[
     bool, typer.Option("--overhead", help="Measure the time and energy sampling costs (30 s).")
 ]
+File = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="FILE",
+        help="With --launcher: an experiment file, for its [cluster] and the length of its blocks.",
+        show_default=False,
+    ),
+]
+Launcher = Annotated[
+    str | None,
+    typer.Option(
+        help="Look at the engine, and at a node by one short job: slurm, or another queue.",
+        show_default=False,
+        rich_help_panel=CLUSTER,
+    ),
+]
+ClusterChanges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cluster",
+        metavar="KEY=VALUE",
+        help="A key of [cluster]: --cluster partition=gpu.",
+        show_default=False,
+        rich_help_panel=CLUSTER,
+    ),
+]
+Wait = Annotated[
+    float,
+    typer.Option(
+        min=0.0, help="Seconds that the job may wait in the queue.", rich_help_panel=CLUSTER
+    ),
+]
 
 
 def doctor(
+    file: File = None,
+    launcher: Launcher = None,
+    cluster: ClusterChanges = None,
+    wait: Wait = 300.0,
     require: Require = None,
     calibrate: Calibrate = False,
     overhead: WithOverhead = False,
@@ -87,8 +102,9 @@ def doctor(
 ) -> None:
     """Show what can be measured here, why not, and the exact fix; changes nothing.
 
-    Exit 3 if a run would not work here, or a requirement is not met. --acceptance judges the
-    sensors instead: exit 4 if a claim fails, 3 if one cannot be judged.
+    With --launcher: on a cluster, and on the node that a short job gets. Exit 3 if a run would not
+    work, or a requirement is not met. --acceptance judges the sensors instead: exit 4 if a claim
+    fails, 3 if one cannot be judged.
     """
     from wbcbench.core.errors import CannotMeasureError, UsageError
     from wbcbench.core.window import MonotonicClock
@@ -103,6 +119,17 @@ def doctor(
     if out is not None and not acceptance:
         raise UsageError("--out is the folder of --acceptance. Add that, or leave --out out.")
     request = options.metering_request(meters, gpus, interval)
+    if launcher is not None:
+        if acceptance or calibrate or overhead:
+            raise UsageError("--acceptance, --calibrate and --overhead go without --launcher.")
+        from wbcbench.commands.doctor_cluster import examine_cluster, read_cluster
+
+        asked = read_cluster(launcher, file, cluster or [], results, request)
+        asked = replace(asked, data=data, require=tuple(require or ()), wait_s=wait)
+        examine_cluster(asked, launcher, as_json=as_json, verbose=bool(verbose))
+        return
+    if file is not None or cluster:
+        raise UsageError("FILE and --cluster are of a cluster: add --launcher slurm.")
     if acceptance:
         from wbcbench.commands.acceptance import accept
 
@@ -132,27 +159,15 @@ def build_document(
 ) -> dict[str, Any]:
     """Everything as plain values."""
     from wbcbench.core.version import __version__
-    from wbcbench.doctor import ABSENT, State, count_lines
-    from wbcbench.doctor.device import likely_primary_source, outlook
+    from wbcbench.doctor.device import describe_primary
 
-    source = likely_primary_source(facts)
     return {
         "wbcbench_version": __version__,
-        "primary_energy": {
-            "status": (source.status if source else None) or ABSENT,
-            "domain": source.domain if source else None,
-            "method": source.method if source else None,
-            "text": outlook(facts),
-        },
-        "groups": [
-            {"name": name, "lines": [asdict(line) for line in lines]}
-            for name, lines in groups.items()
-        ],
+        "primary_energy": describe_primary(facts),
         "requirements": [{**asdict(item), "is_met": item.is_met} for item in requirements],
         "sensor_cards": [asdict(card) for card in facts.cards],
         "overhead": asdict(cost) if cost else None,
-        "warnings": count_lines(groups, State.WARN),
-        "failures": count_lines(groups, State.FAIL),
+        **list_groups(groups),
     }
 
 
@@ -165,45 +180,13 @@ def print_report(
     verbose: bool = False,
 ) -> None:
     """Print every check with its fix, the primary energy and every requirement that is not met."""
-    from wbcbench.core.terminal import fill
-    from wbcbench.core.text import count_of
-    from wbcbench.doctor import State, count_lines
     from wbcbench.doctor.device import outlook
 
-    known_fixes: set[str] = set()
-    for name, lines in groups.items():
-        for line in lines:
-            own = replace(line, fix="as above") if line.fix in known_fixes else line
-            typer.echo("\n".join(_format_line(name, own, verbose=verbose)))
-            known_fixes |= {line.fix} - {""}
+    print_lines(groups, verbose=verbose)
     if cost is not None:
         typer.echo("\n".join(_format_cost(cost)))
-    warnings, failures = count_lines(groups, State.WARN), count_lines(groups, State.FAIL)
-    counts = f"{count_of(warnings, 'warning')}, {count_of(failures, 'failure')}"
-    typer.echo("\n" + fill(f"{outlook(facts)}     {counts}", rest="  "))
-    unmet = [item for item in requirements if not item.is_met]
-    for item in unmet:
-        text = f"{item.domain} is '{item.status}', required '{item.required}' (fix above)"
-        typer.echo(fill(text, "FAIL  ", " " * 6))
-    if not failures and not unmet:
+    if print_end(outlook(facts), groups, requirements):
         typer.echo("Next: wbcbench plan")
-
-
-def _format_line(group: str, line: Line, *, verbose: bool) -> Iterator[str]:
-    """``GPU energy  ok    measured: …``, and below it the fix."""
-    from wbcbench.core.terminal import fill
-    from wbcbench.core.text import printable
-
-    name = _LABELS.get(f"{group}/{line.name}") or _LABELS.get(group) or line.name
-    is_named = name == line.name or line.name in _LABELLED
-    text = line.text if is_named else f"{line.name}: {line.text}"
-    head = f"{name:<{_NAME}}{line.state:<{_STATE}}"
-    yield from fill(printable(text), printable(head), " " * (_NAME + _STATE)).splitlines()
-    reasons = [("why", line.why)] * verbose + [("fix", line.fix), ("undo", line.undo)]
-    for word, text in reasons:
-        if text:
-            first = f"{'':<{_NAME + _STATE}}{word}: "
-            yield from fill(printable(text), first, " " * len(first)).splitlines()
 
 
 def _format_cost(cost: Overhead) -> Iterator[str]:

@@ -53,8 +53,14 @@ Pilot = Annotated[
 All = Annotated[
     bool, typer.Option("--all", help="Also every run, cost by part, order, equivalence, digest.")
 ]
-
-
+Boards = Annotated[
+    int | None,
+    typer.Option(min=1, max=100_000, help="Also how long it takes on so many boards of a cluster."),
+]
+Spread = Annotated[
+    bool,
+    typer.Option("--spread", help="With --boards: a job is a run, as of `sweep --spread`."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file of --out.")]
 
 
@@ -71,6 +77,8 @@ def plan(
     pilot: Pilot = False,
     data: options.Data = None,
     results: options.Results = Path("results"),
+    boards: Boards = None,
+    spread: Spread = False,
     confirm_over: options.ConfirmOver = None,
     yes: options.Yes = False,
     show_all: All = False,
@@ -81,25 +89,18 @@ def plan(
     Without FILE: the published comparison of two activations and two regularisers.
     """
     from wbcbench.run.live_state import print_progress
+    from wbcbench.study.boards import forecast_boards
     from wbcbench.study.forecast import forecast_cost
     from wbcbench.study.loops import fix_loops
-    from wbcbench.study.plan import read_plan
     from wbcbench.study.power import analyse_power
     from wbcbench.study.running import carry_out_pilot, pasts
     from wbcbench.study.text import build_plan_document, describe_plan, describe_plan_details
 
     limit_j = options.parse_limit_j(confirm_over)
+    if spread and boards is None:
+        raise UsageError("--spread goes with --boards N: how many boards carry out the runs.")
     asked = {"seeds": seeds, "epochs": epochs, "target": target, "variants": variant or []}
-    content: bytes | None = None
-    if file is not None and file.suffix == ".json":
-        if given := [name for name, value in asked.items() if value not in (None, [])]:
-            raise UsageError(
-                f"{file} is a finished plan; --{given[0].removesuffix('s')} cannot change it. "
-                "Change the experiment file and make a new plan."
-            )
-        study = read_plan(file, changes or [], exploratory=exploratory)
-    else:
-        study, content = _plan_design(file, asked, changes or [], out, exploratory=exploratory)
+    study, content = _read_study(file, asked, changes or [], out, exploratory=exploratory)
     local = options.describe_local(data)
     if file is None or file.suffix != ".json":
         may_train = find_spec("tensorflow") is not None
@@ -109,13 +110,17 @@ def plan(
         require_training()
         carry_out_pilot(study, results, local, print_progress)
     certain = [run for run in study.runs if run.block <= study.blocks]
-    costs = forecast_cost(certain, pasts(study, results))
+    past = pasts(study, results)
+    costs = forecast_cost(certain, past)
+    on_boards = None
+    if boards is not None:
+        on_boards = forecast_boards(study, past, boards, is_spread=spread)
     if as_json:
-        options.print_json(build_plan_document(study, power, costs), "plan-report")
+        options.print_json(build_plan_document(study, power, costs, on_boards), "plan-report")
     else:
         if show_all:
             print_runs(study)
-        typer.echo(describe_plan(study, power, costs))
+        typer.echo(describe_plan(study, power, costs, on_boards))
         if show_all:
             typer.echo(describe_plan_details(study, power, costs))
     options.confirm(costs, limit_j, yes=yes)
@@ -127,6 +132,27 @@ def plan(
         print_progress(f"Nothing was written. {start}{more}")
     else:
         _write(out, study, content, replace=force)
+
+
+def _read_study(
+    file: Path | None,
+    asked: dict[str, Any],
+    changes: Sequence[str],
+    out: Path | None,
+    *,
+    exploratory: bool,
+) -> tuple[Plan, bytes | None]:
+    """The plan of a design, with the file that asks for it; or a finished one, without."""
+    from wbcbench.study.plan import read_plan
+
+    if file is None or file.suffix != ".json":
+        return _plan_design(file, asked, changes, out, exploratory=exploratory)
+    if given := [name for name, value in asked.items() if value not in (None, [])]:
+        raise UsageError(
+            f"{file} is a finished plan; --{given[0].removesuffix('s')} cannot change it. "
+            "Change the experiment file and make a new plan."
+        )
+    return read_plan(file, changes, exploratory=exploratory), None
 
 
 def _plan_design(

@@ -33,12 +33,17 @@ def work(
     host_lock: HostLock = None,
     grace: Grace = None,
 ) -> None:
-    """Carry out the run of DIR, or the runs of a job, and write their records."""
+    """Carry out the run of DIR, or what a job asks for, and write the records."""
     from wbcbench.core.run_folder import RunDir
     from wbcbench.run import job
     from wbcbench.run.display import StudyView
     from wbcbench.run.recorder import Interrupts, record_run
 
+    if job.is_check(directory):
+        from wbcbench.doctor.node import carry_out_check
+
+        carry_out_check(directory)
+        return
     if job.is_job(directory):
         from wbcbench.study.work import carry_out_job
 

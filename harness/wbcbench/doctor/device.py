@@ -210,6 +210,17 @@ def likely_primary_source(facts: Facts) -> EnergySource | None:
     return next(filter(None, sources), None)
 
 
+def describe_primary(facts: Facts) -> dict[str, str | None]:
+    """The primary energy of a run here, for programs."""
+    source = likely_primary_source(facts)
+    return {
+        "status": (source.status if source else None) or ABSENT,
+        "domain": source.domain if source else None,
+        "method": source.method if source else None,
+        "text": outlook(facts),
+    }
+
+
 def outlook(facts: Facts) -> str:
     """``Primary energy metric: GPU board, measured.``"""  # noqa: D415
     source = likely_primary_source(facts)

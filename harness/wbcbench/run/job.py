@@ -1,6 +1,6 @@
 """A job of a queue: the runs of one block in their order, for one board of one node.
 
-    results/<study>/.jobs/<name>/
+    results/<study>/.jobs/<name>/        (a job of ``doctor`` has a file of another name: ``CHECK``)
         job.json         what is carried out, who submits it, under which name the queue knows it
         submitted.json   the queue's id
         start-<n>.json   who carries it out; one more each time the queue starts it again
@@ -32,6 +32,9 @@ from wbcbench.core.window import utc_now
 
 T = TypeVar("T")
 
+CHECK = (
+    "check.json"  # makes a folder that of a job which carries out no run; see ``doctor.exchange``
+)
 _JOB, _SUBMITTED, _CLOSED = "job.json", "submitted.json", "closed.json"
 _LOOPS = "loops.json"
 
@@ -213,6 +216,11 @@ class JobDir:
 def is_job(folder: Path) -> bool:
     """Whether a folder is that of a job."""
     return (folder / _JOB).is_file()
+
+
+def is_check(folder: Path) -> bool:
+    """Whether a job is to look at its node, and carries out no run."""
+    return (folder / CHECK).is_file()
 
 
 def list_jobs(study_dir: Path, *, is_open: bool = True) -> list[JobDir]:

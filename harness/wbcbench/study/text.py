@@ -36,6 +36,7 @@ from wbcbench.core.window import (
 from wbcbench.energy.metrics import sum_if_all_known
 from wbcbench.stats.order import count_blocks_of_balance
 from wbcbench.stats.tests import MOST_BLOCKS_TO_SETTLE, TARGET_POWER
+from wbcbench.study.boards import JOB_OVERHEAD_S, BoardForecast
 from wbcbench.study.forecast import Cost
 from wbcbench.study.plan import Plan
 from wbcbench.study.power import LITTLE_CHANCE, LearnedSpread, PowerAnalysis
@@ -63,13 +64,16 @@ _PARTS = {
 }
 
 
-def describe_plan(plan: Plan, power: PowerAnalysis, cost: Cost) -> str:
+def describe_plan(
+    plan: Plan, power: PowerAnalysis, cost: Cost, boards: BoardForecast | None = None
+) -> str:
     """What a plan is, tests, costs and can show, a few lines each."""
     facts = {
         "Study": f"{plan.study}: {plan.about}" if plan.about else plan.study,
         "Design": _describe_design(plan, power),
         "Tests": _describe_tests(plan, power),
         "Cost": _describe_cost(plan, cost),
+        **({"Boards": describe_boards(boards)} if boards else {}),
         "Power": _describe_power(power),
     }
     if until := plan.until:
@@ -226,6 +230,24 @@ def _describe_cost(plan: Plan, cost: Cost) -> str:
     return f"{text} (from {count_of(cost.based_on_epochs, 'epoch')} of {epoch})"
 
 
+def describe_boards(own: BoardForecast) -> str:
+    """``on 4 boards about 27 min: 8 blocks, each a job; …``."""
+    thing = "run" if own.is_spread else "block"
+    text = (
+        f"on {count_of(own.boards, 'board')} about {human_duration(own.wall_s)}: "
+        f"{count_of(own.jobs, thing)}, each a job"
+    )
+    if own.jobs > 1:
+        text += f" of {human_duration(own.longest_job_s)} at most"
+    if own.boards_used < own.boards:
+        why = f", for max_parallel is {own.at_once}" if own.at_once < own.jobs else ""
+        text += f"; {own.boards - own.boards_used} of the boards have none{why}"
+    return (
+        f"{text}; {human_duration(own.board_s)} of boards in all. The joules are the same. "
+        f"{JOB_OVERHEAD_S:g} s a job are in it, waiting in the queue is not"
+    )
+
+
 def _rest_s(plan: Plan, cost: Cost) -> float:
     return plan.pauses.rest_s * max(cost.runs - 1, 0)
 
@@ -327,7 +349,9 @@ def format_runs(plan: Plan, states: Sequence[str] = ()) -> list[tuple[str, ...]]
     return lines
 
 
-def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[str, Any]:
+def build_plan_document(
+    plan: Plan, power: PowerAnalysis, cost: Cost, boards: BoardForecast | None = None
+) -> dict[str, Any]:
     """The plan for programs."""
     rest_s = _rest_s(plan, cost)
     keys = ("order_global", "order_in_block", "block", "seed", "variant")
@@ -356,6 +380,7 @@ def build_plan_document(plan: Plan, power: PowerAnalysis, cost: Cost) -> dict[st
             "disk_bytes": cost.disk_bytes,
             "based_on_runs": cost.based_on,
         },
+        "boards": None if boards is None else asdict(boards),
     }
 
 

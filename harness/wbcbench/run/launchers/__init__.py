@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from wbcbench.core.errors import CannotMeasureError
 from wbcbench.run.launchers.cluster import ClusterSettings
@@ -103,6 +103,60 @@ class Queue(Protocol):
 
     def cancel(self, ids: Collection[str]) -> None:
         """End jobs that wait or run; a run is asked first, so that it writes its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class GpusOfKind:
+    """GPUs of one kind where a job may run.
+
+    Attributes:
+        name: As the engine calls them: ``gpu:a100``.
+        count: All of them.
+        up: Those on nodes that take jobs.
+    """
+
+    name: str
+    count: int
+    up: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What an engine says of itself, and of a job as it is asked for; ``None`` is not known.
+
+    Attributes:
+        name: Engine and version, and what answers: ``Slurm 22.05.8, controller n0 is up``.
+        refusal: Why it refuses such a job; empty if it takes it.
+        expected: When and where it would start, in the engine's words.
+        gpus: Where such a job may run.
+        job_s: Time limit of such a job, in seconds; infinite without one.
+        longest_s: The longest that may be asked for, in seconds.
+        most_in_submission: Jobs that are submitted at once.
+        most_jobs: That the engine holds, of all users.
+        most_own_jobs: Of this user that may wait or run.
+        kill_s: Seconds between the request to end and the end by force.
+        keeps_ended: Whether it tells of a job's end also hours later.
+    """
+
+    name: str
+    refusal: str = ""
+    expected: str = ""
+    gpus: tuple[GpusOfKind, ...] | None = None
+    job_s: float | None = None
+    longest_s: float | None = None
+    most_in_submission: int | None = None
+    most_jobs: int | None = None
+    most_own_jobs: int | None = None
+    kill_s: float | None = None
+    keeps_ended: bool | None = None
+
+
+@runtime_checkable
+class SelfDescribing(Protocol):
+    """A queue that tells ``doctor`` of its engine; one that does not is used all the same."""
+
+    def describe(self) -> EngineFacts:
+        """What the engine says; raises ``EngineError`` if it does not answer."""
 
 
 class QueueLauncher(Protocol):

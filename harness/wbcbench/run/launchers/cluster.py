@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, get_type_hints
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from wbcbench.core.errors import UsageError, unknown_name
 
@@ -110,7 +111,7 @@ def _validate(settings: ClusterSettings, source: str) -> ClusterSettings:
     adapter = TypeAdapter(ClusterSettings)
     values = {name: getattr(settings, name) for name in CLUSTER_KEYS}
     try:
-        return adapter.validate_python(values)
+        return adapter.validate_json(to_json(values))  # as of a file: strict, but lists are tuples
     except ValidationError as error:
         [first, *_] = error.errors(include_url=False)
         raise UsageError(f"{source}: {first['msg']}; it is {first['input']!r}.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -10,12 +11,23 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from functools import cached_property
+from getpass import getuser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.run.launchers import CarryOut, EngineError, JobStage, JobStatus
+from wbcbench.run.launchers import (
+    CarryOut,
+    EngineError,
+    EngineFacts,
+    GpusOfKind,
+    JobStage,
+    JobStatus,
+)
 from wbcbench.run.launchers.cluster import ClusterSettings
 
 _LOGS = "slurm"  # beside the folders of the jobs: scripts, logs and what submitit keeps
@@ -26,6 +38,21 @@ _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE
 _LOST = {"NODE_FAIL", "BOOT_FAIL", "REVOKED"}
 _DEFAULT_ARRAY = 1001
 _USUAL_TIME = "1:00:00"
+_OPTIONS = ("account", "partition", "qos", "constraint", "gres", "mem")  # as sbatch names them
+_GPUS = re.compile(r"(?:^|,)(gpu(?::[^:,(]+)?):(\d+)")  # of "gpu:a100:4(S:0-1),shard:8"
+_NO_LIMIT = {"UNLIMITED", "INFINITE"}
+_TAKES_JOBS = {
+    "idle",
+    "mix",
+    "mixed",
+    "alloc",
+    "allocated",
+    "comp",
+    "completing",
+    "plnd",
+    "planned",
+}
+_ENFORCES_LIMITS = re.compile("limits|safe|qos|all|[1-9]")
 
 
 class SlurmLauncher:
@@ -67,8 +94,8 @@ class SlurmQueue:
     @cached_property
     def most_in_submission(self) -> int:
         """Jobs in one array: one less than ``MaxArraySize``, which counts from 0."""
-        found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask(["scontrol", "show", "config"]), re.M)
-        return max(int(found[1]) - 1 if found else _DEFAULT_ARRAY - 1, 1)
+        size = _read_number(_read_config().get("MaxArraySize"))
+        return max((size or _DEFAULT_ARRAY) - 1, 1)
 
     def submit(
         self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
@@ -128,10 +155,7 @@ class SlurmQueue:
     @cached_property
     def _usual_time(self) -> str:
         """The time limit of a job that asks for none: its partition's default, or its longest."""
-        partition = ["--partition", self._settings.partition] * bool(self._settings.partition)
-        lines = _ask(["sinfo", "--noheader", "--format", "%P %L %l", *partition]).splitlines()
-        own = [line for line in lines if partition or line.split()[0].endswith("*")] or lines
-        times = own[0].split()[1:] if own else []
+        times = next(([*line[1:]] for line in self._list_partitions()), [])
         usual = (time for time in times if time not in {"n/a", "NONE", "infinite"})
         return next(usual, _USUAL_TIME if not times else "UNLIMITED")
 
@@ -163,7 +187,89 @@ class SlurmQueue:
 
     @cached_property
     def _has_accounting(self) -> bool:
-        return "accounting_storage/none" not in _ask(["scontrol", "show", "config"])
+        return _read_config().get("AccountingStorageType") != "accounting_storage/none"
+
+    def describe(self) -> EngineFacts:
+        """What Slurm says of itself and of a job as it would be submitted."""
+        config, limits = _read_config(), self._read_partition_limits()
+        refusal, expected = self._try_out()
+        asked = parse_time(self._settings.time)
+        enforces = _ENFORCES_LIMITS.search(config.get("AccountingStorageEnforce", ""))
+        controller = config.get("SlurmctldHost[0]", "").partition("(")[0] or "unknown"
+        return EngineFacts(
+            name=f"Slurm {config.get('SLURM_VERSION', '')}, controller on {controller}, "
+            f"submitit {version('submitit')}",
+            refusal=refusal,
+            expected=expected,
+            gpus=self._count_gpus(),
+            job_s=parse_time(self._usual_time) if asked is None else asked,
+            longest_s=limits,
+            most_in_submission=self.most_in_submission,
+            most_jobs=_read_number(config.get("MaxJobCount")),
+            most_own_jobs=self._find_own_limit() if enforces else None,
+            kill_s=_read_number(config.get("KillWait")),
+            keeps_ended=self._has_accounting,
+        )
+
+    def _try_out(self) -> tuple[str, str]:
+        """Why Slurm refuses a job like ours, or when and where it would start; nothing is left."""
+        given = self._parameters("wbcbench")
+        asked = {"cpus-per-task": given["cpus_per_task"], **given["additional_parameters"]}
+        asked |= {key: given[key] for key in _OPTIONS if key in given}
+        words = [f"--{key}={value}" for key, value in asked.items() if value is not True]
+        answer = _call(["sbatch", "--test-only", *words, "--wrap=true"])
+        last = (answer.stderr.strip() or "no message").splitlines()[-1]
+        if answer.returncode == 0:
+            return "", last.partition(" to start ")[2]
+        error = _explain(answer.stderr)
+        if isinstance(error, EngineError):
+            raise error
+        return last.removeprefix("sbatch: error: ").removeprefix("allocation failure: "), ""
+
+    def _read_partition_limits(self) -> float | None:
+        """The longest time of a job in any of the partitions that it may go to."""
+        times = [parse_time(longest) for _, _, longest in self._list_partitions()]
+        return max((time for time in times if time is not None), default=None)
+
+    def _list_partitions(self) -> list[list[str]]:
+        """Name, default and longest time of the partitions that a job may go to."""
+        partition = ["--partition", self._settings.partition] * bool(self._settings.partition)
+        text = _ask(["sinfo", "--noheader", "--format", "%P %L %l", *partition])
+        lines = [line.split() for line in text.splitlines()]
+        return [line for line in lines if partition or line[0].endswith("*")] or lines
+
+    def _count_gpus(self) -> tuple[GpusOfKind, ...]:
+        names = {line[0].removesuffix("*") for line in self._list_partitions()}
+        text = _ask(["sinfo", "--noheader", "--Node", "--format", "%N|%t|%G|%P"])
+        nodes = [line.split("|") for line in text.splitlines()]
+        own = {node: rest for node, *rest, name in nodes if name.removesuffix("*") in names}
+        counts, up = Counter[str](), Counter[str]()
+        for state, gres in own.values():
+            for kind, count in _GPUS.findall(gres):
+                counts[kind] += int(count)
+                up[kind] += int(count) * (state.rstrip("~#%$@^+-") in _TAKES_JOBS)
+        return tuple(GpusOfKind(kind, counts[kind], up[kind]) for kind in sorted(counts))
+
+    def _find_own_limit(self) -> int | None:
+        """The least limit to this user's jobs; ``None`` also where accounts may not be read."""
+        with suppress(EngineError):
+            return self._read_own_limit()
+        return None
+
+    def _read_own_limit(self) -> int | None:
+        """The least of the limits by account and by quality of service."""
+        form = ["sacctmgr", "--noheader", "--parsable2", "show"]
+        words = ["assoc", f"user={getuser()}", "format=Account,MaxSubmit,QOS"]
+        lines = [line.split("|") for line in _ask([*form, *words]).splitlines()]
+        own = [line for line in lines if self._settings.account in {"", line[0]}]
+        limits = [_read_number(line[1]) for line in own]
+        qualities = {self._settings.qos} - {""} or {
+            name for line in own for name in line[2].split(",")
+        }
+        words = ["qos", "format=Name,MaxSubmitPU"]
+        by_quality = (line.split("|") for line in _ask([*form, *words]).splitlines())
+        limits += [_read_number(limit) for name, limit in by_quality if name in qualities]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def cancel(self, ids: Collection[str]) -> None:
         """End jobs; Slurm sends SIGTERM first, and kills after its ``KillWait``."""
@@ -201,14 +307,51 @@ def _read_lines(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, JobS
         yield job_id, JobStatus(JobStage.RUNNING if word in _RUNNING else over, node, word)
 
 
+def _read_config() -> dict[str, str]:
+    """Slurm's settings by name."""
+    lines = _ask(["scontrol", "show", "config"]).splitlines()
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {name.strip(): value.strip() for name, value in pairs}
+
+
+def _read_number(text: str | None) -> int | None:
+    """The number at the beginning: ``30 sec``."""
+    found = re.match(r"\d+", text or "")
+    return int(found[0]) if found else None
+
+
+def parse_time(text: str) -> float | None:
+    """A time limit of Slurm in seconds, infinite for none; ``None`` if it says nothing.
+
+    ``90`` and ``90:00`` are minutes, ``1:30:00`` and ``0-1:30`` hours behind days.
+    """
+    if text.upper() in _NO_LIMIT:
+        return math.inf
+    days, dash, clock = text.rpartition("-")
+    words = clock.split(":")
+    if not all(word.isdecimal() for word in [*words, *[days] * bool(dash)]):
+        return None
+    names = ("hours", "minutes", "seconds") if dash or len(words) == 3 else ("minutes", "seconds")
+    own = dict(zip(names, map(int, words), strict=False))
+    return timedelta(days=int(days or 0), **own).total_seconds()
+
+
 def _ask(command: Sequence[str]) -> str:
     """What a command of Slurm answers.
 
     Raises:
         EngineError: It fails, or takes too long.
     """
+    answer = _call(command)
+    if answer.returncode != 0:
+        first = (answer.stderr.strip() or "no message").splitlines()[0]
+        raise EngineError(f"Slurm does not answer: {first}.")
+    return answer.stdout
+
+
+def _call(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
-        answer = subprocess.run(
+        return subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -218,10 +361,6 @@ def _ask(command: Sequence[str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise EngineError(f"Slurm does not answer: {command[0]}: {error}.") from error
-    if answer.returncode != 0:
-        first = (answer.stderr.strip() or "no message").splitlines()[0]
-        raise EngineError(f"Slurm does not answer: {first}.")
-    return answer.stdout
 
 
 def _explain(text: str) -> UsageError | EngineError:
