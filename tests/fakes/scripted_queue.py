@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from fakes.stand_in_launcher import Script, record_of
+from wbcbench.core.record import Failure
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.run_state import ProcessIdentity, this_process
 from wbcbench.run.job import JobDir
@@ -30,7 +31,7 @@ class ScriptedQueue:
 
     Attributes:
         script: How a run ends: done (``done on X``: on board X), failed, invalid, interrupted, or
-            ``dies`` (no record), ``job dies``.
+            ``dies`` (no record), ``job dies``, ``unmeasurable``.
         most_in_submission: Largest array.
         nodes: Jobs that run at once.
         runner: The process that carries runs out.
@@ -50,6 +51,7 @@ class ScriptedQueue:
     ended: dict[str, JobStage] = field(default_factory=dict)
     submissions: list[int] = field(default_factory=list)
     nodes_wanted: list[str] = field(default_factory=list)
+    avoided: set[str] = field(default_factory=set)
     most_open: int = 0
     cancelled: list[str] = field(default_factory=list)
     started: list[RunDir] = field(default_factory=list)
@@ -62,11 +64,17 @@ class ScriptedQueue:
             raise EngineError("The queue does not answer: it is down.")
 
     def submit(
-        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+        self,
+        name: str,
+        folders: Sequence[Path],
+        carry_out: CarryOut,
+        node: str = "",
+        avoid: Collection[str] = (),
     ) -> list[str]:
         del carry_out
         self._require_up()
         self.nodes_wanted.append(node)
+        self.avoided = set(avoid)
         self.before_submit()
         ids = [f"{name}_{place}" for place in range(len(folders))]
         self.waiting |= dict(zip(ids, folders, strict=True))
@@ -119,7 +127,7 @@ class ScriptedQueue:
                 end = self._carry_out(run)
                 if end != "dies again":
                     break
-            if end == "job dies":
+            if end in {"job dies", "unmeasurable"}:
                 break
             if end == "invalid" and job.ends_when_invalid:
                 break
@@ -132,7 +140,9 @@ class ScriptedQueue:
         run.write_state(replace(run.read_state(), runner=self.runner, running_utc="now"))
         if end not in {"job dies", "dies", "dies again"}:
             word, _, board = end.partition(" on ")
-            record = record_of(run, word)
+            record = record_of(run, "failed" if word == "unmeasurable" else word)
+            if word == "unmeasurable":
+                record = replace(record, error=Failure("CannotMeasureError", "no board"))
             job: dict[str, JsonValue] = {"engine": "scripted", "id": "1", "node": "node7"}
             if board:
                 meters = {

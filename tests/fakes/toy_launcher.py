@@ -29,9 +29,14 @@ class ToyQueue:
         self._spool.mkdir(parents=True, exist_ok=True)
 
     def submit(
-        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+        self,
+        name: str,
+        folders: Sequence[Path],
+        carry_out: CarryOut,
+        node: str = "",
+        avoid: Collection[str] = (),
     ) -> list[str]:
-        del carry_out, node
+        del carry_out, node, avoid
         self._require_reachable()
         return [self._start(f"{name}-{place}", folder) for place, folder in enumerate(folders)]
 

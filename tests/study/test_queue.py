@@ -343,6 +343,24 @@ def test_jobs_that_end_before_a_run_begins_are_not_submitted_for_ever(tmp_path: 
     assert study.runs == []
 
 
+def test_a_node_that_cannot_measure_is_avoided_and_its_runs_are_tried_elsewhere(
+    tmp_path: Path,
+) -> None:
+    broken = iter(["unmeasurable"])
+    queue = ScriptedQueue(lambda _: next(broken, "done"), nodes=1)
+    study = QueuedStudy(tmp_path, made(2), queue, max_parallel=1)
+    assert study.sweep().states() == {"done": 4}
+    assert queue.avoided == {"node7"}
+    assert any("node7 cannot measure" in line for line in study.said)
+    assert study.ends().count("1:CannotMeasureError") == 1
+
+
+def test_what_no_node_can_measure_is_left_as_failed(tmp_path: Path) -> None:
+    study = QueuedStudy(tmp_path, made(1), ScriptedQueue(always("unmeasurable")), attempts=2)
+    assert study.sweep().states() == {"failed": 2}
+    assert len(study.queue.started) == 4
+
+
 def on_boards(*boards: str) -> Any:
     """A script whose runs end done, on these boards in turn; each node has one."""
     turn = iter(boards)

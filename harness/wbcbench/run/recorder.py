@@ -19,7 +19,12 @@ from types import FrameType
 from pydantic import JsonValue
 
 from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
-from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
+from wbcbench.core.errors import (
+    CannotMeasureError,
+    InterruptedRunError,
+    UsageError,
+    WbcbenchError,
+)
 from wbcbench.core.lock import HOST, Hold, inherited_lock, machine_lock
 from wbcbench.core.messages import Edge, append_line, parse_lines
 from wbcbench.core.provenance import provenance
@@ -99,6 +104,8 @@ def record_run(
             run.write_state(state.running())
             _require_free_disk(run)
             record = publish(run, Recorder(run, view, interrupts, host_lock).record_run())
+        except InterruptedRunError:
+            record = account_from_disk(run, "interrupted", interrupts.cause or INTERRUPTED)
         except (WbcbenchError, OSError) as error:
             failure = Failure(type(error).__name__, encodable(str(error)))
             record = account_from_disk(run, "failed", failure)
@@ -186,8 +193,10 @@ class Recorder:
             try:
                 return stack.enter_context(machine_lock(device, share=share, alone=alone))
             except CannotMeasureError:
-                if self._clock.now_s() >= end_s or self._interrupts.wants_stop:
+                if self._clock.now_s() >= end_s:
                     raise
+            if self._interrupts.wants_stop:
+                raise InterruptedRunError("Stopped while the device was in use.")
             self._clock.sleep_until(self._clock.now_s() + SLICE_S)
 
     def _cool_down(self) -> dict[str, JsonValue]:

@@ -105,6 +105,7 @@ class OpenJobs:
         self._contents: dict[Path, tuple[float, Any]] = {}
         self.jobs: dict[str, OpenJob] = {}
         self.fruitless: Counter[str] = Counter()
+        self.bad_nodes: set[str] = set()
         for folder in list_jobs(study_dir):
             self.add(folder)
 
@@ -130,6 +131,7 @@ class OpenJobs:
             own.runs -= ended
             own.ended |= ended
             changed += ended
+            self._judge_node(own, ended)
         for own in list(self.jobs.values()):
             if own.id is None:
                 changed += self._identify(own)
@@ -223,11 +225,20 @@ class OpenJobs:
                 if run not in own.ended:
                     own.ended.add(run)
                     changed.append(run)
+        self._judge_node(own, changed)
         own.folder.close(status.text or status.stage)
         del self.jobs[own.folder.name]
         if not has_begun and own.id is not None:
             self.fruitless[_block_of(own)] += 1
         return changed
+
+    def _judge_node(self, own: OpenJob, ended: Iterable[RunDir]) -> None:
+        """Remember a node that cannot measure: it fails at once, is free again, and takes all."""
+        node = own.status.node if own.status else ""
+        is_bad = any(run.is_finished and _was_unmeasurable(run) for run in ended)
+        if node and is_bad and node not in self.bad_nodes:
+            self.bad_nodes.add(node)
+            self._say(f"node {node} cannot measure: jobs submitted from now on avoid it")
 
     def _may_finalise(self, own: OpenJob, run: RunDir, status: JobStatus) -> bool:
         """Whether a run of a job that is over is carried out by nobody.
@@ -250,6 +261,12 @@ class OpenJobs:
             since_s = now_s
         self._contents[run.path] = (since_s, content)
         return now_s - since_s >= QUIET_S
+
+
+def _was_unmeasurable(run: RunDir) -> bool:
+    """Whether a run failed by its node: no meter, no free board, and the like."""
+    error = run.read_record().error
+    return error is not None and error.kind == CannotMeasureError.__name__
 
 
 def _is_begun(run: RunDir) -> bool:
@@ -432,7 +449,9 @@ class QueueSweep(Sweep):
         for attempt in self._progress.of(spec):
             error = attempt.run.read_record().error if attempt.run.is_finished else None
             tried += error is None or error.kind not in UNCOUNTED
-        left = 0 if state == "failed" else self._queued.cluster.attempts - tried
+        # What fails does so again; not what failed by its node.
+        is_final = state == "failed" and not _was_unmeasurable(self._progress.of(spec)[-1].run)
+        left = 0 if is_final else self._queued.cluster.attempts - tried
         if left <= 0 and self._settings.retry_failed and spec.identity not in self._retried:
             return 1
         return left
@@ -477,7 +496,8 @@ class QueueSweep(Sweep):
         submitted = [self._open.jobs[folder.name] for folder in folders]
         try:
             paths = [folder.path for folder in folders]
-            ids = self._queue.submit(submission, paths, carry_out_job, node)
+            avoid = self._open.bad_nodes
+            ids = self._queue.submit(submission, paths, carry_out_job, node, avoid)
         except EngineError as error:
             for own in submitted:
                 own.is_unsent = True

@@ -14,6 +14,7 @@ from types import FrameType
 
 from wbcbench import registry
 from wbcbench.core.child import heeded_signals, take_on_signals, withhold_from_children
+from wbcbench.core.errors import CannotMeasureError
 from wbcbench.core.quality import Quality
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.spec import RunSpec
@@ -65,7 +66,13 @@ class _JobOnNode:
             self._folder.write_loops([decide_loops(s, self._job.local) for s in self._job.timed])
         for task in self._job.tasks:
             run = self._carry_out_run(task)
-            if run is not None and self._job.ends_when_invalid and _is_invalid(run):
+            record = run.read_record() if run is not None else None
+            if record is None:
+                continue
+            if record.error is not None and record.error.kind == CannotMeasureError.__name__:
+                return True  # the node is to blame, and the other runs would fare no better here
+            is_invalid = record.status == "done" and record.quality is Quality.INVALID
+            if is_invalid and self._job.ends_when_invalid:
                 return True
         return not self._wants_stop
 
@@ -77,16 +84,16 @@ class _JobOnNode:
         return self._wants_stop or not self._folder.is_current(self._start)
 
     def _carry_out_run(self, task: Task) -> RunDir | None:
-        """Try a run until it has ended by itself; returns its last attempt."""
+        """Try a run until it has ended by itself; returns the attempt that did."""
         results = self._folder.study_dir.parent
         while True:
             attempts = running.find_attempts(results, task.spec)
             waiting, begun = self._sort(attempts)
             ended = [run for run in begun if run.is_finished]
-            if any(run.read_own_record().status == "done" for run in attempts if run.is_finished):
-                return None
-            if any(run.read_own_record().status == "failed" for run in ended):
-                return ended[-1]
+            for run in [run for run in attempts if run.is_finished]:
+                status = run.read_own_record().status
+                if status == "done" or (status == "failed" and run in ended):
+                    return run
             if self._should_end or len(begun) >= task.tries:
                 return None
             run = waiting[0] if waiting else self._submit(results, task.spec)
@@ -122,8 +129,3 @@ class _JobOnNode:
         end_s = time.monotonic() + self._job.rest_s
         while (left_s := end_s - time.monotonic()) > 0 and not self._should_end:
             time.sleep(min(left_s, _SLICE_S))
-
-
-def _is_invalid(run: RunDir) -> bool:
-    record = run.read_record()
-    return record.status == "done" and record.quality is Quality.INVALID

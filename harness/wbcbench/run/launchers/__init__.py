@@ -72,7 +72,12 @@ class Queue(Protocol):
     """How many jobs ``submit`` takes."""
 
     def submit(
-        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+        self,
+        name: str,
+        folders: Sequence[Path],
+        carry_out: CarryOut,
+        node: str = "",
+        avoid: Collection[str] = (),
     ) -> list[str]:
         """Submit a job for each folder, each with a GPU of its own.
 
@@ -81,6 +86,7 @@ class Queue(Protocol):
             folders: Of the jobs.
             carry_out: What a job does with its folder; ``wbcbench work FOLDER`` does it, too.
             node: Where they should run if it is up, for other runs of their block ran there.
+            avoid: Nodes that could not measure.
 
         Returns:
             The engine's id of each, in their order.

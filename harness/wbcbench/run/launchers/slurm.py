@@ -98,15 +98,22 @@ class SlurmQueue:
         return max((size or _DEFAULT_ARRAY) - 1, 1)
 
     def submit(
-        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+        self,
+        name: str,
+        folders: Sequence[Path],
+        carry_out: CarryOut,
+        node: str = "",
+        avoid: Collection[str] = (),
     ) -> list[str]:
         """Submit a job for each folder, several as one array; see ``Queue.submit``."""
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
 
         executor = SlurmExecutor(self._jobs / _LOGS, python=self._python)
-        bound = {"nodelist": node} if node and self._is_up(node) else {}
-        executor.update_parameters(**self._parameters(name), **bound)
+        where = {"exclude": ",".join(sorted(avoid))} if avoid else {}
+        if node and node not in avoid and self._is_up(node):
+            where["nodelist"] = node
+        executor.update_parameters(**self._parameters(name), **where)
         try:
             with executor.batch():
                 jobs = [executor.submit(_work, carry_out, folder.resolve()) for folder in folders]
