@@ -333,6 +333,23 @@ def test_an_attempt_that_was_published_and_came_to_nothing_gives_way(
     assert publish(second, record_of(second, "done")).status == "done"
 
 
+def test_what_another_command_accounts_for_meanwhile_is_carried_out_all_the_same(
+    tmp_path: Path,
+) -> None:
+    study = QueuedStudy(tmp_path, made(3), ScriptedQueue(nodes=1))
+    cancelled = iter([True])
+
+    def watch() -> None:
+        if next(cancelled, False):
+            study.queue.cancel([list(study.queue.waiting)[-1]])
+            watcher = OpenJobs(tmp_path / "mine", lambda _: None, {"scripted": study.queue})
+            for own in [own for own in watcher.jobs.values() if own.job.place == 2]:
+                watcher.withdraw(own)
+
+    study.clock.on_sleep = watch
+    assert study.sweep().states() == {"done": 6}
+
+
 def test_jobs_that_end_before_a_run_begins_are_not_submitted_for_ever(tmp_path: Path) -> None:
     queue = ScriptedQueue()
     study = QueuedStudy(tmp_path, made(1), queue, attempts=2)

@@ -123,6 +123,12 @@ class Progress:
             self._same[self._by(attempt.spec)][run.path] = attempt
         self._summaries.save()
 
+    def read_again(self, specs: Iterable[RunSpec]) -> None:
+        """Read attempts at these runs that had no record; those that are gone are forgotten."""
+        found = (each for spec in specs for each in self._find_attempts(spec))
+        if unfinished := [each.run for each in found if each.spent is None]:
+            self.add(unfinished)
+
     def _knows(self, run: RunDir) -> bool:
         known = self._attempts.get(run.path)
         return known is not None and known.spent is not None

@@ -409,6 +409,7 @@ class QueueSweep(Sweep):
     def _find_due(self, number: int) -> list[Task]:
         """The runs of a block that are still to be carried out, at the attempt that is due."""
         most = self._plan.block_repeats + 1
+        self._progress.read_again(self._blocks[number])  # another command may have closed its job
         attempt = self._progress.attempt(self._blocks[number])
         specs = [replace(spec, block_attempt=attempt) for spec in self._blocks[number]]
         is_again = attempt < most and self._has_invalid(specs)
