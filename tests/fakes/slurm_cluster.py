@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from fakes.nvml_plugin import build_library
 from fakes.nvml_scenario import VARIABLE, FakeGpu, Scenario
@@ -41,6 +42,7 @@ from fakes.scripted_trainer import make_python, write_plays
 NODES = ("n1", "n2")
 NODE_CPUS = 4
 MEMORY_MB = 8000  # of a node, as declared
+Victims = Literal["tasks", "daemons", "all"]
 PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-install-db")
 GRACE_S = 15  # of a job that is preempted
 NODE_TIMEOUT_S = 20  # after which a silent node is down
@@ -136,22 +138,23 @@ class Cluster:
         """
         self.command("scontrol", "update", f"JobId={job}", "StartTime=now")
 
-    def kill_step(self, job_id: str) -> list[int]:
-        """End the step daemons of a job, and all that they started, by SIGKILL.
+    def kill_step(self, job_id: str, what: Victims = "all") -> list[int]:
+        """End step daemons of a job, what they started (``tasks``), or all, by SIGKILL.
 
         Args:
             job_id: Its number; of a job of an array, ``squeue`` shows it as ``%A``.
+            what: Of tasks Slurm hears at once, of daemons within a minute; tasks outlive those.
 
         Returns:
             The process ids.
         """
-        pids = [*self._find_steps(job_id)]
+        pids = [pid for pid, kind in self._find_steps(job_id) if what in {kind, "all"}]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return pids
 
-    def _find_steps(self, sought: str | None = None) -> Iterator[int]:
+    def _find_steps(self, sought: str | None = None) -> Iterator[tuple[int, Victims]]:
         """Step daemons and their tasks, of one job or of all, whoever their parent is now."""
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has just ended
@@ -163,7 +166,7 @@ class Cluster:
                 daemon = re.match(r"slurmstepd: \[(\d+)\.", title)
                 job_id = daemon[1] if daemon else variables.get("SLURM_JOB_ID")
                 if job_id is not None and sought in {None, job_id}:
-                    yield int(path.name)
+                    yield int(path.name), "daemons" if daemon else "tasks"
 
     def stop(self) -> None:
         """End every process of the cluster and of its jobs; what they wrote stays."""
@@ -171,7 +174,7 @@ class Cluster:
             _order(self.folder, "stop")
             keeper = self.pid("keeper")
             wait_until(lambda: not is_running(keeper), "the end of the cluster")
-        for pid in self._find_steps():
+        for pid, _ in self._find_steps():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
