@@ -72,7 +72,7 @@ class ScriptedQueue:
         job_id = f"{name}_{place}"
         return job_id if job_id in {*self.waiting, *self.going, *self.ended} else None
 
-    def ask(self, ids: Collection[str]) -> Mapping[str, JobStatus]:
+    def ask(self, jobs: Mapping[str, str]) -> Mapping[str, JobStatus]:
         self._require_up()
         for job_id, folder in list(self.going.items()):
             del self.going[job_id]
@@ -81,7 +81,7 @@ class ScriptedQueue:
             job_id = next(iter(self.waiting))
             self.going[job_id] = self.waiting.pop(job_id)
             JobDir(self.going[job_id]).start()
-        return {job_id: self._status(job_id) for job_id in ids}
+        return {job_id: self._status(job_id) for job_id in jobs}
 
     def _status(self, job_id: str) -> JobStatus:
         if job_id in self.going:

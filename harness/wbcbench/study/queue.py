@@ -130,7 +130,8 @@ class OpenJobs:
                 for own in self.jobs.values()
                 if own.id is not None and own.job.launcher == launcher
             }
-            for job_id, status in self.connect(launcher).ask(known).items() if known else ():
+            names = {job_id: own.job.submission for job_id, own in known.items()}
+            for job_id, status in self.connect(launcher).ask(names).items() if known else ():
                 changed += self._follow(known[job_id], status)
         return changed
 
@@ -230,7 +231,8 @@ class OpenJobs:
         known = condition(run)
         if known.is_alive:
             return False
-        is_confirmed = status.stage is JobStage.ENDED and len(own.folder.read_starts()) <= 1
+        starts = len(own.folder.read_starts())
+        is_confirmed = status.stage is JobStage.ENDED and starts <= 1
         if known.may_be_finalised or is_confirmed:
             return True
         content, now_s = run.bytes_on_disk(), self._clock.now_s()

@@ -43,7 +43,7 @@ class JobStage(StrEnum):
     RUNNING = "running"
     ENDED = "ended"
     LOST = "lost"
-    """It is given up, but a process of it may be left: its node failed, or it is not known."""
+    """It is over, but a process of it may be left: a node of it failed, or it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,13 @@ class Queue(Protocol):
     def find(self, name: str, place: int) -> str | None:
         """The id of a job by its submission and its place in it; ``None`` if it never arrived."""
 
-    def ask(self, ids: Collection[str]) -> Mapping[str, JobStatus]:
-        """The status of each job; raises ``EngineError``, but never answers by guess."""
+    def ask(self, jobs: Mapping[str, str]) -> Mapping[str, JobStatus]:
+        """The status of each job; raises ``EngineError``, but never answers by guess.
+
+        Args:
+            jobs: The name of the submission by the id: an engine that forgot a job may give its
+                id to another.
+        """
 
     def cancel(self, ids: Collection[str]) -> None:
         """End jobs that wait or run; a run is asked first, so that it writes its record."""

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -127,26 +128,32 @@ class SlurmQueue:
     def find(self, name: str, place: int) -> str | None:
         """The id of a job by the name of its submission and its place there, or ``None``."""
         text = _ask(["squeue", "--me", "--noheader", "--array", "--format", "%i", "--name", name])
-        if not text.strip() and _has_accounting():
-            words = ["--name", name, "--starttime", "now-7days", "--format", "JobID"]
-            text = _ask(["sacct", "--noheader", "--parsable2", "--allocations", "--array", *words])
-        ids = text.split()
-        if not ids:
-            return None
-        base, is_array, _ = ids[0].partition("_")
-        return f"{base}_{place}" if is_array else base
+        if not text.strip() and self._has_accounting:
+            words = ["--name", name, "--starttime", "now-30days", "--format", "JobID"]
+            text = _ask(["sacct", "--noheader", "--parsable2", "--allocations", *words])
+        first = next(iter(text.split()), "")
+        base, is_array, _ = first.partition("_")
+        return (f"{base}_{place}" if is_array else base) or None
 
-    def ask(self, ids: Collection[str]) -> Mapping[str, JobStatus]:
+    def ask(self, jobs: Mapping[str, str]) -> Mapping[str, JobStatus]:
         """The status of each job, in one call for those that live; see ``Queue.ask``."""
-        form = ["--noheader", "--array", "--states", "all", "--format", "%i|%T|%N|%r"]
-        found = dict(_read_lines(_ask(["squeue", "--me", *form])))
-        missing = [job_id for job_id in ids if job_id not in found]
-        if missing and _has_accounting():
-            form = ["--noheader", "--parsable2", "--allocations", "--array", "--duplicates"]
-            words = ["--format", "JobID,State,NodeList", "--jobs", ",".join(missing)]
-            found |= dict(_read_lines(_ask(["sacct", *form, *words])))
+        form = "JobArrayID:|,Name:|,State:|,NodeList:|,RestartCnt:|,Reason:|"
+        text = _ask(["squeue", "--me", "--noheader", "--array", "--states=all", "--Format", form])
+        found = dict(_read_lines(text, jobs))
+        missing = [job_id for job_id in jobs if job_id not in found]
+        if missing and self._has_accounting:
+            form = "JobID,JobName,State,NodeList"
+            words = ["--format", form, "--jobs", ",".join(missing), "--starttime", "now-30days"]
+            text = _ask(
+                ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", *words]
+            )
+            found |= dict(_read_lines(text, jobs))
         unknown = JobStatus(JobStage.LOST, text="Slurm no longer knows it")
-        return {job_id: found.get(job_id, unknown) for job_id in ids}
+        return {job_id: found.get(job_id, unknown) for job_id in jobs}
+
+    @cached_property
+    def _has_accounting(self) -> bool:
+        return "accounting_storage/none" not in _ask(["scontrol", "show", "config"])
 
     def cancel(self, ids: Collection[str]) -> None:
         """End jobs; Slurm sends SIGTERM first, and kills after its ``KillWait``."""
@@ -165,28 +172,23 @@ def _carry_out(folder: str) -> None:
         subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
 
 
-def _read_lines(text: str) -> Iterator[tuple[str, JobStatus]]:
-    """Jobs by their id; of one that ran several times sacct names the last at the end."""
+def _read_lines(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, JobStatus]]:
+    """Jobs of these ids and names; one that was started again stands several times in sacct."""
+    lives: Counter[str] = Counter()
     for line in text.splitlines():
-        job_id, state, node, *reason = line.split("|")
+        job_id, name, state, node, *more = (each.strip() for each in line.split("|"))
+        if names.get(job_id) != name:
+            continue
+        restarts, reason = (*more, "0", "")[:2]
         word = state.split()[0].rstrip("+") if state else ""
-        why = reason[0] if reason and reason[0] not in {"None", ""} else ""
-        is_waiting = word in _WAITING
-        stage = (
-            JobStage.WAITING
-            if is_waiting
-            else JobStage.RUNNING
-            if word in _RUNNING
-            else JobStage.LOST
-            if word in _LOST
-            else JobStage.ENDED
-        )
-        named = "" if is_waiting or node in {"", "None assigned"} else node
-        yield job_id, JobStatus(stage, named, f"{word}, {why}" if is_waiting and why else word)
-
-
-def _has_accounting() -> bool:
-    return "accounting_storage/none" not in _ask(["scontrol", "show", "config"])
+        lives[job_id] += 1
+        if word in _WAITING:
+            text = f"{word}, {reason}" if reason not in {"", "None"} else word
+            yield job_id, JobStatus(JobStage.WAITING, text=text)
+            continue
+        is_certain = word not in _LOST and restarts == "0" and lives[job_id] == 1
+        over = JobStage.ENDED if is_certain else JobStage.LOST
+        yield job_id, JobStatus(JobStage.RUNNING if word in _RUNNING else over, node, word)
 
 
 def _ask(command: Sequence[str]) -> str:
