@@ -43,7 +43,9 @@ NODES = ("n1", "n2")
 NODE_CPUS = 4
 MEMORY_MB = 8000  # of a node, as declared
 Victims = Literal["tasks", "daemons", "all"]
-PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-install-db")
+PROGRAMS = (
+    "slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "mariadb-install-db", "cc",
+)  # fmt: skip
 GRACE_S = 15  # of a job that is preempted
 NODE_TIMEOUT_S = 20  # after which a silent node is down
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
@@ -190,7 +192,7 @@ def start(folder: Path, *, gpus: int = 1, parent: int | None = None) -> Cluster:
 
     Raises:
         ValueError: The path of the folder is too long.
-        FileNotFoundError: Slurm, munge or MariaDB is not installed.
+        FileNotFoundError: Slurm, munge, MariaDB or a C compiler is not installed.
         TimeoutError: A daemon did not begin; its log lies in the folder.
     """
     folder = folder.absolute()
