@@ -197,7 +197,7 @@ def start(folder: Path, *, gpus: int = 1, parent: int | None = None) -> Cluster:
     """
     folder = folder.absolute()
     if len(os.fsencode(folder)) > LONGEST_FOLDER:
-        raise ValueError(f"sockets in {folder} would have too long a path")
+        raise ValueError(f"sockets in {folder} would have too long a path; choose another folder")
     if missing := missing_programs():
         raise FileNotFoundError(f"not installed: {', '.join(missing)}")
     shutil.rmtree(folder, ignore_errors=True)
@@ -409,7 +409,10 @@ def main() -> None:
     if order == "stop":
         Cluster(folder).stop()
         return
-    cluster = start(folder)
+    try:
+        cluster = start(folder)
+    except (ValueError, FileNotFoundError, TimeoutError) as error:
+        sys.exit(f"No cluster was started: {error}.")
     programs = make_python(folder / "python").parent
     plays = write_plays(folder / "plays.json")
     print("# A Slurm of two nodes runs. With these, `wbcbench` has a scripted trainer on them:")
