@@ -119,7 +119,7 @@ class Trial:
         self.submit()
         next_s = time.monotonic() + self.draw.uniform(*BETWEEN_S)
         while time.monotonic() - self.begun_s < LONGEST_S:
-            time.sleep(0.2)
+            time.sleep(1.0)
             for name in [name for name, until in self.returns.items() if until < time.monotonic()]:
                 self.restore(name)
             if self.submitter.poll() is not None and "submitter" not in self.returns:
@@ -128,11 +128,25 @@ class Trial:
                 if self.submitter.returncode == 0:
                     break
                 self.returns["submitter"] = time.monotonic() + 5.0
+            self.resume_nodes()
             if self.kills.total() < kills and time.monotonic() > next_s:
                 self.kill()
                 next_s = time.monotonic() + self.draw.uniform(*BETWEEN_S)
         for name in list(self.returns):
             self.restore(name)
+
+    def resume_nodes(self) -> None:
+        """What the controller has drained is put back, as an administrator would."""
+        if "controller" in self.returns:
+            return
+        words = ("sinfo", "-h", "-N", "-p", "main", "-t", "drain", "-o", "%N %E")
+        for line in self.cluster.command(*words, check=False).splitlines():
+            node, _, reason = line.partition(" ")
+            if node not in self.returns:
+                self.say(f"        {node} was drained, {reason}: resumed")
+                self.cluster.command(
+                    "scontrol", "update", f"nodename={node}", "state=resume", check=False
+                )
 
     def kill(self) -> None:
         """End one of what is there; each kind as often as another."""
