@@ -38,9 +38,11 @@ class Told:
 class TrainerUnderTest:
     """A trainer that was started; ``say`` speaks to it, ``hear`` is everything it says."""
 
-    def __init__(self, folder: Path, spec: RunSpec, data: Path) -> None:
+    def __init__(
+        self, folder: Path, spec: RunSpec, data: Path, *, cache: str | None = None
+    ) -> None:
         self.run = RunDir(folder)
-        self.run.create(spec, Local(data=str(data), cache_dir=str(data.parent / "cache")))
+        self.run.create(spec, Local(data=str(data), cache_dir=cache or str(data.parent / "cache")))
         self._pipe, theirs = os.pipe()
         with self.run.log_path.open("wb") as log:
             self.process = subprocess.Popen(

@@ -69,6 +69,7 @@ CHECKS: Mapping[str, str] = {
     "gaps": "energy.checks.sensors:check_gaps",
     "failed-reads": "energy.checks.sensors:check_failed_reads",
     "foreign-processes": "energy.checks.machine:check_foreign_processes",
+    "job": "energy.checks.job:check_job",
     "busy-processor": "energy.checks.machine:check_busy_processor",
     "above-idle": "energy.checks.machine:check_above_idle",
     "throttling": "energy.checks.machine:check_throttling",

@@ -218,6 +218,7 @@ class StudyDesign:
         analysis, until: Of the plan.
         singles: Runs of no plan beside it.
         at_once: Whether two runs of a block are carried out at the same time.
+        blocks_at_once: How many blocks go on side by side, each on a board of its own.
         replaced: Blocks that were carried out under an earlier plan, in another order.
         pilots: Runs that were made only to know the cost.
         is_untidy: Whether logs hold what no text should, and files what a kill tore.
@@ -246,6 +247,7 @@ class StudyDesign:
     until: Until | None = None
     singles: int = 0
     at_once: bool = False
+    blocks_at_once: int = 1
     replaced: int = 0
     pilots: int = 0
     is_untidy: bool = False
@@ -264,8 +266,14 @@ class StudyDesign:
         return Machine(boards=(Board(),) if self.gpu else ()).channels
 
     def machine_of(self, spec: RunSpec) -> Machine:
-        """What a run is carried out on."""
-        return self.machine(spec) if self.machine else Machine((Board(),) if self.gpu else ())
+        """What a run is carried out on; another machine than the usual has boards of its own."""
+        machine = self.machine(spec) if self.machine else Machine((Board(),) if self.gpu else ())
+        host = machine.facts.get("host_id", self.facts.get("host_id"))
+        if host is None or not machine.boards or machine.boards[0].uuid != GPU:
+            return machine
+        own = hashlib.sha256(str(host).encode()).hexdigest()[:4]
+        boards = [replace(board, uuid=board.uuid[:-4] + own) for board in machine.boards]
+        return replace(machine, boards=boards)
 
 
 def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
@@ -285,13 +293,17 @@ def bundle_study(results: Path, design: StudyDesign | None = None) -> Path:
         start_s = PLANNED_S - EVERY_S * (design.pilots - number)
         _write_run(results, _with_images(pilot, design), design, start_s, "done", {})
     kept, last = None, dict[str, str]()  # the last run by its machine
-    for number in range(1, the_plan.most_blocks + 1):
+    for number in range(1, the_plan.most_blocks + 1, design.blocks_at_once):
         if design.planned and plans.get(number, the_plan) is not kept:
             if kept:
                 (folder / PLAN).rename(folder / earlier_plan(kept.sha256))
             kept = plans.get(number, the_plan)
             (folder / PLAN).write_bytes(plan.to_json(kept, _utc(clock.now_s)))
-        for spec, end in _runs(design, (kept or the_plan).block(number)):
+        numbers = range(number, min(number + design.blocks_at_once, the_plan.most_blocks + 1))
+        runs = [each for n in numbers for each in _runs(design, (kept or the_plan).block(n))]
+        if design.blocks_at_once > 1:
+            runs.sort(key=lambda each: each[0].order_in_block)
+        for spec, end in runs:
             host = str(design.machine_of(spec).facts.get("host_id"))
             facts = {AFTER_RUN: last.get(host)} | ({"plan_sha256": kept.sha256} if kept else {})
             _write_run(results, spec, design, clock.start_run(design, spec), end, facts)
@@ -319,6 +331,7 @@ class _Clock:
     def start_run(self, design: StudyDesign, spec: RunSpec) -> float:
         """The moment at which the next one begins."""
         is_beside = design.at_once and spec.order_in_block % 2 == 0
+        is_beside |= (spec.block - 1) % design.blocks_at_once > 0
         self.now_s += 5.0 if is_beside else EVERY_S
         return self.now_s - EVERY_S + 60.0
 
@@ -523,7 +536,12 @@ def _write_run(
     circumstances = began
     if end != "unwatched":
         circumstances = _at_end(began, traces, end_s - start_s)
-        circumstances = replace(circumstances, cpu_shared=design.at_once)
+        is_on_own = design.blocks_at_once > 1 or _is_neighbour_elsewhere(design, spec)
+        circumstances = replace(
+            circumstances,
+            shared=design.at_once and not is_on_own,
+            cpu_shared=is_on_own and (design.at_once or design.blocks_at_once > 1),
+        )
         write_end(run, circumstances)
     record = replace(account(run, circumstances, status, error), ended_utc=_utc(end_s + 2.0))
     run.write_record(record)
@@ -531,6 +549,18 @@ def _write_run(
         run.epochs_path.write_bytes(derive.format_epochs_csv(record))
     if (wall_meter := design.wall_meter(spec)) is not None:
         _attach(run, wall_meter, windows, start_s, end_s)
+
+
+def _is_neighbour_elsewhere(design: StudyDesign, spec: RunSpec) -> bool:
+    """Whether the run that goes on at the same time as this one is on other boards."""
+    step = 1 if spec.order_in_block % 2 else -1
+    neighbour = replace(
+        spec, order_in_block=spec.order_in_block + step, order_global=spec.order_global + step
+    )
+    mine, others = (
+        {board.uuid for board in design.machine_of(each).boards} for each in (spec, neighbour)
+    )
+    return bool(mine) and bool(others) and not mine & others
 
 
 def _leave_untidy(run: RunDir, *, is_killed: bool) -> None:

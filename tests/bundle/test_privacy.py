@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wbcbench.bundle.redact import LEAKS, Known, find_names, replace_private
+from wbcbench.bundle.redact import (
+    LEAKS,
+    Known,
+    copy_file,
+    find_names,
+    make_redactor,
+    replace_private,
+)
 
 pytestmark = pytest.mark.usefixtures("sketches")
 
@@ -88,6 +97,28 @@ def test_each_replacement_is_reported_with_its_kind():
     replaced = []
     replace_private(f"/home/alice/x {UUID} alice", KNOWN, "s", lambda *pair: replaced.append(pair))
     assert replaced == [("path", "/home/alice/x"), ("GPU UUID", UUID), ("user name", "alice")]
+
+
+def test_a_node_of_a_cluster_becomes_a_hash_wherever_it_is_named(tmp_path):
+    study = tmp_path / "study"
+    for run, node in (("a", "gpu-node17"), ("b", "gpu-node18")):
+        (study / run).mkdir(parents=True)
+        document = {"provenance": {"job": {"node": node, "id": "7", "partition": "gpu"}}}
+        (study / run / "record.json").write_text(json.dumps(document))
+    (study / "a" / "log.txt").write_text("started on gpu-node17\n")
+    redactor = make_redactor([study])
+    jobs = {}
+    for run in ("a", "b"):
+        copy_file(study / run / "record.json", tmp_path / "copy", f"{run}.json", redactor)
+        text = (tmp_path / "copy" / f"{run}.json").read_text()
+        assert "gpu-node" not in text
+        jobs[run] = json.loads(text)["provenance"]["job"]
+    assert jobs["a"]["node"] != jobs["b"]["node"]
+    assert {jobs["a"]["id"], jobs["a"]["partition"]} == {"7", "gpu"}
+    copy_file(study / "a" / "log.txt", tmp_path / "copy", "log.txt", redactor)
+    assert (tmp_path / "copy" / "log.txt").read_text() == "started on <host>\n"
+    copy_file(tmp_path / "copy" / "a.json", tmp_path, "again.json", redactor)
+    assert (tmp_path / "again.json").read_bytes() == (tmp_path / "copy" / "a.json").read_bytes()
 
 
 WORDS = st.sampled_from(

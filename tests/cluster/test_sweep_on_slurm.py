@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,10 @@ class Site:
             if not r.is_finished
         )
 
+    def wait_until_queued_again(self) -> None:
+        states = ("squeue", "-h", "-o", "%T")
+        self.wait_for(lambda: "PENDING" in self.cluster.command(*states), "the job, queued again")
+
     def jobs_of_slurm(self) -> list[str]:
         lines = self.cluster.command("squeue", "-h", "-o", "%A").split()
         return sorted(set(lines))
@@ -143,7 +148,7 @@ def require_no_overlap(records: list[RunRecord]) -> None:
             boards[board(record)].append((record.started_utc, record.ended_utc, record.run_id))
     for spans in boards.values():
         spans.sort()
-        for before, after in zip(spans, spans[1:], strict=False):
+        for before, after in pairwise(spans):
             assert before[1] <= after[0], (before, after)
 
 
@@ -177,6 +182,7 @@ def test_a_detached_study_is_picked_up_by_list_and_by_sweep(site: Site) -> None:
     watched = subprocess.run(
         site.command("list", "mine", "--watch"),
         env=site.environment,
+        check=False,
         capture_output=True,
         text=True,
     )
@@ -213,12 +219,12 @@ def test_a_second_sweep_of_a_study_is_refused_and_harms_nothing(site: Site) -> N
 def test_a_killed_step_costs_the_run_in_progress_alone(site: Site) -> None:
     site.plan(1, Play(train_s=20.0, when={"order_in_block": 2}))
     with site.start() as process:
-        second = lambda: any(
-            r.read_spec().order_in_block == 2
-            for r in site.runs  # noqa: E731
-            if r.read_began() is not None and not r.is_finished
-        )
-        site.wait_for(second, "the second run")
+
+        def is_second_begun() -> bool:
+            going = [r for r in site.runs if r.read_began() is not None and not r.is_finished]
+            return any(run.read_spec().order_in_block == 2 for run in going)
+
+        site.wait_for(is_second_begun, "the second run")
         site.wait_for(site.is_training, "its training")
         site.play()
         kill_tasks(site)
@@ -277,9 +283,11 @@ def test_a_job_at_its_time_limit_ends_the_epoch_and_goes_on_when_it_is_started_a
         site.wait_for(site.is_training, "the first run")
         [job] = site.jobs_of_slurm()
         site.play()
+        node = site.cluster.command("squeue", "-h", "-o", "%N").strip()
         site.cluster.command("scancel", "--signal=USR2", job)
-        is_queued_again = lambda: "PENDING" in site.cluster.command("squeue", "-h", "-o", "%T")  # noqa: E731
-        site.wait_for(is_queued_again, "the job in the queue again")
+        site.wait_until_queued_again()
+        # On the node that it has just left Slurm would refuse it at once.
+        site.cluster.command("scontrol", "update", f"JobId={job}", f"ExcNodeList={node}")
         site.cluster.requeue_now(job)
         text, _ = process.communicate(timeout=200)
     assert process.returncode == 0, text
@@ -299,8 +307,7 @@ def test_of_a_step_that_outlives_its_node_and_the_job_that_is_started_again_one_
         [job] = site.jobs_of_slurm()
         node = site.cluster.command("squeue", "-h", "-o", "%N").strip()
         site.cluster.kill_node(node)
-        is_queued_again = lambda: "PENDING" in site.cluster.command("squeue", "-h", "-o", "%T")  # noqa: E731
-        site.wait_for(is_queued_again, "the job in the queue again")
+        site.wait_until_queued_again()
         site.cluster.requeue_now(job)
         text, _ = process.communicate(timeout=300)
     site.cluster.start_node(node)

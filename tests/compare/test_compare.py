@@ -20,7 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from builders.folder import write_predictions
-from builders.machine import LAPTOP, PROVENANCE, SYNTHETIC_CHANNELS
+from builders.machine import LAPTOP, METERS, PROVENANCE, SYNTHETIC_CHANNELS
 from builders.run import changed, make_record, make_scores, run_dir, save, scaled
 from builders.study import CLEAR, NOTHING, VARIANTS, Truth, draw, store_plan
 from builders.timeline import make_epochs
@@ -230,13 +230,13 @@ def test_a_seed_counts_by_its_first_complete_block(tmp_path):
 def test_two_machines_with_the_same_seeds_give_no_narrower_accuracy(tmp_path):
     """The networks are the same; of the joules, those of one machine are compared."""
     records = draw(4, variants=VARIANTS[:2])
-    elsewhere = {**PROVENANCE, "host_id": "another"}
+    elsewhere = {**PROVENANCE, "host_id": "another", "cpu_model": "Another CPU"}
     there = repeat_seeds(records, study="there", first_block=1, provenance=elsewhere)
     here = save(tmp_path, *records)
     merge_studies([save(tmp_path, *there), here], tmp_path / "both")
-    with pytest.raises(CannotMeasureError, match="host_id differs"):
+    with pytest.raises(CannotMeasureError, match="cpu_model differs"):
         said(tmp_path, "both")
-    allowed = ("--allow-different", "host_id", "--json")
+    allowed = ("--allow-different", "cpu_model", "--json")
     both, alone = (json.loads(said(tmp_path, name, *allowed)) for name in ("both", "study"))
     assert both["contrasts"] == alone["contrasts"]
     assert (len(both["blocks"]["complete"]), both["blocks"]["spare"]) == (4, 8)
@@ -445,20 +445,21 @@ def mixed(tmp_path, **fields):
     return tmp_path
 
 
-def test_runs_of_two_hosts_are_not_comparable_and_the_first_field_is_named(tmp_path):
-    mixed(tmp_path, provenance=OTHER_HOST)
-    with pytest.raises(CannotMeasureError, match="not comparable: host_id differs") as caught:
+def test_runs_of_unlike_machines_are_not_comparable_and_the_first_field_is_named(tmp_path):
+    other = {**METERS, "nvml/gpu0": {**METERS["nvml/gpu0"], "driver": "560.1"}}
+    mixed(tmp_path, provenance=OTHER_HOST, meters=other)
+    with pytest.raises(CannotMeasureError, match="not comparable: driver_version diff") as caught:
         said(tmp_path, "study")
-    assert "--allow-different host_id" in str(caught.value)
+    assert "'560.1' in 8 runs of blocks 3, 4; e.g. study/" in str(caught.value)
+    assert "--allow-different driver_version" in str(caught.value)
     with pytest.raises(CannotMeasureError, match="cpu_model differs"):
-        said(tmp_path, "study", "--allow-different", "host_id")
+        said(tmp_path, "study", "--allow-different", "driver_version")
 
 
 def test_what_is_allowed_to_differ_is_told(tmp_path):
     mixed(tmp_path, provenance=OTHER_HOST)
-    allowed = ("--allow-different", "host_id", "--allow-different", "cpu_model")
-    text = said(tmp_path, "study", *allowed)
-    assert "host_id differs between the runs, as allowed." in text
+    text = said(tmp_path, "study", "--allow-different", "cpu_model")
+    assert "cpu_model differs between the runs, as allowed." in text
 
 
 def test_the_machine_does_not_matter_to_accuracies_alone(tmp_path):
@@ -468,13 +469,13 @@ def test_the_machine_does_not_matter_to_accuracies_alone(tmp_path):
 
 def test_a_block_whose_runs_come_from_two_machines_is_left_out(tmp_path):
     records = changed(
-        draw(4),
+        draw(4, channels=LAPTOP),
         lambda r: r.spec.variant == "relu-dropout" and r.spec.block == 1,
         provenance={**PROVENANCE, "host_id": "77aa00"},
     )
-    save(tmp_path, *records)
-    text = said(tmp_path, "study", "--allow-different", "host_id")
-    assert "its runs come from several machines" in text
+    save(tmp_path, *(replace(record, meters={}) for record in records))
+    text = said(tmp_path, "study", "--lowest-status", "estimated")
+    assert "block 1, seed 1001 (its runs come from 2 machines: 5f1e9c (3), 77aa00 (1))" in text
 
 
 def test_measured_and_estimated_joules_never_stand_together(tmp_path):
@@ -638,7 +639,7 @@ def test_an_open_limit_exits_0_or_5_when_strict_and_says_how_many_blocks(nothing
 def test_runs_that_do_not_compare_exit_3(tmp_path):
     ended = run(mixed(tmp_path, provenance=OTHER_HOST))
     assert ended.code == 3
-    assert "host_id" in ended.err
+    assert "cpu_model" in ended.err
     assert ended.out == ""
 
 

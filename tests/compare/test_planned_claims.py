@@ -270,10 +270,10 @@ def test_where_nothing_can_be_compared_claims_are_open_and_the_published_are_sho
     other = changed(
         records,
         lambda r: r.spec.block > 4,
-        provenance={**records[0].provenance, "host_id": "another"},
+        provenance={**records[0].provenance, "cpu_model": "Another CPU"},
     )
     ended = wbcbench("claims", "study", "--results", str(planned(tmp_path, {"a": SAME}, other)))
-    sentence = "Claim a is inconclusive, because not comparable: host_id differs"
+    sentence = "Claim a is inconclusive, because not comparable: cpu_model differs"
     assert sentence in ended.out
     assert "C1  " in ended.out
     section = build_claims(read_report_study(tmp_path, "study"))

@@ -61,7 +61,7 @@ PLAIN = names("""
     loops batchnorm_momentum best_epoch val_loss n_test_photographs n_test_leakage_free
     infer_batch_size infer_images target_value pue samples_train counter_vs_integral_pct
     gpu_count gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_util_mean_pct
-    gpu_foreign_processes cpu_count cpu_others_pct loadavg_start
+    gpu_foreign_processes cpu_count cpu_others_pct loadavg_start cpu_share
 """)
 
 

@@ -203,6 +203,12 @@ Return nvmlDeviceGetIndex(Gpu *g, unsigned *out) {
     return OK;
 }
 
+Return nvmlDeviceGetMinorNumber(Gpu *g, unsigned *out) {
+    ENTER("identity");
+    *out = g->minor < 0 ? (unsigned)(g - scenario.gpus) : (unsigned)g->minor;
+    return OK;
+}
+
 Return nvmlDeviceGetPciInfo_v3(Gpu *g, PciInfo *out) {
     ANSWER("identity", -1);
     memset(out, 0, sizeof *out);

@@ -214,6 +214,7 @@ static int read_board(Gpu *g, const char *line) {
     g->limit_min = (unsigned)whole_of(line, "limit_min", 100000);
     g->limit_max = (unsigned)whole_of(line, "limit_max", 300000);
     g->limit_settable = (int)number_of(line, "limit_settable", 0);
+    g->minor = (int)number_of(line, "minor", -1);
     return 1;
 }
 

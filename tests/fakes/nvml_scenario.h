@@ -88,6 +88,7 @@ typedef struct {
     u64 mem_total, mem_used, mem_reserved;
     unsigned limit_default, limit_min, limit_max;
     int limit_settable;
+    int minor; /* of its device file; below 0 its place in the scenario */
     double temp_t[MAX_ITEMS], temp_c[MAX_ITEMS];
     int temps;
     Process processes[MAX_ITEMS];

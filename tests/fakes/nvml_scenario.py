@@ -203,6 +203,7 @@ class FakeGpu:
     limit_min_w: float = 100.0
     limit_max_w: float = 300.0
     limit_settable: bool = False
+    minor: int = -1  # of its device file; below 0 its place in the scenario
 
     def statements(self, folder: Path) -> Iterator[str]:
         yield from ("gpu", f"name {self.name}", f"uuid {self.uuid}", f"bus {self.bus}")
@@ -227,7 +228,7 @@ class FakeGpu:
             f"util_mem={self.utilization_memory} mem_total={self.memory_total} "
             f"mem_used={self.memory_used} mem_reserved={self.memory_reserved} "
             f"limit_default={default} limit_min={low} limit_max={high} "
-            f"limit_settable={int(self.limit_settable)}"
+            f"limit_settable={int(self.limit_settable)} minor={self.minor}"
         )
 
 

@@ -10,11 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from fakes.stand_in_launcher import Script, record_of
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.run_state import ProcessIdentity, this_process
 from wbcbench.run.job import JobDir
-from wbcbench.run.launchers import EngineError, JobStage, JobStatus
+from wbcbench.run.launchers import CarryOut, EngineError, JobStage, JobStatus
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.publish import publish
 from wbcbench.study import running
@@ -27,7 +29,8 @@ class ScriptedQueue:
     """Two jobs run at a time; each takes two questions.
 
     Attributes:
-        script: How a run ends: done, failed, invalid, interrupted, or ``dies`` (no record).
+        script: How a run ends: done (``done on X``: on board X), failed, invalid, interrupted, or
+            ``dies`` (no record), ``job dies``.
         most_in_submission: Largest array.
         nodes: Jobs that run at once.
         runner: The process that carries runs out.
@@ -46,6 +49,7 @@ class ScriptedQueue:
     going: dict[str, Path] = field(default_factory=dict)
     ended: dict[str, JobStage] = field(default_factory=dict)
     submissions: list[int] = field(default_factory=list)
+    nodes_wanted: list[str] = field(default_factory=list)
     most_open: int = 0
     cancelled: list[str] = field(default_factory=list)
     started: list[RunDir] = field(default_factory=list)
@@ -57,8 +61,12 @@ class ScriptedQueue:
         if self.is_down:
             raise EngineError("The queue does not answer: it is down.")
 
-    def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
+    def submit(
+        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+    ) -> list[str]:
+        del carry_out
         self._require_up()
+        self.nodes_wanted.append(node)
         self.before_submit()
         ids = [f"{name}_{place}" for place in range(len(folders))]
         self.waiting |= dict(zip(ids, folders, strict=True))
@@ -123,7 +131,19 @@ class ScriptedQueue:
         run.claim()
         run.write_state(replace(run.read_state(), runner=self.runner, running_utc="now"))
         if end not in {"job dies", "dies", "dies again"}:
-            run.write_record(publish(run, record_of(run, end)))
+            word, _, board = end.partition(" on ")
+            record = record_of(run, word)
+            job: dict[str, JsonValue] = {"engine": "scripted", "id": "1", "node": "node7"}
+            if board:
+                meters = {
+                    name: {**facts, "uuid": f"GPU-{board}"} if "uuid" in facts else facts
+                    for name, facts in record.meters.items()
+                    if isinstance(facts, dict)
+                }
+                job["node"] = f"node-{board}"
+                record = replace(record, meters=meters)
+            record = replace(record, provenance={**record.provenance, "job": job})
+            run.write_record(publish(run, record))
         return end
 
     def cancel(self, ids: Collection[str]) -> None:

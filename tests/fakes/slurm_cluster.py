@@ -381,8 +381,15 @@ def _daemons(folder: Path, user: str) -> dict[str, Sequence[str]]:
         "mariadbd": ["sh", "-c", database],
         "slurmdbd": ["slurmdbd", "-D"],
         "slurmctld": ["slurmctld", "-D"],
-        **{node: ["slurmd", "-D", "-N", node] for node in NODES},
+        **{node: [*_as_host(node), "slurmd", "-D", "-N", node] for node in NODES},
     }
+
+
+def _as_host(name: str) -> list[str]:
+    """Before a command that is to believe itself on another host; root may do that, if any."""
+    words = ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name]
+    is_possible = subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0
+    return words if is_possible else []
 
 
 def _write_secret(path: Path, data: bytes) -> None:

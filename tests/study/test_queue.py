@@ -343,6 +343,40 @@ def test_jobs_that_end_before_a_run_begins_are_not_submitted_for_ever(tmp_path: 
     assert study.runs == []
 
 
+def on_boards(*boards: str) -> Any:
+    """A script whose runs end done, on these boards in turn; each node has one."""
+    turn = iter(boards)
+    return lambda _: f"done on {next(turn)}"
+
+
+def test_the_rest_of_a_block_goes_to_the_node_of_its_first_runs(tmp_path: Path) -> None:
+    queue = ScriptedQueue(where("job dies", block=1, variant="leaky-dropout", repeat=1))
+    study = QueuedStudy(tmp_path, made(1), queue)
+    [first, second] = study.plan.block(1)
+    queue.script = where("job dies", block=1, variant=second.variant, repeat=1)
+    assert study.sweep().states() == {"done": 2}
+    assert queue.nodes_wanted == ["", "node7"]
+    assert [run.read_spec().variant for run in queue.started] == [
+        first.variant,
+        second.variant,
+        second.variant,
+    ]
+
+
+def test_a_block_on_two_boards_is_told_of_and_repeated_when_asked_for(tmp_path: Path) -> None:
+    queue = ScriptedQueue(on_boards("a", "b", *"cccc", *"dd"))
+    study = QueuedStudy(tmp_path, made(2), queue, max_parallel=1)
+    assert study.sweep().states() == {"done": 4}
+    assert [line for line in study.said if "block 1 is not paired" in line]
+    assert not [line for line in study.said if "block 2 is not paired" in line]
+    assert len(queue.started) == 4
+    assert study.sweep(retry_failed=True).states() == {"done": 4}
+    again = [run.read_spec() for run in queue.started[4:]]
+    assert [(spec.block, spec.block_attempt) for spec in again] == [(1, 2), (1, 2)]
+    study.sweep(retry_failed=True)
+    assert len(queue.started) == 6
+
+
 def test_cancelled_jobs_keep_their_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = ScriptedQueue(nodes=1)
     study = QueuedStudy(tmp_path, made(3), queue, max_parallel=3)

@@ -96,11 +96,11 @@ def test_a_study_is_not_merged_into_itself(tmp_path):
         merge_studies([folder], folder)
 
 
-def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_path):
+def test_a_merged_study_of_unlike_machines_is_compared_once_they_are_allowed_to_differ(tmp_path):
     results = tmp_path / "results"
     save(results, *draw(3, study="first"))
     elsewhere = [
-        replace(r, provenance={**PROVENANCE, "host_id": "77aa00"})
+        replace(r, provenance={**PROVENANCE, "host_id": "77aa00", "cpu_model": "Another CPU"})
         for r in draw(6, study="second", seed=4)
         if r.spec.block > 3
     ]
@@ -111,7 +111,7 @@ def test_a_merged_study_is_compared_once_its_hosts_are_allowed_to_differ(tmp_pat
     assert ended.json["copied"] == 24
     assert (results / "both" / "runs.csv").read_text().count("\n") == 25
     assert wbcbench("compare", "both", *where).code == 3
-    allowed = wbcbench("compare", "both", *where, "--allow-different", "host_id")
+    allowed = wbcbench("compare", "both", *where, "--allow-different", "cpu_model")
     assert allowed.code == 0
     assert allowed.out.startswith("6 seeds, ")
 

@@ -62,6 +62,7 @@ gpu_mem_clock_mhz gpu_temp_start_c gpu_temp_mean_c gpu_temp_max_c gpu_throttle_s
 gpu_throttle_reasons gpu_util_mean_pct gpu_mem_peak_bytes gpu_foreign_processes cpu_model cpu_count
 cpu_others_pct
 cpu_governor ram_bytes rss_peak_bytes loadavg_start in_container virtualised
++ node job_id cpu_share
 | wbcbench_version git_commit git_dirty python_version tensorflow_version cuda_version
 cudnn_version driver_version os lock_sha256
 """

@@ -49,6 +49,25 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Told:
     return train(tmp_path_factory.mktemp("run") / "a", SPEC, data)
 
 
+def test_images_that_are_others_than_planned_are_not_trained_on(tmp_path: Path, data: Path) -> None:
+    told = train(tmp_path / "run", replace(SPEC, dataset_sha256="00" * 32), data)
+    assert told.status != 0
+    (failure,) = told.all("failure")
+    assert "other images here than the run was planned for" in failure["message"]
+    assert not told.events.epochs
+
+
+def test_a_node_with_neither_cache_makes_its_own_where_its_disk_is(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NODE_DISK", str(tmp_path / "disk"))
+    monkeypatch.setenv("WBCBENCH_CACHE", str(tmp_path / "shared"))
+    told = TrainerUnderTest(tmp_path / "run", SPEC, data, cache="$NODE_DISK/wbc").hear()
+    assert told.status == 0
+    assert len([*(tmp_path / "disk" / "wbc" / "pixels").iterdir()]) == 1
+    assert not (tmp_path / "shared" / "pixels").exists()
+
+
 def metrics(run: Told) -> list[dict[str, float]]:
     """What was learned, without the times at which it happened."""
     return [

@@ -38,7 +38,7 @@ from wbcbench.report.study import ReportStudy
 from wbcbench.study.experiment import SCHEMA_DIALECT
 from wbcbench.study.plan import Plan
 from wbcbench.study.statement import Author
-from wbcbench.table.columns import load_columns
+from wbcbench.table.columns import JOB, load_columns
 from wbcbench.table.deleted import DeletedRun, read_deleted
 from wbcbench.table.derive import spent, sum_spent
 from wbcbench.table.view import Run
@@ -366,12 +366,12 @@ def _merge_values(values: Sequence[Any]) -> Any:
     return different[0] if len(different) == 1 else different
 
 
-def make_schemas(study: str) -> dict[str, bytes]:
+def make_schemas(study: str, *, has_jobs: bool) -> dict[str, bytes]:
     """The schemas of ``submission.json``, of records and of the results table."""
     return {
         layout.SUBMISSION_SCHEMA: to_json(submission_schema()),
         layout.RECORD_SCHEMA: to_json(record_schema()),
-        f"{layout.study_dir(study)}/{layout.RUNS_SCHEMA}": to_json(runs_schema()),
+        f"{layout.study_dir(study)}/{layout.RUNS_SCHEMA}": to_json(runs_schema(has_jobs=has_jobs)),
     }
 
 
@@ -390,7 +390,7 @@ def card_schema() -> dict[str, Any]:
     return {"$schema": SCHEMA_DIALECT, **TypeAdapter(BoardCard).json_schema()}
 
 
-def runs_schema() -> dict[str, Any]:
+def runs_schema(*, has_jobs: bool) -> dict[str, Any]:
     """Table Schema of ``runs.csv``: every column, what it means, and whether it may be empty."""
     fields = [
         {
@@ -400,5 +400,6 @@ def runs_schema() -> dict[str, Any]:
             "constraints": {"required": not column.empty_when},
         }
         for column in load_columns().values()
+        if has_jobs or column.name not in JOB
     ]
     return {"$schema": _TABLE_DIALECT, "fields": fields, "missingValues": [""]}

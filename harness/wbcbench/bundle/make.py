@@ -16,6 +16,7 @@ from wbcbench.bundle.describe import SubmittedStudy
 from wbcbench.bundle.document import to_json
 from wbcbench.compare.result import COLUMNS, format_contrasts_csv
 from wbcbench.report.publish import build_report_files
+from wbcbench.table.columns import JOB
 
 Files = dict[str, bytes]
 """Contents by path in the payload."""
@@ -42,7 +43,9 @@ def make_contrasts(study: SubmittedStudy) -> Files:
 def make_descriptions(study: SubmittedStudy) -> Files:
     """Settings, machine, code and schemas."""
     git = {layout.GIT: to_json(describe.describe_git(study))}
-    return describe.make_settings(study) | describe.make_schemas(study.name) | git
+    has_jobs = any(run.row[name] is not None for run in study.runs for name in JOB)
+    schemas = describe.make_schemas(study.name, has_jobs=has_jobs)
+    return describe.make_settings(study) | schemas | git
 
 
 def make_report(study: SubmittedStudy, formats: Sequence[str]) -> Files:

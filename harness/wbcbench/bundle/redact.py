@@ -47,6 +47,7 @@ _NO_PATH = re.compile(r"/(?:job|replica|task|device|physical_device|GPU|CPU|cpu|
 
 UUID = re.compile(r"\b(GPU|MIG)-[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")
 SERIAL_KEYS = frozenset({"serial", "serial_number", "board_serial", "board_id"})
+NODE_KEY = "node"  # of a job: the engine's name of a machine, by which runs are told apart
 COORDINATE_KEYS = frozenset({"latitude", "longitude", "lat", "lon", "lng"})
 COORDINATE = re.compile(r"(?i)\b(lat(?:itude)?|lon(?:gitude)?|lng)\b([^\w-]{1,4})-?\d{1,3}\.\d+")
 AT_HOST = re.compile(r"\b(?!git@)([A-Za-z_][\w.+-]*)@([A-Za-z][\w-]*(?:\.[\w-]+)*)")
@@ -111,6 +112,8 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"')
 _SERIAL_FIELD = re.compile(rf'"(?:{"|".join(SERIAL_KEYS)})"\s*:\s*("(?:[^"\\]|\\.)*"|[^,\s}}]+)')
 _COORDINATE_FIELD = re.compile(rf'"(?:{"|".join(COORDINATE_KEYS)})"\s*:\s*-?\d')
 _NO_NUMBER = re.compile(r"[^0-9eE+.,;\n-]")
+_NODE_FIELD = re.compile(rf'"{NODE_KEY}"\s*:\s*"([\w.-]+)"')
+_HASHED_NODE = re.compile("node-[0-9a-f]{12}")
 _SHORTEST_SERIAL = 6
 
 
@@ -277,6 +280,11 @@ class Redactor:
         if key in COORDINATE_KEYS and isinstance(value, int | float):
             self._add("coordinate", str(value))
             return None
+        if key == NODE_KEY and isinstance(value, str):
+            if not _HASHED_NODE.fullmatch(value):
+                self._add("host name", value)
+                value = f"node-{hash_salted(value, self.salt)}"
+            return value
         return self.replace_in_word(value) if isinstance(value, str) else value
 
     def summary(self, retained: Sequence[str]) -> Redaction:
@@ -299,7 +307,7 @@ def make_redactor(folders: Sequence[Path]) -> Redactor:
         text = path.read_text(encoding="utf-8", errors="replace")
         more_users, more_hosts = find_names(text)
         users |= more_users
-        hosts |= more_hosts
+        hosts |= more_hosts | set(_find_nodes(text))
         if _SERIAL_FIELD.search(text) and path.suffix == ".json":
             serials |= set(_find_serials(_parse_json(text)))
     known = Known(
@@ -312,6 +320,11 @@ def make_redactor(folders: Sequence[Path]) -> Redactor:
     specs = (path for folder in folders for path in folder.glob(f"*/{run_folder.SPEC}"))
     seed = "\n".join(["wbcbench-bundle-1", *sorted(path.parent.name for path in specs)])
     return Redactor(known, hashlib.sha256(seed.encode()).hexdigest())
+
+
+def _find_nodes(text: str) -> Iterator[str]:
+    """Nodes of a cluster that the text of a JSON file names in clear."""
+    return (name for name in _NODE_FIELD.findall(text) if not _HASHED_NODE.fullmatch(name))
 
 
 def _find_serials(value: Any, key: str = "") -> Iterator[str]:
@@ -436,7 +449,7 @@ def _redact_json(text: str, redactor: Redactor) -> str:
     # Serial numbers are replaced wherever they occur, but for those that are not known as such.
     known_serials = {"null", '""', *(f'"{serial}"' for serial in redactor.known.serials)}
     is_field = _COORDINATE_FIELD.search(text) or set(_SERIAL_FIELD.findall(text)) - known_serials
-    if is_field or any(token in spec for token in changed):
+    if is_field or any(_find_nodes(text)) or any(token in spec for token in changed):
         return _format_json(redactor.replace_in_value(value))
     return _TOKEN.sub(lambda match: changed.get(match[0], match[0]), text) if changed else text
 

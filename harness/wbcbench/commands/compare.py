@@ -220,4 +220,6 @@ def _check_thresholds(comparison: Comparison, *, strict: bool) -> None:
     if exceeded := list_thresholds("worse"):
         raise ThresholdExceededError(f"The whole interval is beyond the threshold: {exceeded}.")
     if strict and (inconclusive := list_thresholds("inconclusive")):
-        raise InconclusiveError(f"The interval contains the threshold: {inconclusive}.")
+        why = next((t.why for t in comparison.thresholds if t.why), "")
+        words = f"No interval, for {why}" if why else "The interval contains the threshold"
+        raise InconclusiveError(f"{words}: {inconclusive}.")

@@ -18,6 +18,7 @@ from wbcbench.core.extras import require_training
 
 if TYPE_CHECKING:
     from wbcbench.core.spec import RunSpec
+    from wbcbench.study.experiment import Until
     from wbcbench.study.plan import Plan
     from wbcbench.study.progress import SweepOutcome
     from wbcbench.study.queue import QueueSettings
@@ -133,6 +134,8 @@ def sweep(
             f"{(given or ['--cluster, --max-parallel'])[0]} is of a queue: add --launcher slurm, "
             "or leave it out."
         )
+    if spread and plan.until is not None:
+        _refuse_spread(plan.until)
     settings_of_cluster = plan.cluster.change(cluster or ())
     if max_parallel is not None:
         settings_of_cluster = replace(settings_of_cluster, max_parallel=max_parallel)
@@ -174,6 +177,18 @@ def sweep(
     outcome = _carry_out(plan, settings, say, queued)
     _print_outcome(plan, outcome, results, as_json=as_json)
     _raise_if_bad(outcome, is_queued=queued is not None)
+
+
+def _refuse_spread(until: Until) -> None:
+    """Raise ``UsageError`` for a stopping rule that would never stop: it takes paired joules."""
+    from wbcbench.compare.metric import PRIMARY, find_metric
+
+    metric = find_metric(until.metric or PRIMARY)
+    if metric.part is not None or metric.is_speed:
+        raise UsageError(
+            f"--spread puts the runs of a block on different boards, so that {metric.name} is not "
+            "paired and [until] never stops. Leave out --spread, or [until]."
+        )
 
 
 def _cancel(study_dir: Path, say: Callable[[str], None], *, as_json: bool) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
+from wbcbench.compare.boards import LIMIT
 from wbcbench.compare.design import (
     Configuration,
     configurations,
@@ -37,14 +37,18 @@ from wbcbench.table.view import ABSENT, Run
 
 ALWAYS = ("schema_version", "synthetic", "dataset_id", "dataset_sha256", "n_test")
 ENERGY = ("primary_status", "primary_domain", "primary_method")
+BOARD = ("host_id", "gpu_uuid_hash")
+"""Runs that no block of one study pairs are compared on one board alone."""
 MACHINE = (
-    "host_id", "gpu_name", "gpu_count", "driver_version", "cpu_model", "tensorflow_version",
+    "gpu_name", "gpu_count", "driver_version", LIMIT, "cpu_model", "tensorflow_version",
     "cuda_version",
 )  # fmt: skip
 NEVER_ALLOWED = ("synthetic", "primary_status")
 """Measured, estimated and simulated joules never stand in one comparison."""
 
 _PARTS = {"gpu": "GPU board", "cpu": "processor", "system": "whole machine"}
+
+_MOST_BLOCKS = 5  # named in a message
 
 _SHOWN_MACHINE = ("host_id", "gpu_name", "driver_version", "cpu_model", "tensorflow_version")
 
@@ -86,6 +90,7 @@ def compare(
         settings.allow_different,
         energy=any(metric.part is not None for metric in compared),
         speed=any(metric.is_speed for metric in compared),
+        paired=len(studies) == 1,
     )
     design = design_as_planned(groups, settings, studies)
     ordered, one_host = design.configurations, len(studies) == 1
@@ -134,7 +139,12 @@ def _require_distinct(runs: Sequence[Run]) -> None:
 
 
 def require_comparable(
-    runs: Sequence[Run], allowed: Collection[str], *, energy: bool, speed: bool
+    runs: Sequence[Run],
+    allowed: Collection[str],
+    *,
+    energy: bool,
+    speed: bool,
+    paired: bool = False,
 ) -> tuple[str, ...]:
     """Check the finished runs field by field.
 
@@ -143,6 +153,8 @@ def require_comparable(
         allowed: Fields that may differ.
         energy: Whether joules are compared.
         speed: Whether joules or seconds are compared.
+        paired: Whether the runs are of blocks, each on one board: then boards and nodes of one
+            model may be several.
 
     Returns:
         Those allowed fields that do differ, to be reported.
@@ -157,24 +169,26 @@ def require_comparable(
                 f"{field} may not differ: measured, estimated and simulated runs are never "
                 "compared with each other. Compare runs of one kind (--lowest-status)."
             )
-        if field not in ALWAYS + ENERGY + MACHINE:
-            raise unknown_name("field to allow", field, ALWAYS + ENERGY + MACHINE)
+        if field not in ALWAYS + ENERGY + BOARD + MACHINE:
+            raise unknown_name("field to allow", field, ALWAYS + ENERGY + BOARD + MACHINE)
+    machine = (() if paired else BOARD) + MACHINE
     differing = []
-    for field in ALWAYS + (ENERGY if energy else ()) + (MACHINE if speed else ()):
-        values = Counter(_read_comparable(run, field) for run in runs)
-        if len(values) < 2:
+    for field in ALWAYS + (ENERGY if energy else ()) + (machine if speed else ()):
+        values = _find_differing(runs, field)
+        if not values:
             continue
         differing.append(field)
         if field in allowed:
             continue
-        counts = sorted(values.items(), key=lambda item: (-item[1], str(item[0])))
+        counts = sorted(values.items(), key=lambda item: (-len(item[1]), str(item[0])))
         shown = ", ".join(
-            f"{'unknown' if value is None else repr(value)} in {count_of(count, 'run')}"
-            for value, count in counts
+            f"{'unknown' if value is None else repr(value)} in {count_of(len(own), 'run')}"
+            for value, own in counts
         )
-        odd = next(run for run in runs if _read_comparable(run, field) == counts[-1][0])
+        odd = counts[-1][1][0]
         raise CannotMeasureError(
-            f"not comparable: {field} differs ({shown}; e.g. {odd.study}/{odd.run_id}). "
+            f"not comparable: {field} differs ({shown}{_name_blocks(counts[-1][1])}; e.g. "
+            f"{odd.study}/{odd.run_id}). "
             + (
                 "Compare runs of one kind."
                 if field in NEVER_ALLOWED
@@ -184,8 +198,29 @@ def require_comparable(
     return tuple(differing)
 
 
+def _find_differing(runs: Sequence[Run], field: str) -> Mapping[Cell, list[Run]]:
+    """The runs by value, where there are several; of limits, among runs that asked for the same."""
+    groups: dict[float | None, dict[Cell, list[Run]]] = {}
+    for run in runs:
+        asked_w = run.spec.power_limit_w if field == LIMIT else None
+        groups.setdefault(asked_w, {}).setdefault(_read_comparable(run, field), []).append(run)
+    return next((values for values in groups.values() if len(values) > 1), {})
+
+
+def _name_blocks(runs: Sequence[Run]) -> str:
+    """`` of blocks 3, 7``; empty where a run has no block."""
+    blocks = sorted({run.spec.block for run in runs})
+    if 0 in blocks:
+        return ""
+    more = f" and {len(blocks) - _MOST_BLOCKS} more" if len(blocks) > _MOST_BLOCKS else ""
+    words = ", ".join(map(str, blocks[:_MOST_BLOCKS]))
+    return f" of block{'s' * (len(blocks) > 1)} {words}{more}"
+
+
 def _read_comparable(run: Run, field: str) -> Cell:
     cell = run.row.get(field)
+    if field == LIMIT and isinstance(cell, float):
+        return round(cell)  # telemetry and meter state it in other steps than one watt
     if field == "schema_version" and cell is not None:
         return str(cell).split(".", maxsplit=1)[0]  # a minor version only adds columns
     return cell

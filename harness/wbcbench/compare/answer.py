@@ -18,6 +18,7 @@ from wbcbench.compare.render import (
     format_signed,
     format_threshold,
     name_contrast,
+    name_machine,
 )
 from wbcbench.compare.result import Comparison, ContrastResult, Effect, count_tests
 from wbcbench.compare.sentences import describe_differences, describe_open
@@ -63,11 +64,11 @@ def format_answer(comparison: Comparison) -> str:
 
 def describe_setting(comparison: Comparison) -> str:
     """``8 seeds, 4 variants, NVIDIA H100; energy of training, GPU counter, measured``."""
-    machine, runs = comparison.machine, comparison.blocks.runs
+    runs = comparison.blocks.runs
     words = [
         count_of(len(runs), "seed"),
         count_of(len(comparison.design.configurations), "variant"),
-        str(machine["gpu_name"] or machine["cpu_model"] or "unknown machine"),
+        name_machine(comparison),
     ]
     energy = "no joules compared"
     if comparison.energy.metric and any(metric.part for metric in comparison.metrics):

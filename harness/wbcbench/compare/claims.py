@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import ConfigDict, Field, TypeAdapter
 
+from wbcbench.compare.boards import SPREAD
 from wbcbench.compare.design import configurations, find_complete_blocks, find_labels
 from wbcbench.compare.measures import MEASURES
 from wbcbench.compare.result import ClaimOutcome
@@ -296,6 +297,8 @@ def _compare_levels(check: Check, done: Sequence[Run]) -> ClaimEvidence:
     sign = {check.upper: 1.0, check.lower: -1.0}
     weights = np.array([sign.get(level, 0.0) / upper.total() for level in levels])
     blocks = find_complete_blocks(done, compared, (), one_host=True)
+    if blocks.boards.is_spread and MEASURES[check.measure].scale == "ratio":
+        return ClaimEvidence(check, why=SPREAD)
     rows = [[_read_measure(check, run) for run in block] for block in blocks.runs]
     known = np.array([row for row in rows if None not in row], dtype=np.float64)
     if not len(known):

@@ -7,10 +7,11 @@ Several studies: each configuration of a later study against the same one of the
 
 So are the blocks: a complete block is one seed with every configuration once, all of them valid. A
 run that failed, was interrupted, is invalid or lacks a metric that is compared makes its block
-incomplete, and the block is left out whole. No run is left out for its value. A seed counts once,
-by its first complete block: trained again, the same seed gives the same network, and adds nothing
-about other seeds. So does a block that was repeated by its first complete attempt; inside an
-attempt, a run that was repeated because it was interrupted or failed counts by its first valid
+incomplete, and the block is left out whole. So is a block whose runs come from several boards,
+unless runs were spread over boards on purpose. No run is left out for its value. A seed counts
+once, by its first complete block: trained again, the same seed gives the same network, and adds
+nothing about other seeds. So does a block that was repeated by its first complete attempt; inside
+an attempt, a run that was repeated because it was interrupted or failed counts by its first valid
 repeat. Runs of no plan have no block to repeat: there each repeat is an attempt.
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
+from wbcbench.compare.boards import BoardUse, is_spread, name_board, why_not_one_board
 from wbcbench.compare.metric import Metric, PrimaryFamily
 from wbcbench.core.errors import UsageError, unknown_name
 from wbcbench.core.quality import Quality
@@ -279,6 +281,7 @@ class Blocks:
         spare: Valid runs of attempts that are not used because an earlier one was complete.
         states: How the runs ended, over all runs: done, failed, interrupted, invalid.
         suspect: Used runs whose quality is suspect.
+        boards: Which boards the used runs came from.
     """
 
     names: tuple[str, ...]
@@ -287,6 +290,11 @@ class Blocks:
     spare: int
     states: Mapping[str, int]
     suspect: int
+    boards: BoardUse
+
+
+_Tried = tuple[int, int, "tuple[Run, ...] | str"]
+"""An attempt at a block: its number, its seed, and one run of each configuration or why not."""
 
 
 def find_complete_blocks(
@@ -302,14 +310,18 @@ def find_complete_blocks(
         runs: Every run with a record.
         configurations: In their order; a run of none is counted in ``states`` alone.
         metrics: What must be known of every run.
-        one_host: Whether the runs of a block must come from one machine.
+        one_host: Whether the runs of a block must come from one board, as those of one study.
     """
-    outcomes, spare = list[tuple[int, int, tuple[Run, ...] | str]](), 0
-    for seed, attempts in _sort_attempts(runs, configurations, one_host=one_host).items():
-        tried = [
-            (block, seed, _choose_runs(own, metrics, one_host=one_host))
-            for (block, *_), own in sorted(attempts.items())
-        ]
+    outcomes, spare = list[_Tried](), 0
+    seeds = [
+        [(block, seed, _choose_runs(own, metrics)) for (block, *_), own in sorted(attempts.items())]
+        for seed, attempts in _sort_attempts(runs, configurations, one_host=one_host).items()
+    ]
+    spread = one_host and is_spread(
+        [c for tried in seeds for *_, c in tried if isinstance(c, tuple)]
+    )
+    for found in seeds:
+        tried = found if spread or not one_host else list(map(_require_one_board, found))
         complete = [each for each in tried if not isinstance(each[2], str)]
         outcomes += complete[:1] or tried[-1:]
         spare += sum(len(each[2]) for each in complete[1:])
@@ -323,7 +335,8 @@ def find_complete_blocks(
             used.append(chosen)
     states = Counter(str(run.row["status"]) for run in runs)
     suspect = sum(run.row["quality"] == Quality.SUSPECT for block in used for run in block)
-    return Blocks(tuple(names), tuple(used), tuple(left_out), spare, dict(states), suspect)
+    boards = BoardUse(tuple(tuple(map(name_board, block)) for block in used), spread)
+    return Blocks(tuple(names), tuple(used), tuple(left_out), spare, dict(states), suspect, boards)
 
 
 def _sort_attempts(
@@ -342,7 +355,7 @@ def _sort_attempts(
 
 
 def _choose_runs(
-    attempt: Mapping[str, Sequence[Run]], metrics: Sequence[Metric], *, one_host: bool
+    attempt: Mapping[str, Sequence[Run]], metrics: Sequence[Metric]
 ) -> tuple[Run, ...] | str:
     """One run of each configuration, or why this attempt is not complete."""
     chosen: list[Run] = []
@@ -351,9 +364,13 @@ def _choose_runs(
         if None not in reasons:
             return f"{label}: {reasons[-1] if reasons else 'no run'}"
         chosen.append(runs[reasons.index(None)])
-    if one_host and len({run.row.get("host_id") for run in chosen}) > 1:
-        return "its runs come from several machines"
     return tuple(chosen)
+
+
+def _require_one_board(tried: _Tried) -> _Tried:
+    """The same attempt, or that it is not on one board."""
+    block, seed, chosen = tried
+    return block, seed, chosen if isinstance(chosen, str) else why_not_one_board(chosen) or chosen
 
 
 def _check_usable(run: Run, metrics: Sequence[Metric]) -> str | None:

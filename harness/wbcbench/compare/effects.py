@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench.compare.boards import SPREAD, combine_gains
 from wbcbench.compare.design import Blocks, ComparisonDesign, Contrast, notes_on_one_class
 from wbcbench.compare.metric import ACCURACY, GPU_ENERGY, PRIMARY, TIME, Metric, Settings
 from wbcbench.compare.result import (
@@ -23,6 +24,7 @@ from wbcbench.compare.result import (
     ThresholdResult,
 )
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.stats.boards import estimate_beside_boards
 from wbcbench.stats.bootstrap import compare_on_images, compute_image_means
 from wbcbench.stats.intervals import (
     Floats,
@@ -94,18 +96,43 @@ def compute_effects(
         return ()
     values = {metric.name: scale_values(blocks, metric) for metric in metrics}
     has_no_scores = any(notes_on_one_class(design.configurations))
+    is_spread = blocks.boards.is_spread
     effects: list[Effect] = []
     for family in ("primary", "secondary"):
         pairs = [(c, m) for c in design.contrasts if c.family == family for m in metrics]
         rows = [compute_contrast(values[metric.name], c.weights) for c, metric in pairs]
         tests = [TestResults()] * len(pairs)
-        if pairs and family == "primary" and not settings.untested:
-            tests = _test_family(np.stack(rows), [metric for _, metric in pairs], settings)
+        # What differs from board to board is tested on one board alone.
+        can_test = [i for i, (_, m) in enumerate(pairs) if not (is_spread and m.is_speed)]
+        if can_test and family == "primary" and not settings.untested:
+            tested = np.stack([rows[i] for i in can_test])
+            own_metrics = [pairs[i][1] for i in can_test]
+            found = _test_family(tested, own_metrics, settings, len(pairs))
+            for i, test in zip(can_test, found, strict=True):
+                tests[i] = test
         for (contrast, metric), differences, test in zip(pairs, rows, tests, strict=True):
             is_score = has_no_scores and not metric.is_speed
             own = TestResults() if is_score else test
-            effects.append(_estimate_effect(contrast, metric, differences, own, statuses, settings))
+            effect = _estimate_effect(contrast, metric, differences, own, statuses, settings)
+            if is_spread and metric.is_speed:
+                effect = _estimate_beside_boards(effect, contrast, values[metric.name], blocks)
+            effects.append(effect)
     return tuple(effects)
+
+
+def _estimate_beside_boards(
+    effect: Effect, contrast: Contrast, values: Floats, blocks: Blocks
+) -> Effect:
+    """The same effect without pairing, of runs that were spread over boards."""
+    estimate, interval = estimate_beside_boards(values, blocks.boards.numbers, contrast.weights)
+    to_unit = effect.metric.to_unit
+    return replace(
+        effect,
+        estimate=to_unit(estimate),
+        interval=interval.transform(to_unit) if interval else None,
+        d_z=None,
+        win_rate=None,
+    )
 
 
 def compute_differences(blocks: Blocks, contrast: Contrast, metric: Metric) -> Floats:
@@ -137,13 +164,14 @@ class TestResults:
 
 
 def _test_family(
-    differences: Floats, metrics: Sequence[Metric], settings: Settings
+    differences: Floats, metrics: Sequence[Metric], settings: Settings, whole: int
 ) -> list[TestResults]:
     """Both tests of each row of ``[tests, blocks]`` differences, Holm's correction over all rows.
 
     Equivalence of a metric without a region cannot be shown, and is no test of the family.
+    ``whole``: how many tests the family would have, had none fallen away.
     """
-    planned = settings.plan.tests if settings.plan else 0
+    planned = max(settings.plan.tests if settings.plan else 0, whole)
     has_p = differences.shape[-1] > 1
     p = sign_flip_p(differences).tolist() if has_p else [None] * len(metrics)
     rows = zip(differences, metrics, strict=True)
@@ -222,7 +250,7 @@ def split_energy(
 
     A difference of log energy is one of log time plus one of log mean power.
     """
-    if not blocks.runs:
+    if not blocks.runs or blocks.boards.is_spread:
         return ()
     log_energy = scale_values(blocks, energy)
     log_time = scale_values(blocks, Metric(TIME, "ratio", lower_is_better=True))
@@ -252,7 +280,8 @@ def check_thresholds(
     results = []
     for threshold in settings.thresholds:
         metric = threshold.metric
-        values = scale_values(blocks, metric) if blocks.runs else None
+        why = SPREAD if blocks.boards.is_spread and metric.is_speed else ""
+        values = scale_values(blocks, metric) if blocks.runs and not why else None
         for i, j in design.pairs:
             interval = more = None
             outcome = ThresholdOutcome.INCONCLUSIVE
@@ -266,7 +295,7 @@ def check_thresholds(
                     more = count_blocks_to_settle(differences, metric.from_unit(threshold.limit))
             pair = design.configurations[i].label, design.configurations[j].label
             status = statuses[metric.name]
-            results.append(ThresholdResult(threshold, *pair, interval, outcome, more, status))
+            results.append(ThresholdResult(threshold, *pair, interval, outcome, more, status, why))
     return tuple(results)
 
 
@@ -400,7 +429,9 @@ def summarise_configurations(
     answers: CorrectAnswers | None,
 ) -> tuple[ConfigurationSummary, ...]:
     """One summary for each configuration; empty without blocks."""
-    joules = _collect_values(blocks, energy.name) if energy else None
+    # Of runs that were spread, means stand for unlike boards, so none beats another by them.
+    is_spread = blocks.boards.is_spread
+    joules = _collect_values(blocks, energy.name) if energy and not is_spread else None
     accuracy = _collect_values(blocks, ACCURACY)
     is_on_front = share = None
     if joules is not None and accuracy is not None:
@@ -432,7 +463,7 @@ def _compute_level(runs: Sequence[Run], metric: Metric) -> Level:
         mean=float(values.mean()),
         runs=level_interval(values, metric.scale),
         reading=_mean(runs, _READING) if has_meter_error else None,
-        board=_mean(runs, _BOARD) if has_meter_error else None,
+        board=combine_gains(runs, _BOARD) if has_meter_error else None,
     )
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from itertools import permutations
 
-from wbcbench.compare.design import ComparisonDesign, notes_on_one_class
+from wbcbench.compare.design import notes_on_one_class
 from wbcbench.compare.effects import CorrectAnswers, scale_values
 from wbcbench.compare.metric import ACCURACY, Metric, Settings
 from wbcbench.compare.planned import describe_stages
 from wbcbench.compare.render import format_difference, format_p, name_contrast
 from wbcbench.compare.result import ClaimOutcome, Comparison, ContrastResult, Effect, count_tests
 from wbcbench.core.text import count_of
+from wbcbench.stats.boards import Way, find_imbalance
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
 from wbcbench.stats.order import Balance
 from wbcbench.stats.spreads import find_unequal_spreads
@@ -20,6 +22,26 @@ from wbcbench.stats.tests import find_least_blocks, p_floor
 
 _MOST_NAMED = 3
 
+_MOST_BOARDS = 4
+
+BOARDS_DIFFER = (
+    "Boards of one model differ: in speed by 8 % on average and up to 22 % (Sinha et al. 2022), in "
+    "the gain of their sensors by up to 5 %."
+)
+_EXPLAIN_WAY: Mapping[Way | None, str] = {
+    "factor": (
+        "Joules and seconds are not tested; they are compared with the board as a factor, which "
+        "takes for granted that boards change all variants alike."
+    ),
+    "unpaired": (
+        "Joules and seconds are not tested; they are compared without pairing, each run on a board "
+        "of its own, so that boards are part of the scatter."
+    ),
+    "mixed": (
+        "Differences between boards cannot be told from differences between variants in joules "
+        "and seconds, so these have no interval and are not tested."
+    ),
+}
 _OPTIONS = {
     "metrics": "--metric",
     "baseline": "--baseline",
@@ -49,8 +71,8 @@ def iterate_notes(
     yield from _notes_on_plan(comparison)
     yield from (f"{field} differs between the runs, as allowed." for field in differing)
     yield from excluded
-    n = len(comparison.blocks.runs)
-    yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
+    yield from notes_on_boards(comparison)
+    yield from _notes_on_tests(comparison)
     yield from _notes_on_disagreements(comparison.effects, settings)
     yield from _notes_on_claims(comparison)
     yield from _notes_on_spreads(comparison)
@@ -62,14 +84,62 @@ def iterate_limits(
     comparison: Comparison, differing: Iterable[str], excluded: Iterable[str]
 ) -> Iterator[str]:
     """Those of the sentences without which the result would seem to show more than it does."""
-    settings = comparison.settings
     yield from (f"{field} differs between the runs, as allowed." for field in differing)
     yield from excluded
+    if comparison.blocks.boards.is_spread:
+        yield from notes_on_boards(comparison)
     yield from _notes_on_energy(comparison)
-    n = len(comparison.blocks.runs)
-    yield from _notes_on_tests(comparison.design, comparison.effects, n, settings)
+    yield from _notes_on_tests(comparison)
     yield from _notes_on_spreads(comparison)
     yield from _notes_on_order(comparison)
+
+
+def notes_on_boards(comparison: Comparison) -> Iterator[str]:
+    """Which boards the runs came from, and what several of them leave open."""
+    boards = comparison.blocks.boards
+    if len(boards.blocks) < 2:
+        return
+    if not boards.is_spread:
+        yield (
+            f"The blocks come from {_list_counts(boards.blocks, 'block')}. Each was carried out on "
+            "one of them, so what they differ in cancels in differences; a mean carries the gain "
+            "of each."
+        )
+        return
+    labels = [c.label for c in comparison.design.configurations]
+    columns = zip(labels, zip(*boards.names, strict=True), strict=True)
+    used = "; ".join(f"{x}: {_list_counts(Counter(own), 'run')}" for x, own in columns)
+    yield f"The runs of a seed were spread over {len(boards.blocks)} boards. {used}."
+    if any(metric.is_speed for metric in comparison.metrics):
+        yield f"{_EXPLAIN_WAY[boards.way]} {BOARDS_DIFFER}"
+    yield from _notes_on_imbalance(comparison)
+
+
+def _notes_on_imbalance(comparison: Comparison) -> Iterator[str]:
+    """How unlike boards would have to be to make the differences that are seen."""
+    boards = comparison.blocks.boards
+    if boards.way == "factor":
+        return
+    weights = {(c.name, c.against): c.weights for c in comparison.design.contrasts}
+    for effect in comparison.effects:
+        if effect.family != "primary" or not effect.metric.is_speed or effect.estimate is None:
+            continue
+        share = find_imbalance(boards.numbers, weights[effect.contrast, effect.against])
+        if effect.metric.scale != "ratio" or share == 0:
+            continue
+        needed = effect.metric.to_unit(abs(effect.metric.from_unit(effect.estimate)) / share)
+        yield (
+            f"{name_contrast(effect)}, {effect.metric.name}: boards that differ by {needed:.2g} % "
+            "would explain it."
+        )
+
+
+def _list_counts(counts: Mapping[str, int], what: str) -> str:
+    """``board 1a2b (4 blocks), board 3c4d (4 blocks)``; of many, how many there are."""
+    names = sorted(counts)
+    shown = [f"{name} ({count_of(counts[name], what)})" for name in names[:_MOST_BOARDS]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
 
 
 def _notes_on_order(comparison: Comparison) -> Iterator[str]:
@@ -148,10 +218,10 @@ def _notes_on_energy(comparison: Comparison) -> Iterator[str]:
         yield f"All joules here are {energy.status}, not measured."
 
 
-def _notes_on_tests(
-    design: ComparisonDesign, effects: Sequence[Effect], n: int, settings: Settings
-) -> Iterator[str]:
+def _notes_on_tests(comparison: Comparison) -> Iterator[str]:
     """What so many blocks can show, and runs of such networks."""
+    design, effects, settings = comparison.design, comparison.effects, comparison.settings
+    n, is_spread = len(comparison.blocks.runs), comparison.blocks.boards.is_spread
     yield from notes_on_one_class(design.configurations)
     if len(design.configurations) == 1:
         label = design.configurations[0].label
@@ -173,7 +243,8 @@ def _notes_on_tests(
             f"{find_least_blocks(first_step)} seeds can show one."
         )
     constant = {effect.metric for effect in effects if effect.d_z is None and effect.n > 1}
-    if measured := sorted(metric.name for metric in constant if metric.is_speed):
+    measured = sorted(metric.name for metric in constant if metric.is_speed and not is_spread)
+    if measured:
         yield (
             f"All seeds differ by exactly the same amount in {', '.join(measured)}: real "
             "runs scatter, so check whether these numbers were copied or invented."
@@ -303,7 +374,10 @@ def _notes_on_spreads(comparison: Comparison) -> Iterator[str]:
     """Of which metrics a configuration scatters so much more that tests err more often."""
     blocks, labels = comparison.blocks, [c.label for c in comparison.design.configurations]
     claimed = (result.metric for result in comparison.claims if result.p is not None)
-    for metric in dict.fromkeys((*comparison.metrics, *claimed)) if blocks.runs else ():
+    metrics = dict.fromkeys((*comparison.metrics, *claimed)) if blocks.runs else ()
+    for metric in metrics:
+        if blocks.boards.is_spread and metric.is_speed:
+            continue  # boards scatter, too
         found = find_unequal_spreads(scale_values(blocks, metric))
         if found:
             yield (

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench.compare.boards import name_board
 from wbcbench.compare.design import Blocks, ComparisonDesign
 from wbcbench.compare.metric import PRIMARY, TIME
 from wbcbench.stats.intervals import LEAST_FOR_T, Floats, Interval, Labels, t_quantile
@@ -68,12 +68,13 @@ class RunOrder:
 def find_order(design: ComparisonDesign, blocks: Blocks) -> RunOrder | None:
     """The order in which the runs were started.
 
-    ``None`` without two configurations in a block, or where two of its runs started together.
+    ``None`` without two configurations in a block, where two of its runs started together, and
+    where runs of a block come from several boards, of which each has an order of its own.
     """
     labels = [configuration.label for configuration in design.configurations]
     starts = {r: datetime.fromisoformat(str(r.row["started_utc"])) for b in blocks.runs for r in b}
     together = any(len({starts[run] for run in block}) < len(block) for block in blocks.runs)
-    if len(labels) < 2 or not blocks.runs or together:
+    if len(labels) < 2 or not blocks.runs or together or blocks.boards.is_spread:
         return None
     ordered = [
         [label for _, label in sorted(zip((starts[run] for run in block), labels, strict=True))]
@@ -104,18 +105,21 @@ def _count_hours(
 ) -> tuple[Floats, Labels, NDArray[np.bool_]]:
     """``[blocks, configurations]`` hours from the start of the session, and each block's session.
 
-    A machine that rested is another machine: a drift goes on within a session only. The third is
-    which blocks lie in one session.
+    A machine that rested is another machine, and so is another board: a drift goes on within a
+    session only. The third is which blocks lie in one session.
     """
-    ordered = sorted(starts, key=starts.__getitem__)
-    gaps_s = [(starts[b] - starts[a]).total_seconds() for a, b in pairwise(ordered)]
-    longest_s = _LONGEST_PAUSE * median(gaps_s)
-    session, first = 0, starts[ordered[0]]
-    hours: dict[Run, tuple[float, int]] = {ordered[0]: (0.0, 0)}
-    for run, gap_s in zip(ordered[1:], gaps_s, strict=True):
-        if gap_s > longest_s:
-            session, first = session + 1, starts[run]
-        hours[run] = (starts[run] - first) / timedelta(hours=1), session
+    gaps_s, boards = list[float](), dict[str, list[Run]]()
+    for run in sorted(starts, key=starts.__getitem__):
+        own = boards.setdefault(name_board(run), [])
+        gaps_s += [(starts[run] - starts[own[-1]]).total_seconds()] if own else []
+        own.append(run)
+    longest_s = _LONGEST_PAUSE * median(gaps_s or [0.0])
+    session, hours = -1, dict[Run, tuple[float, int]]()
+    for own in boards.values():
+        for before, run in zip([None, *own], own, strict=False):
+            if before is None or (starts[run] - starts[before]).total_seconds() > longest_s:
+                session, first = session + 1, starts[run]
+            hours[run] = (starts[run] - first) / timedelta(hours=1), session
     table = np.array([[hours[run][0] for run in block] for block in blocks.runs])
     sessions = np.array([[hours[run][1] for run in block] for block in blocks.runs])
     return table, sessions[:, 0], np.ptp(sessions, axis=1) == 0

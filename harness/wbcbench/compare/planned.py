@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from wbcbench.compare.boards import SPREAD
 from wbcbench.compare.design import (
     Blocks,
     ComparisonDesign,
@@ -157,8 +158,11 @@ def find_stage_differences(
         return f"{stages.contrast} has not run with all that it is compared with"
     if len(blocks.runs) < stages.blocks:
         return f"The first stage has {len(blocks.runs)} of {stages.blocks} complete blocks"
+    metric = find_metric(stages.metrics[0])
+    if blocks.boards.is_spread and metric.is_speed:
+        return f"The spread of {stages.contrast} is unknown: {SPREAD}"
     try:
-        return compute_differences(blocks, contrast, find_metric(stages.metrics[0]))
+        return compute_differences(blocks, contrast, metric)
     except CannotMeasureError as error:
         return f"The spread of {stages.contrast} is unknown: {error}".rstrip(".")
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from wbcbench.compare.boards import SPREAD
 from wbcbench.compare.design import Blocks, Configuration, notes_on_one_class
 from wbcbench.compare.effects import contrast_interval
 from wbcbench.compare.metric import GPU_ENERGY, PRIMARY, Metric, PlannedClaim, Settings, find_metric
@@ -122,6 +123,8 @@ def _test_claim(
     known = [[value for value in pair if value is not None] for pair in values if None not in pair]
     if metric.scale == "ratio" and any(value <= 0 for pair in known for value in pair):
         refusal = refusal or f"{metric.name} is not above zero in every run"
+    if blocks.boards.is_spread and metric.is_speed:
+        refusal = refusal or SPREAD
     if refusal or not known:
         why = refusal or "no complete block"
         return PlannedClaimResult(name, claim, metric, status, why=why)

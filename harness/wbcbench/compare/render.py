@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +35,7 @@ from wbcbench.core.text import (
     printable,
 )
 from wbcbench.core.trace import Origin
+from wbcbench.stats.boards import Way
 from wbcbench.stats.intervals import Interval
 
 STATUS_WORDS = {
@@ -43,6 +44,11 @@ STATUS_WORDS = {
     "measured": "the joules are measured",
 }
 
+_WAYS: Mapping[Way, str] = {
+    "factor": "with the board as a factor",
+    "unpaired": "unpaired, each run on a board of its own",
+    "mixed": "unpaired and without an interval",
+}
 _MOST_DIGITS = 4
 _WINS = "better with the same seed"
 NONE = "–"
@@ -61,15 +67,24 @@ class ComparisonTable:
 
 def render_summary(comparison: Comparison) -> str:
     """One line: blocks, what kind of energy, machine, intervals."""
-    machine = comparison.machine
     uses_joules = any(metric.part for metric in comparison.metrics)
     parts = [
         count_of(len(comparison.blocks.runs), "paired seed"),
         comparison.energy.words if uses_joules else "no joules compared",
-        str(machine["gpu_name"] or machine["cpu_model"] or "unknown machine"),
+        name_machine(comparison),
         f"{comparison.settings.method} intervals on within-seed differences",
     ]
+    if (way := comparison.blocks.boards.way) and uses_joules:
+        parts[-1] = f"joules and seconds {_WAYS[way]}"
     return " · ".join(parts)
+
+
+def name_machine(comparison: Comparison) -> str:
+    """The model of GPU or processor; of several boards, how many."""
+    machine, boards = comparison.machine, comparison.blocks.boards.blocks
+    name = str(machine["gpu_name"] or machine["cpu_model"] or "unknown machine")
+    kind = "board" if machine["gpu_name"] else "machine"
+    return f"{name} ({len(boards)} {kind}s)" if len(boards) > 1 else name
 
 
 def build_comparison_tables(comparison: Comparison) -> Iterator[ComparisonTable]:
@@ -394,7 +409,8 @@ def format_p(p: float | None) -> str:
 def format_threshold(result: ThresholdResult) -> str:
     """The interval, and how many blocks would settle a threshold that is inconclusive."""
     if result.interval is None:
-        return f"no interval: too few complete seeds{format_status(result.status)}"
+        why = result.why or "too few complete seeds"
+        return f"no interval: {why}{format_status(result.status)}"
     text = format_interval(result.interval)
     if result.more_blocks is not None:
         text += f"; about {count_of(result.more_blocks, 'more seed')} would settle it"

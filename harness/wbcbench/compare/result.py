@@ -64,7 +64,8 @@ class Effect:
         p_floor: The smallest attainable p with so many blocks.
         p_holm: Corrected within the family.
         d_z: Mean over standard deviation of the differences.
-        win_rate: Win rate: share of blocks in which the contrast goes the better way.
+        win_rate: Win rate: share of blocks in which the contrast goes the better way. Like ``d_z``
+            ``None`` where runs of a block come from several boards.
         region: Of practical equivalence.
         p_equivalence: Of the two one-sided tests.
         p_equivalence_holm: The same, corrected within the family.
@@ -112,7 +113,8 @@ class Level:
         runs: 95 % interval over blocks, which stays where the quantity can be; ``None`` with fewer
             than three.
         reading, board: Half-widths from the meter, for joules: of its readings, and by the gain of
-            the boards, the same in every run. Neither shrinks with more runs.
+            the boards, each the same in every run of its board. Neither shrinks with more runs;
+            the gains of several boards add in squares.
     """
 
     mean: float
@@ -160,6 +162,7 @@ class ThresholdResult:
         outcome: Not worse, worse, or inconclusive.
         more_blocks: How many more would settle it; ``None`` if none would, or it is settled.
         status: Of the joules; else empty.
+        why: Why there is no interval; empty where there is one, or there are too few blocks.
     """
 
     threshold: Threshold
@@ -169,6 +172,7 @@ class ThresholdResult:
     outcome: ThresholdOutcome
     more_blocks: int | None
     status: str
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +393,12 @@ def build_comparison_document(comparison: Comparison) -> dict[str, Any]:
         "order": comparison.order and asdict(comparison.order),
         "notes": comparison.notes,
     }
+    if len(blocks.boards.blocks) > 1:
+        document["boards"] = {
+            "names": blocks.boards.names,
+            "is_spread": blocks.boards.is_spread,
+            "way": blocks.boards.way,
+        }
     return {name: _convert(value) for name, value in document.items()}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import platform
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from wbcbench.core.files import write_atomically
+from wbcbench.core.provenance import host_id
 
 Stamp = list[list[int] | None]
 """Of each file inode, size, and when it was changed; ``None`` for one that is not there."""
@@ -29,6 +31,14 @@ def cache_root(chosen: Path | None = None) -> Path:
 
     folder = chosen or os.environ.get("WBCBENCH_CACHE")
     return Path(folder) if folder else Path(platformdirs.user_cache_dir("wbcbench"))
+
+
+def machine_mark() -> str:
+    """Twelve digits that stand for this machine in names of files that others may write beside.
+
+    Nodes that were copied from one image share the identity of their system, but not their name.
+    """
+    return hashlib.sha256(f"{host_id()} {platform.node()}".encode()).hexdigest()[:12]
 
 
 def read_stamp(paths: Sequence[Path]) -> Stamp:

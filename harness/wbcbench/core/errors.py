@@ -45,6 +45,10 @@ class CannotMeasureError(WbcbenchError):
     exit_code = 3
 
 
+class MeasuredElsewhereError(CannotMeasureError):
+    """Another rank of this program reads every device: what it costs is counted there, once."""
+
+
 class ThresholdExceededError(WbcbenchError):
     """A limit given with ``--fail-if`` is exceeded by the whole interval."""
 

@@ -18,6 +18,7 @@ import errno
 import hashlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from wbcbench.core.errors import CannotMeasureError
 HOST = "host"
 PLACES = range(32)
 _ALONE = 0
+_TURN_POLL_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,29 @@ def inherited_lock(device: str, handle: int) -> Iterator[Hold]:
     with own:
         own.set_inheritable(False)  # the trainer and whatever it leaves behind do not hold it
         yield Hold(True, own)
+
+
+@contextlib.contextmanager
+def turn(name: str, wait_s: float) -> Iterator[bool]:
+    """Wait until no process of this machine has this turn, take it, and give it back at the end.
+
+    A process that ends, however, gives its turn back; one in a network namespace of its own neither
+    sees it nor is seen.
+
+    Args:
+        name: Of what is done by one process at a time.
+        wait_s: How long to wait for others, in seconds.
+
+    Yields:
+        Whether it is ours; otherwise another process has had it all the time.
+    """
+    end_s = time.monotonic() + wait_s
+    own, _ = _take_place(name, [_ALONE])
+    while own is None and time.monotonic() < end_s:
+        time.sleep(_TURN_POLL_S)
+        own, _ = _take_place(name, [_ALONE])
+    with own or contextlib.nullcontext():
+        yield own is not None
 
 
 def _describe_holder(device: str) -> str:

@@ -1,7 +1,8 @@
 """What made the numbers: version, commit, packages, host, processor, command.
 
 Nothing here names a person or a host in clear: the host is a salted hash, so that runs of one
-machine can be told from another's without saying which machine it is.
+machine can be told from another's without saying which machine it is. Only the name of a node on a
+cluster, by which its owner finds it, is kept; a bundle holds it as a hash.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import psutil
 from pydantic import JsonValue
 
 from wbcbench.core.files import read_if_any, sha256_of
+from wbcbench.core.job import JOB, read_job
 from wbcbench.core.text import encodable
 from wbcbench.core.version import __version__
 
@@ -71,6 +73,7 @@ def provenance(command: tuple[str, ...]) -> dict[str, JsonValue]:
         "program_sha256": program_sha256(),
         **_read_commit(),
         **_describe_machine(),
+        **({JOB: job} if (job := read_job(os.environ)) else {}),
     }
 
 

@@ -530,11 +530,11 @@ def holds_runs(folder: Path) -> bool:
 
 
 def _iterate_folders(study: Path, prefix: str = "") -> Iterator[RunDir]:
-    with contextlib.suppress(OSError):
-        for path in sorted(study.iterdir(), key=lambda path: path.name):
-            # One that is still being made or copied, or was left while it was, is no run yet.
-            is_hidden = path.name.startswith(".") or not path.name.startswith(prefix)
-            if not is_hidden and (path / SPEC).exists():
+    with contextlib.suppress(OSError), os.scandir(study) as entries:
+        # One that is still being made or copied, or was left while it was, is no run yet.
+        names = [entry.name for entry in entries if entry.name.startswith(prefix)]
+        for path in (study / name for name in sorted(names) if not name.startswith(".")):
+            if (path / SPEC).exists():
                 yield RunDir(path)
 
 

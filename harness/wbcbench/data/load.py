@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import logging
+import math
 import os
+import shutil
 import tempfile
+import time
 import zlib
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wbcbench.core.cache import cache_root
+from wbcbench.core.cache import cache_root, machine_mark
 from wbcbench.core.errors import UsageError
+from wbcbench.core.lock import turn
 from wbcbench.core.text import escaped
 from wbcbench.data import splits
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Dataset, ImageSet, Progress
@@ -43,6 +49,10 @@ _LARGEST_SIDE_PX = 4096
 
 Store = Callable[[int, "NDArray[np.uint8]"], None]
 
+_TURN_S = 600.0  # the published images take seconds; who waited so long reads by himself
+_LEFT_BEHIND_S = 86_400.0  # no reading takes a day, nor do the clocks of two machines differ by one
+_FOLDERS = ("listings", "pixels")
+
 READER = "rgb-linear-v4"
 """Names how files become pixels; a change of checks, decoding, resizing or listing renames it."""
 
@@ -64,7 +74,9 @@ def load(
             ``dataset2-master/dataset2-master``, or ``images``. ``None``: the environment variable
             ``WBCBENCH_DATA``, and without it the synthetic images, which are drawn once.
         image_size: Side of the images in pixels after resizing.
-        cache_dir: Where decoded images are kept; ``None``: ``WBCBENCH_CACHE`` or the user's cache.
+        cache_dir: Where decoded images are kept; variables of the environment in it are expanded,
+            for where a node of a cluster has a disk of its own is known there only. Where it cannot
+            be written, and for ``None``: ``WBCBENCH_CACHE`` or the user's cache.
         skip_unreadable: Leave out unreadable files and list them, instead of refusing the set.
         on_progress: Called with (images done, images in all) while files are read; not called
             when they come from the cache.
@@ -78,13 +90,11 @@ def load(
             f"The image size is {image_size}, but it must lie between 1 and {_LARGEST_SIDE_PX} "
             "pixels. The published network takes 80."
         )
-    cache = cache_root(cache_dir)
+    caches = _find_caches(cache_dir)
     if folder := path or os.environ.get("WBCBENCH_DATA"):
         root = find_root(Path(folder).expanduser())
     else:
-        from wbcbench.data.synthetic import default_cells
-
-        root = find_root(default_cells(cache, on_progress))
+        root = find_root(_draw_once(caches, on_progress))
     files = list_files(root)
 
     def read(store: Store) -> FolderListing:
@@ -94,8 +104,9 @@ def load(
         _refuse_unreadable(root, listing, skip_unreadable=skip_unreadable)
         return listing
 
-    shelf = Shelf(cache, folder_fingerprint(root, files, image_size, READER), image_size)
-    listing, pixels = shelf.recall() or _read(shelf, files, read)
+    fingerprint = folder_fingerprint(root, files, image_size, READER)
+    shelves = [Shelf(cache, fingerprint, image_size) for cache in caches]
+    listing, pixels = _read_once(shelves, files, read)
     _refuse_unreadable(root, listing, skip_unreadable=skip_unreadable)
     train, test = (_build_image_set(listing, split, pixels) for split in LOADED_SPLITS)
     return Dataset(
@@ -111,31 +122,79 @@ def load(
     )
 
 
-def _read(
-    shelf: Shelf, files: Sequence[ListedFile], read: Callable[[Store], FolderListing]
+def _find_caches(chosen: Path | None) -> list[Path]:
+    """Where images may be kept: the folder that was chosen, and the user's cache for want of it."""
+    shared = cache_root()
+    if chosen is None:
+        return [shared]
+    folder = os.path.expandvars(chosen.expanduser())
+    if "$" in folder and not Path(folder).exists():
+        _log.warning(
+            "The image cache %s names a variable that is not set here; using %s.", chosen, shared
+        )
+        return [shared]
+    return list(dict.fromkeys([Path(folder), shared]))
+
+
+def _draw_once(caches: Sequence[Path], on_progress: Progress | None) -> Path:
+    """The folder of the synthetic images in the first cache that can hold them."""
+    from wbcbench.data.synthetic import default_cells
+
+    for cache, following in pairwise(caches):
+        try:
+            return default_cells(cache, on_progress)
+        except OSError as error:
+            _warn_unwritable(cache, error, f"using {following}")
+    return default_cells(caches[-1], on_progress)
+
+
+def _warn_unwritable(cache: Path, error: OSError, instead: str) -> None:
+    _log.warning("The image cache %s cannot be written (%s); %s.", cache, error, instead)
+
+
+def _read_once(
+    shelves: Sequence[Shelf], files: Sequence[ListedFile], read: Callable[[Store], FolderListing]
 ) -> tuple[FolderListing, NDArray[np.uint8]]:
-    """Read into the cache, or into memory if the cache cannot be written."""
+    """What is remembered on a shelf, else read onto the first that can be written, else in memory.
+
+    One process of this machine reads, and the others wait for what it leaves; if it dies, the next
+    one does. Other machines see nothing of this turn: each may read, and publishes a whole file.
+    """
     import numpy as np
 
-    try:
-        with shelf.new_pixels(len(files)) as pixels:
-            listing = read(pixels.store)
-            if not listing.refused:
-                return listing, shelf.keep(listing, pixels)
-            with shelf.new_pixels(len(listing.files)) as usable:
-                usable.store(0, pixels.map_images()[_find_usable(files, listing)])
-                return listing, shelf.keep(listing, usable)
-    except OSError as error:
-        _log.warning(
-            "The image cache %s cannot be written (%s); reading without it.", shelf.root, error
-        )
-    images = np.empty(shelf.shape(len(files)), np.uint8)
+    for place, shelf in enumerate(shelves):
+        if (known := shelf.recall()) is not None:
+            return known
+        try:
+            with turn(shelf.turn_name, _TURN_S) as is_ours:
+                if (known := shelf.recall()) is not None:
+                    return known
+                if is_ours:
+                    shelf.remove_leftovers()
+                return _read_onto(shelf, files, read)
+        except OSError as error:
+            following = [f"using {other.root}" for other in shelves[place + 1 :]]
+            _warn_unwritable(shelf.root, error, (*following, "reading without it")[0])
+    images = np.empty(shelves[0].shape(len(files)), np.uint8)
 
     def store(start: int, block: NDArray[np.uint8]) -> None:
         images[start : start + len(block)] = block
 
     listing = read(store)
     return listing, images[_find_usable(files, listing)]
+
+
+def _read_onto(
+    shelf: Shelf, files: Sequence[ListedFile], read: Callable[[Store], FolderListing]
+) -> tuple[FolderListing, NDArray[np.uint8]]:
+    """Read into a cache; raises ``OSError`` where it cannot be written."""
+    with shelf.new_pixels(len(files)) as pixels:
+        listing = read(pixels.store)
+        if not listing.refused:
+            return listing, shelf.keep(listing, pixels)
+        with shelf.new_pixels(len(listing.files)) as usable:
+            usable.store(0, pixels.map_images()[_find_usable(files, listing)])
+            return listing, shelf.keep(listing, usable)
 
 
 def _find_usable(files: Sequence[ListedFile], listing: FolderListing) -> list[bool]:
@@ -206,8 +265,9 @@ def _build_image_set(listing: FolderListing, split: str, pixels: NDArray[np.uint
 
 # The cache: ``listings/<fingerprint>.json`` remembers what a folder held when it had that
 # fingerprint; ``pixels/<digest>-<size>px-<how>.raw`` holds the decoded images of a content. Files
-# are written under another name and renamed, so a reader finds a complete file or none, and two
-# processes may fill the cache at once. Each block of images has a CRC-32 in the listing: a file
+# are written under another name and published whole, so a reader finds a complete file or none, and
+# machines that share the folder may fill it at once; what a killed one left there is removed by the
+# next of its machine, or a day later. Each block of images has a CRC-32 in the listing: a file
 # whose bytes differ counts as absent and is made again. Deleting the folder loses only time.
 @dataclass(frozen=True)
 class FolderListing:
@@ -271,26 +331,59 @@ class Shelf:
         """Yield a file for ``count`` images, removed afterwards unless it was kept.
 
         Raises:
-            OSError: The cache folder cannot be written.
+            OSError: The cache folder cannot be written, or has no room for them.
         """
-        with _create_temporary(self.root / "pixels" / "new") as path:
-            yield Pixels(path, self.shape(count), {})
+        with _create_temporary(self.root / "pixels" / self.fingerprint) as path:
+            pixels = Pixels(path, self.shape(count), {})
+            if shutil.disk_usage(path).free < math.prod(pixels.shape):  # before any image is read
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            yield pixels
 
     def keep(self, listing: FolderListing, pixels: Pixels) -> NDArray[np.uint8]:
         """Keep a complete file and its listing, and return the pixels as :meth:`recall` does.
 
-        The listing comes last, so it never names pixels that are not there yet.
+        The listing comes last, so it never names pixels that are not there yet. Where another
+        machine was faster its file stays: on a network's file system one that is replaced is gone
+        for whoever reads it there.
 
         Raises:
             OSError: The cache folder cannot be written.
         """
-        images = pixels.map_images()
-        pixels.path.replace(self._pixel_path(listing))
+        kept = replace(pixels, path=self._pixel_path(listing))
+        try:
+            os.link(pixels.path, kept.path)
+            images = kept.map_images()
+        except OSError:  # there is one; or this file system has no links
+            images = self._join(pixels, kept)
         document = {"crc32": list(pixels.checksums.items()), "listing": vars(listing)}
         with _create_temporary(self._listing_path()) as path:
             path.write_text(json.dumps(document), encoding="ascii")
             path.replace(self._listing_path())
         return images
+
+    @staticmethod
+    def _join(pixels: Pixels, kept: Pixels) -> NDArray[np.uint8]:
+        """The images that are there already, or these in place of a damaged file."""
+        try:
+            return kept.read_images()
+        except (OSError, ValueError):
+            pixels.path.replace(kept.path)
+            return kept.map_images()
+
+    @property
+    def turn_name(self) -> str:
+        """What one process of a machine does at a time: to fill this place."""
+        place = f"{self.root.absolute()}\n{self.fingerprint}"
+        return f"cache/{hashlib.sha256(os.fsencode(place)).hexdigest()[:32]}"
+
+    def remove_leftovers(self) -> None:
+        """Remove half-written files of killed processes; for whoever alone fills this place."""
+        dead = f".{self.fingerprint}"
+        for path in (path for name in _FOLDERS for path in (self.root / name).glob(".*")):
+            with suppress(OSError):
+                is_own = path.name.startswith(dead) and path.suffix == f".{machine_mark()}"
+                if is_own or time.time() - path.stat().st_mtime > _LEFT_BEHIND_S:
+                    path.unlink()
 
     def shape(self, count: int) -> Shape:
         """Return the shape of an array of so many images."""
@@ -359,7 +452,9 @@ class Pixels:
 def _create_temporary(path: Path) -> Iterator[Path]:
     """Yield an empty file in the folder of ``path``; it is gone afterwards unless renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f".{path.name}.", suffix=f".{machine_mark()}"
+    )
     os.close(descriptor)
     temporary = Path(name)
     try:

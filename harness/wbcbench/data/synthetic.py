@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,7 +22,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from wbcbench.core.cache import machine_mark
 from wbcbench.core.errors import UsageError
+from wbcbench.core.lock import turn
 from wbcbench.data.dataset import CLASSES, LOADED_SPLITS, Progress
 from wbcbench.data.jpeg import add_jpeg_comment
 from wbcbench.data.read import PHOTOGRAPH_TABLE, all_cores
@@ -39,6 +43,8 @@ WIDTH, HEIGHT = 320, 240
 """Size of the published images in pixels."""
 
 MARKER = "synthetic.json"
+
+_TURN_S = 600.0  # to wait for another process that draws; it takes half a minute on two cores
 
 _SUBPIXEL_BITS = 4
 _ANGLES = np.linspace(0, 2 * np.pi, 48, endpoint=False)
@@ -325,8 +331,16 @@ def default_cells(
     """Return the folder of ``recipe`` in the cache; drawn when it is not there yet."""
     size = f"{recipe.train_images}-{recipe.test_images}"
     target = cache_root / f"synthetic-cells-v{GENERATOR_VERSION}-s{recipe.seed}-{size}"
-    if not (target / "images" / MARKER).is_file():
-        _draw_into_place(recipe, target, on_progress)
+    marker = target / "images" / MARKER
+    if marker.is_file():
+        return target
+    place = sha256(os.fsencode(target.absolute())).hexdigest()[:32]
+    with turn(f"cells/{place}", _TURN_S) as is_ours:  # of this machine; others may draw, too
+        if is_ours:
+            for left in cache_root.glob(f".{target.name}.*.{machine_mark()}"):
+                shutil.rmtree(left, ignore_errors=True)
+        if not marker.is_file():
+            _draw_into_place(recipe, target, on_progress)
     return target
 
 
@@ -362,7 +376,8 @@ def write_cells(destination: Path, recipe: Recipe, on_progress: Progress | None 
 def _draw_into_place(recipe: Recipe, target: Path, on_progress: Progress | None) -> None:
     """Draw next to ``target`` and rename, so that a half-drawn set is never mistaken for one."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+    name, mark = f".{target.name}.", f".{machine_mark()}"
+    with tempfile.TemporaryDirectory(mark, name, target.parent) as scratch:
         drawn = Path(scratch) / "drawn"
         _draw(recipe, drawn / "images", on_progress)
         if target.is_dir() and not any(target.iterdir()):

@@ -234,6 +234,14 @@ HOT_C = _add_limit(
     "this project; chosen below the slow-down temperatures boards report",
 )
 BUSY_SHARE = _add_limit(0.05, "1", "more load than this before the run began is another process's")
+USED_BEFORE_BYTES = _add_limit(
+    64 << 20,
+    "B",
+    "more of a board's memory in use before training began, by no process that is seen, is that of "
+    "a hidden one",
+    "this project; chosen: an idle board shows a few MB beside the driver's reserve, and the "
+    "context of a program takes hundreds",
+)
 OTHERS_CPU_SHARE = _add_limit(
     0.05,
     "1",

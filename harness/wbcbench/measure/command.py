@@ -16,20 +16,25 @@ import subprocess
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from wbcbench.core.child import heeded_signals
 from wbcbench.core.environment import restore_settings
-from wbcbench.core.errors import InterruptedRunError, UsageError
+from wbcbench.core.errors import InterruptedRunError, MeasuredElsewhereError, UsageError
 from wbcbench.core.trace import Kind
 from wbcbench.core.window import COMMAND, MACHINE, Clock, MonotonicClock, Window
 from wbcbench.energy.account import RunEvents
 from wbcbench.energy.appraise import ReviewedTrace, review_traces
 from wbcbench.energy.source import live_channel
 from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_exit
-from wbcbench.measure.window_result import Recording, WindowResult, read_recording
+from wbcbench.measure.window_result import (
+    Recording,
+    WindowResult,
+    read_recording,
+    record_nothing,
+)
 from wbcbench.power.session import MeteringRequest, MeteringSession, sampling
 
 if TYPE_CHECKING:
@@ -179,6 +184,9 @@ def monitor_command(
 ) -> Monitored:
     """Measure ``command`` from its start to its end.
 
+    Of several ranks of a program each device is read by one; the command of a rank that reads none
+    runs as it would, and its result says why it has no joules.
+
     Args:
         request: The meters.
         command: Program and arguments; see ``check``.
@@ -204,7 +212,16 @@ def monitor_command(
         return child.window, child.exit_status
 
     program = program or create_run(None, command, request)
-    return _monitor(request, program, run_child, os.getpid())
+    try:
+        return _monitor(request, program, run_child, os.getpid())
+    except MeasuredElsewhereError as error:
+        recording = record_nothing(str(error))
+    child = ChildCommand(command, MonotonicClock(), stdout)
+    with signals_to(child.send_signal):
+        child.ended.wait()
+    program = replace(program, is_kept=False)
+    result = recording.measure_window(child.window)
+    return Monitored(result, child.exit_status, recording, program)
 
 
 def monitor_machine(request: MeteringRequest, view: View, program: ProgramRun) -> Monitored:

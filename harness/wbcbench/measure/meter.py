@@ -21,7 +21,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, validate_call
 
-from wbcbench.core.errors import RunsFailedError, UsageError
+from wbcbench.core.errors import MeasuredElsewhereError, RunsFailedError, UsageError
 from wbcbench.core.messages import Edge
 from wbcbench.core.quality import Quality, QualityWarning
 from wbcbench.core.settings import find_results
@@ -32,7 +32,12 @@ from wbcbench.energy.checks import Evidence
 from wbcbench.energy.source import EnergyResult
 from wbcbench.measure.program_run import MarkFile, ProgramRun, create_run, describe_error
 from wbcbench.measure.sampling_process import SideSampler
-from wbcbench.measure.window_result import Recording, WindowResult, read_recording
+from wbcbench.measure.window_result import (
+    Recording,
+    WindowResult,
+    read_recording,
+    record_nothing,
+)
 from wbcbench.power.session import MeteringRequest
 from wbcbench.run.finalise import describe_interrupted, finalise_ended, finalise_programs
 
@@ -65,7 +70,8 @@ class Meter:
     one: sampling begins before the block's first edge and ends after its last.
 
     What is read is kept as a run of the study ``measured``, so that a kill loses nothing. A forked
-    child has no part in it: whatever it does with the meter it inherits changes nothing.
+    child has no part in it: whatever it does with the meter it inherits changes nothing. Of several
+    ranks of a program each device is read by one; a rank that reads none goes on, and says so.
     """
 
     def __init__(
@@ -108,6 +114,7 @@ class Meter:
             ) from None
         self._clock = MonotonicClock()
         self._program: ProgramRun | None = None
+        self._elsewhere: str | None = None
         self._sampler: SideSampler | None = None
         self._finished: Recording | None = None
         self._opened: dict[str, float] = {}
@@ -120,48 +127,68 @@ class Meter:
             CannotMeasureError: No meter works here, or one asked for by name does not.
             UsageError: There is no meter or GPU of that name, or this meter was used before.
         """
-        if self._sampler is not None:
+        if self._program is not None:
             raise UsageError("A Meter measures one block. Make another for the next.")
-        self._program = self._create_folder()
+        self._program, self._pid = self._create_folder(), os.getpid()
         try:
-            self._sampler = SideSampler(self._program, self._request)
-            self._pid, self._marks = os.getpid(), MarkFile(self._program.run)
-            self._marks.write("open", WHOLE, self._clock.now_s(), sync=True)
+            self._begin_sampling(self._program)
+            self._say_where(self._program)
             self.open(WHOLE)
         except BaseException:  # ``__exit__`` is not called
             if self._sampler is not None:
                 self._sampler.kill()
             self._program.remove()
+            self._program = None
             raise
         return self
 
+    def _begin_sampling(self, program: ProgramRun) -> None:
+        """Start the sampling process, unless other ranks of the program read everything."""
+        try:
+            self._sampler = SideSampler(program, self._request)
+        except MeasuredElsewhereError as error:
+            self._elsewhere = str(error)
+            program.remove(with_study=False)  # another rank may be about to write there
+            return
+        self._marks = MarkFile(program.run)
+        self._marks.write("open", WHOLE, self._clock.now_s(), sync=True)
+
     def _create_folder(self) -> ProgramRun:
-        """Make the folder, and say where it is: the program may run anywhere."""
+        """Make the folder, and account for what was killed before."""
         name = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119 - a word, no path
         command = [name if name not in {"", "-", "-c", "-m"} else "python", *sys.argv[1:]]
         try:
             results, problem = find_results() if self._save else None, ""
         except UsageError as error:
             results, problem = None, str(error)
-        notes = map(describe_interrupted, finalise_programs(results) if results else ())
-        program = create_run(results, command, self._request)
-        text = f"{program.run.path} keeps this; Meter(save=False) keeps nothing."
-        if problem := problem or program.problem:
-            text = f"Nothing of this measurement is kept. {problem}"
-        for note in (*notes, text) if self._save else ():
+        for note in map(describe_interrupted, finalise_programs(results) if results else ()):
             _print_note(note)
+        program = create_run(results, command, self._request)
+        program.problem = problem or program.problem
         return program
+
+    def _say_where(self, program: ProgramRun) -> None:
+        """Say where this is kept, for the program may run anywhere; or why it is not."""
+        if self._elsewhere is not None:
+            _print_note(self._elsewhere)
+        elif self._save and program.problem:
+            _print_note(f"Nothing of this measurement is kept. {program.problem}")
+        elif self._save:
+            _print_note(f"{program.run.path} keeps this; Meter(save=False) keeps nothing.")
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         """Stop sampling and read what it left; an error of the block passes through."""
         if self._is_copy:
             return
-        if self._sampler is None or self._program is None:
+        if self._program is None:
             raise UsageError("The block of this Meter was never entered: use it in a `with`.")
         with suppress(Exception):  # a device that failed cannot be waited for
             synchronise()
         for name in list(self._opened):
             self._end(name)
+        if self._sampler is None:
+            self._finished = record_nothing(str(self._elsewhere))
+            return
         self._marks.close()
         run, is_stopped = self._program.run, False
         try:
@@ -202,7 +229,7 @@ class Meter:
         """
         if self._is_copy:
             return
-        if self._sampler is None or self._finished is not None:
+        if self._program is None or self._finished is not None:
             raise UsageError(f"The window {name!r} is outside the meter's `with` block.")
         word: object = name  # whoever calls may have no type checker
         if not isinstance(word, str) or not word or name in self._windows or name in self._opened:
@@ -233,19 +260,20 @@ class Meter:
             self._write_mark("close", name, window.end_s)
 
     def _write_mark(self, edge: Edge, name: str, t_s: float) -> None:
-        self._marks.write(edge, name, t_s)
         if self._sampler:
+            self._marks.write(edge, name, t_s)
             self._sampler.mark()
 
     @property
     def _is_copy(self) -> bool:
         """Whether this is a forked child's: the block is measured by the process that began it."""
-        return self._sampler is not None and os.getpid() != self._pid
+        return self._program is not None and os.getpid() != self._pid
 
     @property
     def run_dir(self) -> Path | None:
         """The folder that keeps the measurement; ``None`` if nothing is kept."""
-        return self._program.run.path if self._program and self._program.is_kept else None
+        is_kept = self._program is not None and self._program.is_kept and self._elsewhere is None
+        return self._program.run.path if self._program and is_kept else None
 
     @property
     def energies(self) -> tuple[WindowEnergy, ...]:

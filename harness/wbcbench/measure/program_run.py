@@ -19,7 +19,13 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from wbcbench.core.errors import RunExistsError, RunsFailedError, UsageError, WbcbenchError
+from wbcbench.core.errors import (
+    MeasuredElsewhereError,
+    RunExistsError,
+    RunsFailedError,
+    UsageError,
+    WbcbenchError,
+)
 from wbcbench.core.messages import Edge, encode_mark
 from wbcbench.core.provenance import hide_secrets, provenance
 from wbcbench.core.record import Failure, Status
@@ -65,8 +71,8 @@ class ProgramRun:
         try:
             with self.run.hold_lock(LOCK_WAIT_S):
                 yield
-        except WbcbenchError:  # refused before anything was measured
-            self.remove()
+        except WbcbenchError as error:  # refused before anything was measured
+            self.remove(with_study=not isinstance(error, MeasuredElsewhereError))
             raise
         finally:
             if not self.is_kept:
@@ -97,10 +103,10 @@ class ProgramRun:
         except RunsFailedError as failed:
             self.problem = str(failed)
 
-    def remove(self) -> None:
-        """Leave nothing: no folder, and none of those above that hold nothing else."""
+    def remove(self, *, with_study: bool = True) -> None:
+        """Leave nothing: no folder and, ``with_study``, none above that holds nothing else."""
         shutil.rmtree(self.run.path, ignore_errors=True)
-        if self.is_kept:
+        if self.is_kept and with_study:
             with suppress(OSError):
                 self.run.path.parent.rmdir()
                 self.run.path.parent.parent.rmdir()

@@ -19,11 +19,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import sys
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
+from multiprocessing import current_process, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,14 @@ from pydantic import TypeAdapter
 
 from wbcbench.core.child import MODEST, PythonChild
 from wbcbench.core.environment import clean_environment
-from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
+from wbcbench.core.errors import (
+    CannotMeasureError,
+    MeasuredElsewhereError,
+    UsageError,
+    WbcbenchError,
+)
 from wbcbench.core.messages import parse_lines
+from wbcbench.core.ranks import SIBLINGS
 from wbcbench.core.record import Failure, Status
 from wbcbench.core.run_folder import LOCK_WAIT_S, RunDir
 from wbcbench.core.units import ms_from_s
@@ -116,11 +124,16 @@ class SideSampler:
         Raises:
             CannotMeasureError: No meter works here, one asked for by name does not, or the
                 process could not begin.
+            MeasuredElsewhereError: Other ranks of the program read everything.
             UsageError: There is no meter or no GPU of that name.
         """
         words = [str(program.run.path), json.dumps(asdict(request)), str(os.getpid())]
         words.append(KEEP if program.is_kept else DROP)
-        self._process = PythonChild(__name__, *words, env=clean_environment(os.environ) | MODEST)
+        env = clean_environment(os.environ) | MODEST
+        if (parent := parent_process()) is not None:
+            number = re.sub(r"\D", "", current_process().name)  # Process-3, ForkPoolWorker-3
+            env[SIBLINGS] = f"{parent.pid}:{number or 0}"
+        self._process = PythonChild(__name__, *words, env=env)
         assert self._process.stdin is not None
         self._stdin = self._process.stdin.fileno()
         os.set_blocking(self._stdin, False)  # a sampler that hangs never holds up the program
@@ -132,8 +145,8 @@ class SideSampler:
             raise CannotMeasureError(
                 "The sampling process ended before it began to sample; its own message is above."
             )
-        kind = UsageError if refused["kind"] == UsageError.__name__ else CannotMeasureError
-        raise kind(refused["message"])
+        kinds = {kind.__name__: kind for kind in (UsageError, MeasuredElsewhereError)}
+        raise kinds.get(refused["kind"], CannotMeasureError)(refused["message"])
 
     @property
     def is_alive(self) -> bool:

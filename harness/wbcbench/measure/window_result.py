@@ -76,6 +76,7 @@ class Recording:
         samples: Telemetry by device.
         circumstances: Meters, sensor cards and how well they were sampled.
         write_error: Why the readings are not complete; ``None`` if they are.
+        elsewhere: Why nothing was read here although it was measured; ``None`` where it was.
         cpu_samples: The processor's time; ``None`` where everything on the machine is measured.
     """
 
@@ -84,6 +85,7 @@ class Recording:
     circumstances: Circumstances
     write_error: str | None = None
     cpu_samples: Sequence[CpuSample] | None = None
+    elsewhere: str | None = None
 
     def collect_evidence(
         self, windows: Sequence[Window], *, cut: tuple[str, ...] = (), work: Window | None = None
@@ -100,6 +102,8 @@ class Recording:
         """Work out one of the windows that evidence was collected of."""
         evidence = account.narrow_evidence(evidence, window)
         warnings = run_checks(evidence)
+        if self.elsewhere is not None:  # no check has anything to say of it
+            warnings = (make_warning("measured-elsewhere", self.elsewhere, window=window.name),)
         judged = replace(evidence, warnings=warnings)
         energy = find_window_energy(judged, judged.primary, window.name)
         if self.write_error is not None:
@@ -124,6 +128,11 @@ class Recording:
             quality=worst_quality(warnings),
             checks=tuple(describe_checks(evidence.agreements, window.name)),
         )
+
+
+def record_nothing(elsewhere: str) -> Recording:
+    """The recording of a rank that reads nothing, since another one does; ``elsewhere`` says so."""
+    return Recording((), {}, Circumstances(started_utc="", provenance={}), elsewhere=elsewhere)
 
 
 def read_recording(run: RunDir, write_error: str | None = None) -> Recording:

@@ -6,6 +6,7 @@ vendor. To support another vendor: a ``Device`` in a file here, and ``GpuMeter``
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -168,6 +169,21 @@ class Device(ABC):
         """How often a reading is renewed and what time it is the mean of, where published."""
         del reading
         return None, None
+
+    @property
+    def number(self) -> int | None:
+        """The number of its device file, by which clusters name it; ``None`` if unknown."""
+        return None
+
+    @property
+    def boards_shown(self) -> int:
+        """How many boards the driver shows to this process."""
+        return sys.maxsize
+
+    @property
+    def used_bytes(self) -> int | None:
+        """Memory that programs use; ``None`` where the driver's own cannot be told from it."""
+        return None
 
     @abstractmethod
     def describe(self) -> dict[str, JsonValue]:

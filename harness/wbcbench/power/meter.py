@@ -17,7 +17,9 @@ from typing import Protocol, Self
 from pydantic import JsonValue
 
 from wbcbench import registry
-from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.errors import CannotMeasureError, MeasuredElsewhereError, UsageError
+from wbcbench.core.lock import HOST
+from wbcbench.core.ranks import Rank
 from wbcbench.core.record import AbsentMeter
 from wbcbench.core.trace import Channel, Domain
 from wbcbench.energy.source import live_channel
@@ -226,19 +228,50 @@ def _enter_meters(
     return refused
 
 
-def open_meters(names: Sequence[str], request: MeterRequest, stack: ExitStack) -> MeterSet:
-    """Enter every meter that is asked for; ``stack`` closes them.
+def _take_devices(available: MeterSet, rank: Rank, stack: ExitStack) -> MeterSet:
+    """The meters of what no other rank of the program reads; those of the rest are absent.
+
+    Raises:
+        MeasuredElsewhereError: Others read everything.
+    """
+    devices = [m.device.gpu.uuid if m.device else HOST for m in available.meters]
+    own = rank.take([*dict.fromkeys(devices)], stack)
+    mine = [m for m, device in zip(available.meters, devices, strict=True) if device in own]
+    if available.meters and not mine:
+        raise MeasuredElsewhereError(
+            f"Rank {rank.number} measures nothing: another rank of the program reads the boards "
+            "and the processor of this node, so that each joule is counted once."
+        )
+    left = (meter.name for meter in available.meters if meter not in mine)
+    reason = "Another rank of the program on this node reads it, so that it is counted once."
+    return MeterSet(mine, [*available.absent, *(AbsentMeter(name, reason) for name in left)])
+
+
+def open_meters(
+    names: Sequence[str], request: MeterRequest, stack: ExitStack, rank: Rank | None = None
+) -> MeterSet:
+    """Enter every meter that is asked for.
 
     One that is slow to start is started first. Where another has the primary energy it is not
     waited for: it only stands beside, and is read at the edges of what is measured.
 
     A device that cannot be measured is absent, and the others are measured without it.
 
+    Args:
+        names: See ``find_meters``.
+        request: Likewise.
+        stack: Closes them.
+        rank: Which of several processes this is that may measure on the node; each device is read
+            by one of them. ``None``: it is alone.
+
     Raises:
         CannotMeasureError: A meter or GPU asked for by name does not work, or no meter at all does.
+        MeasuredElsewhereError: Other ranks read all devices.
         UsageError: There is no meter or no GPU of that name.
     """
     available = find_meters(names, request)
+    if rank is not None:
+        available = _take_devices(available, rank, stack)
     opened = MeterSet(absent=available.absent)
     for meter, problem in _enter_meters(available.meters, opened, stack):
         reason = problem + _advise_leaving_out(meter, opened.devices)

@@ -33,6 +33,7 @@ from pydantic import JsonValue
 from wbcbench.core import units
 from wbcbench.core.board_state import bus_key
 from wbcbench.core.errors import CannotMeasureError, UsageError
+from wbcbench.core.job import lacks_boards
 from wbcbench.power.device import (
     ENERGY,
     GAIN_ERRORS,
@@ -167,10 +168,17 @@ def open_meters(request: MeterRequest) -> list[GpuMeter]:
     entered.
 
     Raises:
-        CannotMeasureError: No library, no driver or no GPU; the message says which and the way out.
+        CannotMeasureError: No library, no driver or no GPU, or none that a cluster gave to a run;
+            the message says which and the way out.
         UnreadGpuError: There are GPUs in use, but not to be found out which.
         UsageError: ``request.gpus`` names no GPU of this machine, or several.
     """
+    if request.for_training and not request.gpus and lacks_boards(os.environ):
+        raise CannotMeasureError(
+            "Slurm gave this job no GPU, so those of the node may be in use by other jobs. Ask for "
+            "one (--gres=gpu:1), or leave the nvml meter out. Where Slurm does not manage GPUs, "
+            "name one with --gpus."
+        )
     with session():
         gpus = choose_gpus(request.gpus, list_gpus(), os.environ)
         is_one = request.one_gpu and not request.gpus
@@ -258,7 +266,9 @@ def ask(call: Callable[..., T], *arguments: Any, until_s: float) -> T:
 def list_gpus() -> tuple[Gpu, ...]:
     """Every GPU, in NVML's order; one that does not answer has a problem and no UUID.
 
-    Needs an open session; raises ``UnreadGpuError`` if the driver does not say how many there are.
+    NVML counts boards, too, from which a control group keeps this process: no program here can use
+    them, and they are left out, as CUDA does. Needs an open session; raises ``UnreadGpuError`` if
+    the driver does not say how many there are.
     """
     until_s = time.monotonic() + PATIENCE_S
     try:
@@ -267,7 +277,8 @@ def list_gpus() -> tuple[Gpu, ...]:
         raise UnreadGpuError(
             f"NVML lists no GPU: {_describe(error)}. Check `nvidia-smi -L`."
         ) from error
-    return tuple(_read_identity(index, until_s) for index in range(number))
+    found = (_read_identity(index, until_s) for index in range(number))
+    return tuple(gpu for gpu in found if gpu is not None)
 
 
 def find_handle(gpu: Gpu) -> Any | None:
@@ -298,12 +309,15 @@ def is_readable(index: int) -> bool:
         return any(query(call, handle) is not None for handle in known for call in _CALLS.values())
 
 
-def _read_identity(index: int, until_s: float) -> Gpu:
+def _read_identity(index: int, until_s: float) -> Gpu | None:
+    """Which board it is; ``None`` for one that this process may not use."""
     try:
         handle = ask(pynvml.nvmlDeviceGetHandleByIndex, index, until_s=until_s)
         uuid = ask(pynvml.nvmlDeviceGetUUID, handle, until_s=until_s)
     except UnicodeDecodeError:
         return Gpu(index, "", "", "", problem="its UUID is not text")
+    except pynvml.NVMLError_NoPermission:
+        return None
     except pynvml.NVMLError as error:
         return Gpu(index, "", "", "", problem=_describe(error))
     bus_id = query(lambda: pynvml.nvmlDeviceGetPciInfo(handle).busId)
@@ -509,6 +523,23 @@ class NvmlDevice(Device):
     def sensor_pace_s(self, reading: str) -> Pace:
         """How often a reading is renewed and what time it is the mean of, where published."""
         return known_pace_s(self.gpu.name, self._architecture(), reading)
+
+    @property
+    def number(self) -> int:
+        """The minor number, that of ``/dev/nvidiaN``; the index where the driver hides it."""
+        number = query(pynvml.nvmlDeviceGetMinorNumber, self.handle)
+        return self.gpu.index if number is None else number
+
+    @property
+    def boards_shown(self) -> int:
+        """How many boards the driver shows to this process."""
+        return len(list_gpus())
+
+    @property
+    def used_bytes(self) -> int | None:
+        """Memory in use; ``None`` where the driver counts its own reserve, too."""
+        memory = query(pynvml.nvmlDeviceGetMemoryInfo, self.handle, pynvml.nvmlMemory_v2)
+        return None if memory is None else int(memory.used)
 
     def _architecture(self) -> str | None:
         return _ARCHITECTURES.get(query(pynvml.nvmlDeviceGetArchitecture, self.handle))

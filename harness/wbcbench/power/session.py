@@ -10,6 +10,7 @@ a joule only at its next step.
 from __future__ import annotations
 
 import math
+import os
 import resource
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,11 +20,13 @@ from pydantic import JsonValue
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
 from wbcbench.core.lock import HOST, is_held
+from wbcbench.core.ranks import Rank, find_rank
 from wbcbench.core.record import FOREIGN_TRACKERS, AbsentMeter, Circumstances
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.trace import Channel, Kind, Origin
 from wbcbench.core.trace_file import TraceWriter
 from wbcbench.core.window import Clock, utc_now
+from wbcbench.power.allotment import state_allotment
 from wbcbench.power.device import Device
 from wbcbench.power.meter import AUTO, EnergyMeter, MeterRequest, open_meters
 from wbcbench.power.probing import channels_of, probe_sensors
@@ -112,14 +115,9 @@ class MeteringSession:
         self._edge_read_s = -math.inf
         self._has_rested = False
 
-    def open(self, names: Sequence[str], request: MeterRequest) -> None:
-        """Open the meters of these names.
-
-        Raises:
-            CannotMeasureError: A meter asked for by name does not work here, or none at all does.
-            UsageError: There is no meter or no GPU of that name.
-        """
-        opened = open_meters(names, request, self._stack)
+    def open(self, names: Sequence[str], request: MeterRequest, rank: Rank | None = None) -> None:
+        """Open the meters of these names; arguments and errors as those of ``open_meters``."""
+        opened = open_meters(names, request, self._stack, rank)
         self._names, self._started = names, opened.started
         self.meters, self._absent = opened.meters, tuple(opened.absent)
         self.devices, self.channels = opened.devices, channels_of(self.meters, ())
@@ -328,10 +326,11 @@ def sampling(
     """
     with ExitStack() as stack:
         session = MeteringSession(run, clock, stack, root_pid)
-        session.open(request.meters, request.request)
+        session.open(request.meters, request.request, find_rank(os.environ))
+        facts = {**(facts or {}), **state_allotment(facts or {}, session.devices, is_run=False)}
         before = session.find_others()
         session.probe(is_quick=not request.calibrate, uses_known=not request.calibrate)
-        session.start(request.interval_s, facts or {})
+        session.start(request.interval_s, facts)
         try:
             yield session
         finally:

@@ -16,6 +16,7 @@ from wbcbench.core.study_folder import CLAIMS, PLAN
 from wbcbench.core.trace import Channel, Origin
 from wbcbench.core.window import TRAIN, WindowEnergy
 from wbcbench.energy.bill import Bill
+from wbcbench.energy.checks.job import describe_node_joules
 from wbcbench.energy.cross_check import agreements, deepest_check
 from wbcbench.energy.metrics import mean_known, sum_if_all_known
 from wbcbench.energy.source import describe_model, target_score, timeline
@@ -101,6 +102,7 @@ class RunEvidence:
         inference_s: Lengths of its inference windows.
         idle_w: Idle power of the primary energy's part, before and after.
         cost: From its first window to its last.
+        whose: Whose joules those of all but boards are, where a job had a part of its node.
         test, leakage_free, dataset, warnings, absent, error, channels, cards: As in the record.
     """
 
@@ -122,6 +124,7 @@ class RunEvidence:
     inference_s: tuple[float, ...]
     idle_w: tuple[float | None, float | None]
     cost: Spent
+    whose: str
 
 
 def _read_evidence(run: Run) -> RunEvidence:
@@ -147,6 +150,7 @@ def _read_evidence(run: Run) -> RunEvidence:
         inference_s=tuple(length_s for length_s in lengths if length_s is not None),
         idle_w=(run.idle_w(run.primary, "before"), run.idle_w(run.primary, "after")),
         cost=spent(run),
+        whose=describe_node_joules(record.channels, record.provenance),
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wbcbench.compare.boards import combine_gains
 from wbcbench.compare.design import Configuration
 from wbcbench.core.text import UNKNOWN
 from wbcbench.energy.metrics import mean_known, ratio
@@ -27,6 +28,7 @@ Row = Mapping[str, Any]
 
 ENERGY = "primary_energy_train_j"
 WALL = "energy_wall_train_j"
+_BOARD = "primary_board_uncertainty_train_j"
 _OF_ENERGY = (ENERGY, "primary_energy_train_above_idle_j", "energy_per_train_image_j", WALL)
 _SHARES = ("balanced_accuracy", "accuracy")
 _OF_ALL = (*_SHARES, "time_train_s")
@@ -122,11 +124,19 @@ def _build_error_cells(
     return {
         "energy_runs_j": (energy.high - energy.low) / 2 if energy and energy.has_interval else None,
         "energy_reading_j": mean_known(known_values(metered, "primary_uncertainty_train_j")),
-        "energy_board_j": mean_known(known_values(metered, "primary_board_uncertainty_train_j")),
+        "energy_board_j": _combine_gains(metered),
         "accuracy_photographs_low": over_photographs[0],
         "accuracy_photographs_high": over_photographs[1],
         "accuracy_leakage_free": mean_known(known_values(used, "accuracy_leakage_free")),
     }
+
+
+def _combine_gains(metered: Sequence[Run]) -> float | None:
+    """The error of a mean by the gain of its boards, of the runs of which it is known."""
+    known = [run for run in metered if run.row[_BOARD] is not None]
+    if len({run.row["gpu_uuid_hash"] for run in known}) > 1:
+        return combine_gains(known, _BOARD)
+    return mean_known(known_values(known, _BOARD))
 
 
 def _build_target_cells(used: Sequence[Run], metered: Sequence[Run]) -> dict[str, Value]:

@@ -23,7 +23,7 @@ from wbcbench.report.summaries import ENERGY, WALL, Row, format_range, get_mean
 _LONGEST = 40
 _COMPARED = (  # in the order of COMPARABLE
     "the part that was read", "how it was read", "its status", "being synthetic", "their images",
-    "the machine", "the GPU",
+    "the GPU", "its driver", "the processor",
 )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ from wbcbench.core.window import (
 )
 from wbcbench.energy import source
 from wbcbench.energy.account import RunEvents, account
+from wbcbench.power.allotment import state_allotment
 from wbcbench.power.meter import MeterRequest, list_boards
 from wbcbench.power.power_limit import hold_power_limit
 from wbcbench.power.session import EDGE_S, MeteringSession
@@ -149,6 +150,7 @@ class Recorder:
             cooldown = self._cool_down()
             self._session.probe(uses_known=True)
             facts = provenance(self._local.command) | self._local.facts | limits | cooldown
+            facts |= state_allotment(facts, self._session.devices)
             facts[AFTER_RUN] = self._run.find_run_before(str(facts["host_id"]))
             facts[PROCESS_START_S] = find_start_s()
             facts[COMPUTING_VARIABLES] = dict(list_computing_variables(self._spec, os.environ))

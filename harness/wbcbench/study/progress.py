@@ -52,6 +52,7 @@ class Attempt:
         state: How it ended; ``running`` unless its runner is known to be gone.
         spent: What it cost; ``None`` without a record.
         past: What it teaches about the cost of runs to come; ``None`` unless it is done.
+        ended: Its row of the table and the like; ``None`` without a record.
     """
 
     run: RunDir
@@ -59,6 +60,7 @@ class Attempt:
     state: State
     spent: Spent | None = None
     past: Past | None = None
+    ended: SummarisedRun | None = None
 
 
 def read_attempt(run: RunDir, summaries: Summaries) -> Attempt:
@@ -69,7 +71,7 @@ def read_attempt(run: RunDir, summaries: Summaries) -> Attempt:
     ended = SummarisedRun(summaries.read(run), run, run.path.parent.name)
     state = cast("State", ended.status)
     past = ended.summary.past if state in {"done", "invalid"} else None
-    return Attempt(run, ended.spec, state, ended.summary.spent, past)
+    return Attempt(run, ended.spec, state, ended.summary.spent, past, ended)
 
 
 # What is the same in every attempt at a run; without images, where these are not known yet.

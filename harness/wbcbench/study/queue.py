@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wbcbench import registry, table
+from wbcbench.compare.boards import why_not_one_board
 from wbcbench.core.errors import RunExistsError, UsageError
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import CLAIM, RunDir
@@ -37,6 +38,7 @@ from wbcbench.study import running
 from wbcbench.study.progress import InterimAnalyses
 from wbcbench.study.sweep import Sweep
 from wbcbench.study.text import describe_end, describe_interim, describe_repeat
+from wbcbench.study.work import carry_out_job
 
 SHORTEST_POLL_S, LONGEST_POLL_S = 1.0, 15.0
 SUBMITTER_S = 600.0  # a submitter that cannot be seen from here has given up by then
@@ -101,13 +103,15 @@ class OpenJobs:
         for folder in list_jobs(study_dir):
             self.add(folder)
 
-    def add(self, folder: JobDir) -> OpenJob:
-        """One more job, perhaps of another submitter."""
+    def add(self, folder: JobDir, runs: Iterable[RunDir] | None = None) -> None:
+        """One more job, perhaps of another submitter; its ``runs`` where they are known."""
         job = folder.read()
         own = OpenJob(folder, job, self._clock.now_s())
-        for run in [run for task in job.tasks for run in self._find_attempts(folder, task.spec)]:
+        if runs is None:
+            runs = (run for task in job.tasks for run in self._find_attempts(folder, task.spec))
+        for run in runs:
             (own.ended if run.is_finished else own.runs).add(run)
-        return self.jobs.setdefault(folder.name, own)
+        self.jobs.setdefault(folder.name, own)
 
     def update(self) -> list[RunDir]:
         """Ask the engines, account for what ended; returns runs that have a record now or are gone.
@@ -279,6 +283,7 @@ class QueueSweep(Sweep):
         assert launch.is_queue
         self._queue = launch.connect(queued.cluster, self._dir / JOBS)
         self._settled: set[int] = set()
+        self._torn: set[int] = set()
         self._retried: set[RunSpec] = set()
         self._table_s = (0.0, 0.0)  # when it was written, and how long that took
         self._is_silent = False
@@ -360,18 +365,39 @@ class QueueSweep(Sweep):
                 self._settled.add(number)
                 continue
             batch += [[task] for task in tasks] if self._queued.is_spread else [tasks]
+        by_node: dict[str, list[list[Task]]] = defaultdict(list)
+        for tasks in batch:
+            by_node["" if self._queued.is_spread else self._find_node(tasks)].append(tasks)
         size = self._queue.most_in_submission
-        for first in range(0, len(batch), size):
-            self._submit(batch[first : first + size])
+        for node, own in by_node.items():
+            for first in range(0, len(own), size):
+                self._submit(own[first : first + size], node)
         return bool(batch)
+
+    def _find_node(self, tasks: Sequence[Task]) -> str:
+        """Where other runs of this attempt at a block ran, on a board that may be had again."""
+        wanted = tasks[0].spec
+        for spec in self._blocks[wanted.block]:
+            for attempt in self._progress.of(replace(spec, block_attempt=wanted.block_attempt)):
+                if attempt.state == "done":
+                    job = attempt.run.read_record().provenance.get("job")
+                    return str(job.get("node") or "") if isinstance(job, dict) else ""
+        return ""
 
     def _find_due(self, number: int) -> list[Task]:
         """The runs of a block that are still to be carried out, at the attempt that is due."""
         most = self._plan.block_repeats + 1
         attempt = self._progress.attempt(self._blocks[number])
         specs = [replace(spec, block_attempt=attempt) for spec in self._blocks[number]]
-        if attempt < most and self._has_invalid(specs):
+        is_again = attempt < most and self._has_invalid(specs)
+        if is_again:
             self._say(describe_repeat(number, attempt + 1, most))
+        elif torn := self._why_torn(specs):
+            is_again = self._settings.retry_failed and number not in self._torn
+            way_out = "it is carried out again" if is_again else "--retry-failed repeats it"
+            self._say(f"block {number} is not paired, for {torn}; {way_out}")
+            self._torn.add(number)
+        if is_again:
             specs = [replace(spec, block_attempt=attempt + 1) for spec in specs]
         tasks = [Task(spec, tries) for spec in specs if (tries := self._count_tries(spec)) > 0]
         most_fruitless = self._queued.cluster.attempts
@@ -383,6 +409,14 @@ class QueueSweep(Sweep):
             )
             return []
         return tasks
+
+    def _why_torn(self, specs: Sequence[RunSpec]) -> str:
+        """Why a block that is done is not of one board; empty where that is as it should be."""
+        attempts = (each for spec in specs for each in self._progress.of(spec))
+        done = [each.ended for each in attempts if each.state == "done" and each.ended]
+        if self._queued.is_spread or len(done) < len(specs):
+            return ""
+        return why_not_one_board(done)
 
     def _count_tries(self, spec: RunSpec) -> int:
         """How often a run may still be begun."""
@@ -398,7 +432,7 @@ class QueueSweep(Sweep):
             return 1
         return left
 
-    def _submit(self, batch: Sequence[list[Task]]) -> None:
+    def _submit(self, batch: Sequence[list[Task]], node: str) -> None:
         """Submit jobs together; those that another submitter makes at this moment are its own."""
         plan, queued, submission = self._plan, self._queued, f"wbcbench-{secrets.token_hex(6)}"
         folders: list[JobDir] = []
@@ -423,17 +457,21 @@ class QueueSweep(Sweep):
                     self._open.add(folder)
                 continue
             folders.append(folder)
-            for task in tasks:
-                where = (self._settings.results, task.spec, job.local)
-                running.submit(*where, queued.launcher, folder.name)
-                self._retried.add(task.spec.identity)
-                self._started.add(task.spec.identity)
-            self._progress.add([*self._open.add(folder).runs])
+            where = (queued.launcher, folder.name)
+            runs = [
+                running.submit(self._settings.results, task.spec, job.local, *where)
+                for task in tasks
+            ]
+            self._retried |= {task.spec.identity for task in tasks}
+            self._started |= {task.spec.identity for task in tasks}
+            self._open.add(folder, runs)
+            self._progress.add(runs)
         if not folders:
             return
         submitted = [self._open.jobs[folder.name] for folder in folders]
         try:
-            ids = self._queue.submit(submission, [folder.path for folder in folders])
+            paths = [folder.path for folder in folders]
+            ids = self._queue.submit(submission, paths, carry_out_job, node)
         except EngineError as error:
             for own in submitted:
                 own.is_unsent = True

@@ -23,7 +23,7 @@ from wbcbench.core.record import RunRecord, require_schema
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.core.study_folder import RUNS_TABLE, refuse_programs
 from wbcbench.core.text import csv_quoted, safe_text
-from wbcbench.table.columns import Cell, load_columns
+from wbcbench.table.columns import JOB, Cell, load_columns
 from wbcbench.table.summary import summarise_study
 from wbcbench.table.view import Run
 
@@ -127,10 +127,11 @@ def _add_rows(path: Path, runs: Sequence[RunDir], kept: KeptValues) -> bytes | N
     """
     if (known := kept.take(_ROWS, read_stamp([path]))) is None:
         return None
-    variant, block, run_id = map([*load_columns()].index, ("variant", "block", "run_id"))
+    columns = [*load_columns()]
+    variant, block, run_id = map(columns.index, ("variant", "block", "run_id"))
     try:
         text = io.StringIO(path.read_bytes().decode(), newline="")
-        lines = [*csv.reader(text)][1:]
+        lines = [[cells.get(name, "") for name in columns] for cells in csv.DictReader(text)]
         in_table = {line[run_id] for line in lines}
         if known != _digest_runs([run for run in runs if run.run_id in in_table]):
             return None
@@ -154,6 +155,9 @@ def to_csv(table_rows: Iterable[Mapping[str, Cell]]) -> bytes:
 
 def _join_lines(lines: Iterable[Sequence[str]]) -> bytes:
     table, out = [[*load_columns()], *lines], io.StringIO()
+    places = [table[0].index(name) for name in JOB]
+    if not any(line[place] for line in table[1:] for place in places):
+        table = [[cell for i, cell in enumerate(line) if i not in places] for line in table]
     csv.writer(out, lineterminator="\n").writerows(table)
     text = out.getvalue()
     if "\r" in text:  # which that writer leaves unquoted

@@ -13,6 +13,10 @@ from typing import Any, Literal
 Cell = str | int | float | bool | None
 Type = Literal["str", "enum", "int", "float", "bool", "datetime"]
 
+JOB = ("node", "job_id", "cpu_share")
+"""Columns that a table has only where a run was a job; any other stays, with its digest, as before.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:

@@ -13,6 +13,7 @@ from wbcbench.core.record import Budget, RunRecord
 from wbcbench.core.trace import Channel, Trace
 from wbcbench.core.window import TRAIN, Window, WindowEnergy, is_validation
 from wbcbench.energy.appraise import ReviewedTrace
+from wbcbench.energy.checks.job import describe_node_joules
 from wbcbench.energy.integrate import EnergyCurve
 from wbcbench.energy.source import EnergySource, is_too_coarse, list_passed_over
 from wbcbench.power.meter import GPU_METERS
@@ -62,6 +63,7 @@ class Explanation:
         missing: Files that it takes and that are not on disk.
         reasons: Why the value is unknown; empty where it is known.
         way_out: What to do about that.
+        whose: Whose joules these are, where they are a whole node's and the job had a part of it.
     """
 
     run_id: str
@@ -81,6 +83,7 @@ class Explanation:
     missing: tuple[Source, ...]
     reasons: tuple[str, ...] = ()
     way_out: str = ""
+    whose: str = ""
 
     @property
     def formula_with_values(self) -> str:
@@ -104,6 +107,8 @@ def explain(counted: Recount, column: Column) -> Explanation:
     elif missing:
         state = RecountState.FILES_MISSING
     reasons = tuple(_find_reasons(record, column, inputs)) if value is None else ()
+    names = {channel for _, channel in inputs.energies}
+    read = [channel for channel in record.channels if channel.name in names]
     return Explanation(
         run_id=record.run_id,
         path=str(counted.path),
@@ -127,6 +132,7 @@ def explain(counted: Recount, column: Column) -> Explanation:
         missing=missing,
         reasons=reasons,
         way_out=find_way_out(column) if reasons else "",
+        whose=describe_node_joules(read, record.provenance),
     )
 
 

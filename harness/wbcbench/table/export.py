@@ -65,7 +65,8 @@ so that reading them gives the same number; times of day are UTC in ISO 8601. Un
 the name: `_j` joules, `_w` watts, `_s` seconds, `_ms` milliseconds, `_js` joule-seconds, `_g`
 grams of CO2 equivalent, `_c` degrees Celsius, `_mhz` megahertz, `_bytes`, `_pct` per cent. Rows
 are sorted by `variant`, `block`, `run_id`. A new column at the end of a group raises the minor
-version in `schema_version`; a renamed one raises the major version.
+version in `schema_version`; a renamed one raises the major version. Where no run was a job of a
+cluster, `node`, `job_id` and `cpu_share` are left out.
 
 Every energy has a status. *measured*: from a sensor of that component. *estimated*: no sensor of
 that component, from a model. *simulated*: from the demonstration sensor. *absent*: nothing read it.

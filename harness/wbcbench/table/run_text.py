@@ -35,6 +35,7 @@ from wbcbench.core.units import pct_from_share
 from wbcbench.core.window import TRAIN
 from wbcbench.energy.bill import Bill, Item, add_up
 from wbcbench.energy.checks import list_some
+from wbcbench.energy.checks.job import describe_node_joules
 from wbcbench.energy.cross_check import describe_checks
 from wbcbench.energy.source import (
     EnergyResult,
@@ -221,6 +222,8 @@ def _list_left_out(run: Run) -> Iterator[_Fact]:
     for status, parts in groups.items():
         verb = "is" if len(parts) == 1 else "are"
         yield _Fact("", "", f"{' and '.join(parts)} {verb} {status} and not included")
+    if whose := describe_node_joules(run.record.channels, run.record.provenance):
+        yield _Fact("", "", whose)
 
 
 def _list_program_facts(run: Run) -> Iterator[_Fact]:
@@ -242,6 +245,8 @@ def _list_program_facts(run: Run) -> Iterator[_Fact]:
             yield _Fact(label, human_energy(energy.energy_j), note)
     if len(windows) > _MOST_WINDOWS:
         yield _Fact("", "", f"and {len(windows) - _MOST_WINDOWS} more windows (show --all)")
+    if whose := describe_node_joules(run.record.channels, run.record.provenance):
+        yield _Fact("", "", whose)
 
 
 def format_warning_codes(record: RunRecord) -> list[str]:

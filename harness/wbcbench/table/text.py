@@ -88,6 +88,8 @@ def _list_explanation_facts(explanation: Explanation) -> Iterator[tuple[str, str
         yield "source", f"{channels} for {source.domain.value} {status}"
         if source.unread:
             yield "unread", f"{', '.join(source.unread)}: without them the sum is unknown"
+    if explanation.whose:
+        yield "whose", explanation.whose
     for counter, power in explanation.finer.items():
         yield "choice", f"{power} counts: {counter} steps so coarsely that its ± is much wider"
     if not (explanation.reasons and explanation.state is RecountState.RECORDED_ONCE):

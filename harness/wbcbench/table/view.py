@@ -52,8 +52,9 @@ COMPARABLE = (
     "primary_status",
     "synthetic",
     "dataset_sha256",
-    "host_id",
     "gpu_name",
+    "driver_version",
+    "cpu_model",
 )
 
 TABLE_BATCH = 64

@@ -33,7 +33,7 @@ import numpy as np
 import tensorflow as tf
 
 from wbcbench.core.environment import XLA_CACHE, changes_computing
-from wbcbench.core.errors import CannotMeasureError, WbcbenchError
+from wbcbench.core.errors import CannotMeasureError, UsageError, WbcbenchError
 from wbcbench.core.messages import Messenger
 from wbcbench.core.record import Failure, ModelFacts
 from wbcbench.core.run_folder import RunDir
@@ -197,6 +197,11 @@ def _start_up(run: RunDir, spec: RunSpec, wire: Wire) -> Stage:
         skip_unreadable=local.skip_unreadable,
         on_progress=_report_loading(wire),
     )
+    if spec.dataset_sha256 not in ("", dataset.sha256):
+        raise UsageError(
+            f"{dataset.root} has other images here than the run was planned for. Training was not "
+            "started. Copy the same images to every node, or use a folder that all nodes share."
+        )
     sets = divide_dataset(dataset, spec)
     wire.messenger.send({"dataset": dataset_facts(dataset, sets)})
     wire.send_phase(STARTUP)

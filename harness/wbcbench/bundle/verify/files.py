@@ -27,6 +27,7 @@ from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.core.units import mb_from_bytes
 from wbcbench.study.statement import find_licence
+from wbcbench.table.columns import JOB
 
 _TEXTS = frozenset(
     (
@@ -140,9 +141,14 @@ def check_required(bundle: Bundle) -> Outcome:
     )
     for run in (*bundle.runs, *bundle.pilots):
         errors += _check_run_files(bundle, run)
+    table = f"{layout.study_dir(bundle.document.study)}/{layout.RUNS_TABLE}"
+    head = bundle.read(table).partition(b"\n")[0] if bundle.has(table) else b""
+    schemas = describe.make_schemas(
+        bundle.document.study, has_jobs=set(JOB) <= set(head.decode(errors="replace").split(","))
+    )
     others = [
         f"{name} is not the schema of this format."
-        for name, schema in describe.make_schemas(bundle.document.study).items()
+        for name, schema in schemas.items()
         if bundle.has(name) and parse_json(bundle.read(name)) != parse_json(schema)
     ]
     if others and not errors and "pydantic" in bundle.version_differences:  # which words them

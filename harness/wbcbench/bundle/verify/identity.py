@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from wbcbench.bundle.verify import Outcome, report_outcome
 from wbcbench.bundle.verify.bundle import Bundle, cache_by_files
@@ -196,7 +198,8 @@ def _has_scores_of_test(record: RunRecord) -> bool:
 
 
 def _check_machines(records: Sequence[RunRecord]) -> Iterator[str]:
-    """A boot has one processor, and a board under one driver one name."""
+    """A boot has one processor, a board under one driver one name, and it is in one machine."""
+    boots = defaultdict[str, list[tuple[str, str, str]]](list)
     first = dict[tuple[str, ...], tuple[str, str]]()
     for record in records:
         facts = record.provenance
@@ -208,7 +211,26 @@ def _check_machines(records: Sequence[RunRecord]) -> Iterator[str]:
             if isinstance(meter, Mapping) and meter.get("uuid") and meter.get("driver"):
                 place = "board", str(meter["uuid"]), str(meter["driver"])
                 names.append((place, str(meter.get("name"))))
+                if facts.get("boot_id"):
+                    moment = record.started_utc, str(facts["boot_id"]), record.run_id
+                    boots[str(meter["uuid"])].append(moment)
         for key, name in names:
             known, other = first.setdefault(key, (name, record.run_id))
             if known != name:
                 yield f"{record.run_id} names the {key[0]} {name}, {other} {known}."
+    for times in boots.values():
+        yield from _find_returns(sorted(times))
+
+
+def _find_returns(times: Sequence[tuple[str, str, str]]) -> Iterator[str]:
+    """A board that goes back to a boot which it had left; once may be a clock that was set."""
+    left, found = set[str](), list[str]()
+    for (_, boot_id, _), (_, next_id, run_id) in pairwise(times):
+        if next_id != boot_id:
+            left.add(boot_id)
+            found += [run_id] if next_id in left else []
+    if len(found) > 1:
+        yield (
+            f"{found[0]} and {count_of(len(found) - 1, 'other run')} have a board that was in "
+            "another machine since: no board changes machines while they run."
+        )

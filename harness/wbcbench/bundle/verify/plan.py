@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import pairwise
+from typing import NamedTuple
 
 from pydantic import JsonValue
 
@@ -19,7 +19,8 @@ from wbcbench.bundle.verify.form import find_unknown
 from wbcbench.bundle.verify.inspect import why_not_rebuilt
 from wbcbench.bundle.verify.records import group_values
 from wbcbench.bundle.verify.statements import compare_descriptions
-from wbcbench.compare.analysis import ALWAYS, ENERGY, MACHINE
+from wbcbench.compare.analysis import ALWAYS, BOARD, ENERGY, MACHINE
+from wbcbench.compare.boards import is_spread, name_board, why_not_one_board
 from wbcbench.core import study_folder
 from wbcbench.core.lazy import LazySequence
 from wbcbench.core.record import RunRecord
@@ -27,16 +28,17 @@ from wbcbench.core.spec import RunSpec
 from wbcbench.core.strict_json import parse_json
 from wbcbench.core.text import count_of
 from wbcbench.core.trace import Domain, Origin
-from wbcbench.energy.account import ABANDONED, SHARING
+from wbcbench.energy.account import ABANDONED, SHARED_MACHINE, SHARING
 from wbcbench.energy.source import CODECARBON, is_codecarbon
 from wbcbench.study import plan
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import identify_without_images
 from wbcbench.table.columns import Cell
 from wbcbench.table.deleted import DeletedRun, format_deleted, read_deleted
+from wbcbench.table.view import Run
 
 _EXPECTED_EQUAL = (
-    *ALWAYS, *ENERGY, *MACHINE, "gpu_uuid_hash", "gpu_power_limit_w", "lock_sha256",
+    *ALWAYS, *ENERGY, *BOARD, *MACHINE, "lock_sha256",
     "wbcbench_version", "git_commit", "python_version", "os", "cpu_governor",
 )  # fmt: skip
 
@@ -64,11 +66,12 @@ def check_plan(bundle: Bundle) -> Outcome:
     plans = _read_plans(bundle)
     errors += _find_unread(bundle)
     named = [(r.run_id, _name_plan(r)) for r in records]
+    jobs = {r.run_id: job_id for r in records if (job_id := _find_job(r)) is not None}
     foreign = [each for each in named if each[1] not in {None, *(p.sha256 for p, _ in plans)}]
     if foreign and not any(digest == the_plan.sha256 for _, digest in named):
         run_id, digest = foreign[0]
         errors.append(f"{run_id} and all others belong to another plan, {str(digest)[:12]}.")
-    errors += _compare_with_plans(the_plan, plans, specs, records, deleted)
+    errors += _compare_with_plans(the_plan, plans, specs, records, deleted, jobs)
     warnings = list[str]()
     there = set(map(_make_key, specs))
     gone = {key: run.run_id for run in deleted if (key := _make_key(run.spec)) not in there}
@@ -78,9 +81,12 @@ def check_plan(bundle: Bundle) -> Outcome:
     if missing := [spec for spec in planned if _make_key(spec) not in there]:
         warnings.append(f"{len(missing)} planned runs were not carried out.")
     own = [r.spec for r in records if _name_plan(r) == the_plan.sha256]
-    orders = [s.order_global for s in own if s.repeat == 1 and s.block_attempt == 1]
+    # Jobs of a cluster carry out blocks in any order and side by side.
+    first = [s for s in own if s.repeat == 1 and s.block_attempt == 1]
+    orders = [s.order_global for s in sorted(first, key=lambda s: s.block if jobs else 0)]
     if orders != sorted(orders):
-        warnings.append("The runs were not started in the order of the plan.")
+        of_block = " of a block" if jobs else ""
+        warnings.append(f"The runs{of_block} were not started in the order of the plan.")
     if len(plans) > 1:
         warnings.append(
             f"The plan was replaced {len(plans) - 1} time(s); the bundle holds the old ones."
@@ -112,30 +118,58 @@ def _find_missing_attempts(specs: Sequence[RunSpec]) -> Iterator[str]:
 
 
 def _check_dates(records: Sequence[RunRecord]) -> Iterator[str]:
+    """Runs end after they begin, and none begins on a board that another one still has."""
+    running = list[_RunSpan]()
     for record in records:
         if _parse_date(record.ended_utc) < _parse_date(record.started_utc):
             yield f"{record.run_id} ended before it began."
-    known = (record for record in records if record.provenance.get("host_id") is not None)
-    for before, after in pairwise(known):
-        if (
-            before.provenance["host_id"] == after.provenance["host_id"]
-            and not _may_overlap(before, after)
-            and _parse_date(after.started_utc) < _parse_date(before.ended_utc)
-        ):
-            yield f"{after.run_id} began before {before.run_id} ended, on the same machine."
+        place = _RunSpan.of_record(record)
+        if place.is_abandoned or not place.has_measured:
+            continue
+        running = [before for before in running if before.ended > place.began]
+        for before in running:
+            if where := before.find_shared(place):
+                yield f"{place.run_id} began before {before.run_id} ended, on the same {where}."
+        running.append(place)
 
 
-def _may_overlap(before: RunRecord, after: RunRecord) -> bool:
-    """Whether two runs of one machine could go on at once, or the first is dated later.
+class _RunSpan(NamedTuple):
+    """Where and when a run was, and whether another one could be there at once.
 
-    Runs on different boards may, and those that were allowed to share; each is warned of. The
-    record of one whose recorder died is dated when somebody wrote it.
+    Runs on different boards may go side by side, and those that were allowed to share; each is
+    warned of. The record of one whose recorder died is dated when somebody wrote it.
     """
-    if before.error is not None and before.error.kind in ABANDONED:
-        return True
-    boards = [{c.device for c in r.channels if c.domain is Domain.GPU} for r in (before, after)]
-    is_warned = any(w.code in SHARING for r in (before, after) for w in r.warnings)
-    return is_warned or (all(boards) and not boards[0] & boards[1])
+
+    run_id: str
+    machine: tuple[JsonValue, JsonValue]  # nodes of a cluster may be copies, with one host_id
+    boards: frozenset[str]
+    began: datetime
+    ended: datetime
+    warned: frozenset[str]
+    is_abandoned: bool
+    has_measured: bool
+
+    @classmethod
+    def of_record(cls, record: RunRecord) -> _RunSpan:
+        """From its record."""
+        return cls(
+            record.run_id,
+            (record.provenance.get("host_id"), record.provenance.get("boot_id")),
+            frozenset(c.device for c in record.channels if c.domain is Domain.GPU and c.device),
+            _parse_date(record.started_utc),
+            _parse_date(record.ended_utc),
+            frozenset(warning.code for warning in record.warnings) & set(SHARING),
+            record.error is not None and record.error.kind in ABANDONED,
+            bool(record.channels) and record.provenance.get("host_id") is not None,
+        )
+
+    def find_shared(self, other: _RunSpan) -> str:
+        """What the two would have shared: a board, a machine; empty where they could."""
+        warned = self.warned | other.warned
+        if self.boards and other.boards:
+            is_shared = bool(self.boards & other.boards) and SHARED_MACHINE not in warned
+            return "board" if is_shared else ""
+        return "machine" if self.machine == other.machine and not warned else ""
 
 
 def _parse_date(utc: str) -> datetime:
@@ -179,10 +213,13 @@ def _compare_with_plans(
     specs: Sequence[RunSpec],
     records: Sequence[RunRecord],
     deleted: Sequence[DeletedRun],
+    jobs: Mapping[str, str],
 ) -> Iterator[str]:
     """Every run is in its plan, at its place and later; none before the last one is missing.
 
-    Single runs may lie beside a plan, and so may runs of another plan that were merged into it.
+    Of jobs on a cluster none before the last of its block is, and of blocks whose every run was a
+    job of its own nothing can be told. Single runs may lie beside a plan, and so may runs of
+    another plan that were merged into it.
     """
     keys = {each.sha256: {_make_key(spec): spec for spec in each.runs} for each, _ in plans}
     dates = {each.sha256: stored_utc for each, stored_utc in plans}
@@ -202,15 +239,36 @@ def _compare_with_plans(
         if stored_utc and _parse_date(stored_utc) > _parse_date(started_utc):
             yield f"The plan is of {stored_utc}, after {spec.run_id} began ({started_utc})."
     own = {r.run_id for r in records if _name_plan(r) in {None, the_plan.sha256}}
-    last = max((s.order_global for s in specs if s.run_id in own), default=0)
+    last = _find_last([spec for spec in specs if spec.run_id in own], jobs)
     finished = {record.run_id for record in records}
     there = {_make_key(spec) for spec in (*specs, *(run.spec for run in deleted))}
     for spec in specs:
-        if 0 < spec.order_global < last and spec.run_id not in finished:
+        if 0 < spec.order_global < last(spec.block) and spec.run_id not in finished:
             yield f"{spec.run_id} has no record, but later runs have one."
     for key, spec in keys[the_plan.sha256].items():
-        if spec.order_global < last and key not in there:
+        if spec.order_global < last(spec.block) and key not in there:
             yield f"{spec.variant} of block {spec.block} was planned and is missing."
+
+
+def _find_last(specs: Sequence[RunSpec], jobs: Mapping[str, str]) -> Callable[[int], int]:
+    """Block → the place in the order before which none of its runs may be missing."""
+    overall = max((spec.order_global for spec in specs), default=0)
+    if not jobs:
+        return lambda _: overall
+    blocks = defaultdict[int, list[RunSpec]](list)
+    for spec in specs:
+        blocks[spec.block].append(spec)
+    ends = {
+        block: max(spec.order_global for spec in own)
+        for block, own in blocks.items()
+        if len(own) == 1 or len({jobs.get(spec.run_id) for spec in own}) < len(own)
+    }
+    return lambda block: ends.get(block, 0)
+
+
+def _find_job(record: RunRecord) -> str | None:
+    job = record.provenance.get("job")
+    return str(job.get("id")) if isinstance(job, dict) else None
 
 
 def _make_key(spec: RunSpec) -> str:
@@ -231,12 +289,34 @@ def check_machines(bundle: Bundle) -> Outcome:
         names = (layout.RESOLVED, layout.ENVIRONMENT, layout.HOST, layout.GIT)
         errors += compare_descriptions(bundle, names)
     # Runs of two machines are honest: `compare` refuses them together, or the report says it.
-    warnings = list(_find_differing(done, _EXPECTED_EQUAL))
+    good, expected = "on one machine", list(_EXPECTED_EQUAL)
+    warnings = list[str]()
+    boards = {name_board(run) for run in bundle.study.done}
+    if len(boards) > 1 and all(run.spec.block for run in bundle.study.done):
+        good = f"on {len(boards)} boards of one model, each block on one of them,"
+        expected = [name for name in _EXPECTED_EQUAL if name not in BOARD]
+        warnings += _find_unpaired(bundle.study.done)
+    warnings += _find_differing(done, expected)
     return report_outcome(
-        f"{count_of(len(done), 'finished run')} on one machine with one lock file.",
+        f"{count_of(len(done), 'finished run')} {good} with one lock file.",
         errors,
         warnings,
     )
+
+
+def _find_unpaired(done: Sequence[Run]) -> Iterator[str]:
+    """Blocks whose runs come from several boards."""
+    blocks = defaultdict[tuple[int, str, int], list[Run]](list)
+    for run in done:
+        blocks[run.spec.block, run.spec.study, run.spec.block_attempt].append(run)
+    apart = {key[0]: why for key, own in blocks.items() if (why := why_not_one_board(own))}
+    if is_spread(list(blocks.values())):
+        yield (
+            f"{len(apart)} of {count_of(len(blocks), 'block')} were spread over boards: joules and "
+            "seconds are not paired."
+        )
+    else:
+        yield from (f"Block {block} is not paired: {why}." for block, why in apart.items())
 
 
 def _find_differing(rows: Sequence[Mapping[str, Cell]], columns: Sequence[str]) -> Iterator[str]:

@@ -35,7 +35,7 @@ _OWN_SHARE, _OWN_SLACK_S = 1.25, 10.0
 _CONSTANT_SHARE, _CONSTANT_S = 0.01, 3.0
 _GAP_EDGE_S, _GAP_LEAST_S = {Kind.COUNTER: 0.5, Kind.SAMPLED: 1.5}, 0.8
 _LOADED, _LEAST_LOAD = 0.85, 0.3
-_SHARED = frozenset({"foreign-process", "pids-hidden", "shared-machine"})
+_SHARED = frozenset({"foreign-process", "pids-hidden", "shared-board", "shared-machine"})
 
 
 def find_in_readings(

@@ -38,7 +38,9 @@ _RESTORED_S, _RESTORED_SHARE, _LOOP_FASTER = 0.05, 0.2, 3.0
 """A loop begins with weights that are put back; on a busy machine the next may be slower."""
 _BATCH_FASTER, _BATCH_SLOWER = 0.4, 3.0
 _RATE_CPU, _RATE_GPU, _PASS_S = 4.0, 30.0, 0.25  # a GPU waits for its images in short passes
-CONTENDED = frozenset({"shared-machine", "shared-processor", "busy-processor", "foreign-process"})
+CONTENDED = frozenset({
+    "shared-board", "shared-machine", "shared-processor", "busy-processor", "foreign-process",
+})  # fmt: skip
 
 
 def find_in_training(record: RunRecord, predictions: Predictions | None) -> Iterator[str]:

@@ -71,6 +71,8 @@ def _collect_means(study: ReportStudy) -> list[Cells]:
             means = (math.fsum(energies) / len(runs), math.fsum(accuracies) / len(runs))
             rows.append((configuration.label, *means, ends, shares.get(configuration.label)))
     front = pareto_front([(energy_j, accuracy) for _, energy_j, accuracy, _, _ in rows])
+    if study.comparison and study.comparison.blocks.boards.is_spread:
+        front = []  # of means over unlike boards
     # The shares are of the accuracy that is compared: none where its front is another.
     is_same = {rows[i][0] for i in front} == {each.label for each in compared if each.on_front}
     if study.energy_status == "estimated" or study.blocks_used < _FEWEST or not is_same:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from wbcbench.compare.boards import name_board
 from wbcbench.core.study_folder import RUNS_TABLE
 from wbcbench.core.text import count_of
 from wbcbench.core.window import unix_s
@@ -83,9 +84,12 @@ class Series:
 
 
 def collect_series(study: ReportStudy) -> list[Series]:
-    """Energy, temperature and clock over the places of the runs; empty where no order is known."""
+    """Energy, temperature and clock over the places of the runs; empty where no order is known.
+
+    Several boards have an order each, and no line goes through all of them.
+    """
     places = _find_places(study.runs) if len(study.comparable) > 1 else None
-    if places is None:
+    if places is None or len(set(map(name_board, study.comparable))) > 1:
         return []
     return [item for quantity in QUANTITIES if (item := _build_series(study, quantity, places))]
 

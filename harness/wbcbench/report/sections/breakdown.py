@@ -62,8 +62,10 @@ def _build_totals(study: ReportStudy, rows: Sequence[Cells]) -> DataTable:
         for own in sums.values()
     ]
     divisor, unit = energy_scale(max((j for row in cells for j in row if j is not None), default=0))
+    owners = sorted({each.whose for each in study.evidence.values()} - {""})
+    whose = "".join(f" {each}" for each in owners)
     return DataTable(
-        f"One run from start to end, idle phases included, {unit}.{study.stamp}",
+        f"One run from start to end, idle phases included, {unit}.{whose}{study.stamp}",
         ("Variant", *(heading for heading, _ in columns)),
         tuple(
             (label, *(UNKNOWN if j is None else format_digits(j / divisor) for j in row))

@@ -46,7 +46,10 @@ def _iterate_parts(study: ReportStudy, comparison: Comparison) -> Iterator[Part]
     primary = [e for e in comparison.effects if e.family == "primary"]
     secondary = [e for e in comparison.effects if e.family == "secondary"]
     settings = comparison.settings
-    yield " ".join(_describe_method(study, settings, primary))
+    if comparison.blocks.boards.is_spread:
+        yield "Differences are taken within a seed; what its boards differ in does not cancel."
+    else:
+        yield " ".join(_describe_method(study, settings, primary))
     yield from comparison.limits
     if primary:
         caption = f"Primary contrasts{_describe_plan(study, primary)}. 95 % CI over seeds."

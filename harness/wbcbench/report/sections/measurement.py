@@ -97,6 +97,9 @@ def _iterate_circumstances(study: ReportStudy) -> Iterator[tuple[str, str, bool]
     """Nothing of what no run knows."""
     for part, name in _PARTS.items():
         yield _describe_part(study, part, name)
+    for whose, count in Counter(each.whose for each in study.evidence.values()).items():
+        if whose:
+            yield "runs in a part of a node", f"{count_of(count, 'run')}: {whose}", True
     samples = known_values(study.done, "samples_train")
     if samples:
         least = thresholds.PRIMARY_SAMPLES
@@ -289,6 +292,8 @@ def _build_budget(study: ReportStudy, runs: Sequence[Run]) -> tuple[DataTable, s
         (name, words, mean_known([study.evidence[run].budget_j[name] for run in runs]), cancels)
         for name, words, cancels in _BUDGET
     ]
+    if study.comparison and study.comparison.blocks.boards.way in {"unpaired", "mixed"}:
+        halves[0] = (*halves[0][:3], "no")  # the gain, which each board has of its own
     halves.append(("runs", "run to run: half of the 95 % CI", runs_j, "no"))
     rows, values, largest = [], [], (0.0, "")
     for name, words, half_j, cancels in halves:

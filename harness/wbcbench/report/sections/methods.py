@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from importlib import resources
 
+from wbcbench.compare.boards import LIMIT, name_board
 from wbcbench.compare.metric import Settings
+from wbcbench.compare.notes import BOARDS_DIFFER, notes_on_boards
 from wbcbench.compare.render import count_lines
 from wbcbench.compare.result import Comparison, count_tests
 from wbcbench.core.spec import RunSpec
 from wbcbench.core.study_folder import RUNS_TABLE
-from wbcbench.core.text import count_of, human_duration, human_energy, human_share
+from wbcbench.core.text import UNKNOWN, count_of, human_duration, human_energy, human_share
 from wbcbench.registry import VARIANTS
 from wbcbench.report import DataTable, Listing, Part, Place, Section, Statement, results_sha256
 from wbcbench.report.study import ReportStudy
@@ -87,6 +90,8 @@ def build_methods(study: ReportStudy) -> Section:
     summary = (
         "randomised blocks, paired sign-flip tests" if study.plan else f"{runs} without a plan"
     )
+    if study.comparison and study.comparison.blocks.boards.is_spread:
+        summary = "blocks spread over boards, so joules and seconds are not tested"
     return Section("methods", "Methods", (table,), Place.FOLDED, summary)
 
 
@@ -145,6 +150,8 @@ def _iterate_analysis(study: ReportStudy) -> Iterator[Line]:
         "The block: one seed with every variant once. Differences are taken inside blocks; joules, "
         "seconds, watts and rates as logarithms of ratios, accuracies as they are.",
     )
+    if comparison.blocks.boards.is_spread:
+        yield "boards", " ".join(notes_on_boards(comparison))
     yield "primary family", _describe_family(comparison)
     yield (
         "intervals",
@@ -262,7 +269,31 @@ def build_environment(study: ReportStudy) -> Section:
     known = ("gpu_name", "cpu_model", "tensorflow_version", "wbcbench_version")
     names = {"tensorflow_version": "TensorFlow ", "wbcbench_version": "wbcbench "}
     summary = ", ".join(f"{names.get(name, '')}{values[name]}" for name in known if values[name])
-    return Section("environment", "Environment", (facts,), Place.FOLDED, summary)
+    boards = _build_boards(study)
+    if boards:
+        summary += f", {count_of(len(boards.rows), 'board')}"
+    parts = (facts, boards) if boards else (facts,)
+    return Section("environment", "Environment", parts, Place.FOLDED, summary)
+
+
+def _build_boards(study: ReportStudy) -> DataTable | None:
+    """Each board with its node and what else is known of it; ``None`` where there is one."""
+    boards = defaultdict[str, list[Run]](list)
+    for run in study.done:
+        boards[name_board(run)].append(run)
+    if len(boards) < 2:
+        return None
+    rows = []
+    for name, own in sorted(boards.items()):
+        facts = (
+            ", ".join(sorted({UNKNOWN if (c := r.row[column]) is None else f"{c}" for r in own}))
+            for column in ("node", "host_id", "gpu_name", "driver_version", LIMIT)
+        )
+        blocks = len({run.spec.block for run in own})
+        rows.append((name, *facts, str(blocks), str(len(own))))
+    caption = f"Boards that the finished runs came from.{study.stamp}"
+    headings = ("Board", "node", "host", "GPU", "driver", "power limit, W", "blocks", "runs")
+    return DataTable(caption, headings, tuple(rows), (0, 1, 2, 3, 4))
 
 
 def build_limits(study: ReportStudy) -> Section:
@@ -281,6 +312,9 @@ def _iterate_limits(study: ReportStudy) -> Iterator[str]:
         f"{count_of(len(seeds), 'seed')}, {count_of(len(study.done), 'finished run')}. Another "
         "machine, other images or other settings may rank the variants otherwise."
     )
+    boards = {name for run in study.done if (name := name_board(run)).startswith("board")}
+    if len(boards) > 1:
+        yield f"The runs come from {len(boards)} boards. {BOARDS_DIFFER}"
     if study.comparable:
         row = study.comparable[0].row
         yield f"The energy is of {_PARTS.get(row['primary_domain'], 'one part of the machine')}."

@@ -136,6 +136,9 @@ def _iterate_limits(comparison: Comparison) -> Iterator[str]:
     """What the comparison leaves open, or cannot show for want of joules or of seeds."""
     if comparison.energy.metric is None and not any(metric.part for metric in comparison.metrics):
         yield f"No energy is compared: {comparison.energy.words.partition(';')[0]}."
+    if comparison.blocks.boards.is_spread:
+        boards = count_of(len(comparison.blocks.boards.blocks), "board")
+        yield f"The runs of a seed were spread over {boards}: joules and seconds are not tested."
     seeds = len(comparison.blocks.runs)
     if seeds < _FEWEST_BLOCKS:
         count = f"{'is' if seeds == 1 else 'are'} {count_of(seeds, 'complete seed')}"

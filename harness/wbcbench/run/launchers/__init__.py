@@ -8,7 +8,7 @@ queue must answer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -61,18 +61,26 @@ class JobStatus:
     text: str = ""
 
 
+CarryOut = Callable[[Path], bool]
+"""Carries a job out and says whether it is at its end: if not, the engine should start it again."""
+
+
 class Queue(Protocol):
     """The jobs of one study on an engine, which outlive whoever submits them."""
 
     most_in_submission: int
     """How many jobs ``submit`` takes."""
 
-    def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
-        """Submit a job for each folder: ``wbcbench work FOLDER``, with a GPU of its own.
+    def submit(
+        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+    ) -> list[str]:
+        """Submit a job for each folder, each with a GPU of its own.
 
         Args:
             name: Of this submission, by which ``find`` finds it again; no other has it.
             folders: Of the jobs.
+            carry_out: What a job does with its folder; ``wbcbench work FOLDER`` does it, too.
+            node: Where they should run if it is up, for other runs of their block ran there.
 
         Returns:
             The engine's id of each, in their order.

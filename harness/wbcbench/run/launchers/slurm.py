@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcbench.core.errors import CannotMeasureError, UsageError
-from wbcbench.run.launchers import EngineError, JobStage, JobStatus
+from wbcbench.run.launchers import CarryOut, EngineError, JobStage, JobStatus
 from wbcbench.run.launchers.cluster import ClusterSettings
 
 _LOGS = "slurm"  # beside the folders of the jobs: scripts, logs and what submitit keeps
@@ -70,21 +70,29 @@ class SlurmQueue:
         found = re.search(r"^MaxArraySize\s*=\s*(\d+)", _ask(["scontrol", "show", "config"]), re.M)
         return max(int(found[1]) - 1 if found else _DEFAULT_ARRAY - 1, 1)
 
-    def submit(self, name: str, folders: Sequence[Path]) -> list[str]:
+    def submit(
+        self, name: str, folders: Sequence[Path], carry_out: CarryOut, node: str = ""
+    ) -> list[str]:
         """Submit a job for each folder, several as one array; see ``Queue.submit``."""
         from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
 
         executor = SlurmExecutor(self._jobs / _LOGS, python=self._python)
-        executor.update_parameters(**self._parameters(name))
+        bound = {"nodelist": node} if node and self._is_up(node) else {}
+        executor.update_parameters(**self._parameters(name), **bound)
         try:
             with executor.batch():
-                jobs = [executor.submit(_carry_out, str(folder.resolve())) for folder in folders]
+                jobs = [executor.submit(_work, carry_out, folder.resolve()) for folder in folders]
         except FailedJobError as error:
             raise _explain(str(error)) from error
         except OSError as error:
             raise EngineError(f"Slurm's sbatch could not be started: {error}.") from error
         return [job.job_id for job in jobs]
+
+    def _is_up(self, node: str) -> bool:
+        """Whether a node takes jobs."""
+        states = _ask(["sinfo", "--noheader", "--nodes", node, "--format", "%t"]).split()
+        return bool(states) and set(states) <= {"idle", "mix", "alloc", "comp"}
 
     @property
     def _python(self) -> str:
@@ -99,6 +107,8 @@ class SlurmQueue:
             "qos": own.qos,
             "constraint": own.constraint,
             "gres": own.gres,
+            # Joules of processors are the whole node's: without a GPU nobody else may be there.
+            "exclusive": not own.gres,
             "mem": own.memory,
             "setup": list(own.setup),
         }
@@ -160,16 +170,16 @@ class SlurmQueue:
         _ask(["scancel", *ids])
 
 
-def _carry_out(folder: str) -> None:
+def _work(carry_out: CarryOut, folder: Path) -> None:
     """On the node: a function that submitit can find there again.
 
-    A job that had to end before its end (time limit, preemption) is queued again; Slurm refuses
-    that for one that was cancelled.
+    A job that had to end before its end (time limit, preemption) is queued again; not one that was
+    cancelled, which Slurm would take back, too.
     """
-    from wbcbench.study.work import carry_out_job
-
-    if not carry_out_job(Path(folder)):
-        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=False)
+    if not carry_out(folder):
+        own = os.environ["SLURM_JOB_ID"]
+        if _ask(["squeue", "--noheader", "--job", own, "--format", "%T"]).strip() == "RUNNING":
+            _ask(["scontrol", "requeue", own])
 
 
 def _read_lines(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, JobStatus]]:
