@@ -9,7 +9,7 @@ LOCK   ?= $(if $(wildcard /proc/driver/nvidia/version),requirements-cuda.lock,re
 CLUSTER ?= .cache/cluster
 STAMP  := $(VENV)/.installed-$(notdir $(basename $(LOCK)))
 
-.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu published fuzz cluster cluster-stop format-lint-types-imports lint format types imports map lock clean help
+.PHONY: run test check setup bench bench-stats bench-verify bench-peers gpu published fuzz cluster cluster-stop cluster-kill format-lint-types-imports lint format types imports map lock clean help
 
 help:            ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -86,6 +86,9 @@ cluster: setup   ## Start a real Slurm with two nodes and scripted GPUs (tests/f
 
 cluster-stop:    ## End it, with all of its jobs
 	@cd tests && ../$(BIN)/python -m fakes.slurm_cluster stop ../$(CLUSTER)
+
+cluster-kill: setup  ## Kill twenty times what carries out a study on such a Slurm; an hour
+	$(BIN)/python tests/cluster/kill.py $(ARGS)
 
 map:             ## Write the map of rooms and the registry into harness/ARCHITECTURE.md
 	$(BIN)/python tests/house_map.py

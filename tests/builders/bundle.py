@@ -100,6 +100,7 @@ ENDS: Mapping[str, tuple[Status, Failure | None]] = {
     "unwatched": ("interrupted", RECORDER_DIED),
     "early": ("failed", Failure("out-of-memory", "The GPU has no memory left.")),
     "never-began": ("interrupted", NEVER_BEGAN),
+    "superseded": ("interrupted", Failure("superseded", "another was the same run, done first")),
     "spoiled": ("done", None),
     "diverged": ("done", None),
 }
@@ -208,8 +209,9 @@ class StudyDesign:
         planned: Whether a plan was written before the first run.
         gpu: A GPU with its sensors, or a bare machine with a model alone.
         published: The published TEST set (2,487 images), or a small set of its own (120).
-        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``; ``early``:
-            before training; ``never-began``; ``spoiled``: done, with a hole in what was read;
+        ends: How each run ends: ``done``, ``failed``, ``interrupted`` or ``unwatched``;
+            ``superseded``: whole, but done after another attempt; ``early``: before
+            training; ``never-began``; ``spoiled``: done, with a hole in what was read;
             ``diverged``: done, with weights that are no numbers; ``left``: its recorder was
             killed, and nobody has written its record yet.
         again: Blocks that were carried out twice, the first time with a failed run.
@@ -505,6 +507,7 @@ def _write_run(
     # A trainer that fails has got through its first epoch; a kill leaves every window open.
     killed_s = {
         "done": math.inf,
+        "superseded": math.inf,
         "spoiled": math.inf,
         "diverged": math.inf,
         "early": windows[1].start_s + 4.0,

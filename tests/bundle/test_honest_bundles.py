@@ -77,7 +77,17 @@ wall_meters = st.builds(
     until=st.sampled_from([1.5, 1.5, 0.75]),
 )
 ends = st.sampled_from(
-    ["failed", "interrupted", "unwatched", "early", "never-began", "spoiled", "diverged", "left"]
+    [
+        "failed",
+        "interrupted",
+        "unwatched",
+        "early",
+        "never-began",
+        "spoiled",
+        "diverged",
+        "left",
+        "superseded",
+    ]
 )
 commits = st.sampled_from(
     [
@@ -411,6 +421,17 @@ def test_a_study_of_more_than_a_hundred_runs_is_verified(tmp_path):
 def test_every_example_that_is_kept_is_verified(study, tmp_path):
     copytree(EXAMPLES / study, tmp_path / "results" / study)
     verify_study(tmp_path / "results" / study, tmp_path, allow_synthetic=True)
+
+
+def test_attempts_that_came_second_count_as_waste_and_nothing_else(tmp_path: Path) -> None:
+    """On a cluster a run may be carried out twice; both are whole, one is published."""
+
+    def end(spec: RunSpec) -> str:
+        return "superseded" if spec.block == 2 and spec.repeat == 1 else "done"
+
+    design = StudyDesign(blocks=3, retried=True, ends=end)
+    runs = verify_study(bundle_study(tmp_path, design), tmp_path).submission.n_runs
+    assert runs.interrupted == len(design.variants)
 
 
 @given(cases())

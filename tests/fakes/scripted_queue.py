@@ -54,6 +54,7 @@ class ScriptedQueue:
     avoided: set[str] = field(default_factory=set)
     most_open: int = 0
     cancelled: list[str] = field(default_factory=list)
+    held: dict[str, JobStatus] = field(default_factory=dict)
     started: list[RunDir] = field(default_factory=list)
 
     def connect(self, settings: ClusterSettings, jobs: Path) -> ScriptedQueue:
@@ -93,8 +94,9 @@ class ScriptedQueue:
         for job_id, folder in list(self.going.items()):
             del self.going[job_id]
             self.ended[job_id] = self._end(JobDir(folder))
-        while self.waiting and len(self.going) < self.nodes:
-            job_id = next(iter(self.waiting))
+        for job_id in [each for each in self.waiting if each not in self.held]:
+            if len(self.going) == self.nodes:
+                break
             self.going[job_id] = self.waiting.pop(job_id)
             JobDir(self.going[job_id]).start()
         return {job_id: self._status(job_id) for job_id in jobs}
@@ -102,6 +104,8 @@ class ScriptedQueue:
     def _status(self, job_id: str) -> JobStatus:
         if job_id in self.going:
             return JobStatus(JobStage.RUNNING, "node7", "RUNNING")
+        if job_id in self.held:
+            return self.held[job_id]
         if job_id in self.waiting:
             return JobStatus(JobStage.WAITING, "", "PENDING")
         return JobStatus(self.ended.get(job_id, JobStage.LOST), "node7", "COMPLETED")
@@ -162,4 +166,5 @@ class ScriptedQueue:
         for job_id in ids:
             self.waiting.pop(job_id, None)
             self.going.pop(job_id, None)
+            self.held.pop(job_id, None)
             self.ended[job_id] = JobStage.ENDED

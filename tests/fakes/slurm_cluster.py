@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from fakes.nvml_plugin import build_library
 from fakes.nvml_scenario import VARIABLE, FakeGpu, Scenario
@@ -41,7 +42,10 @@ from fakes.scripted_trainer import make_python, write_plays
 NODES = ("n1", "n2")
 NODE_CPUS = 4
 MEMORY_MB = 8000  # of a node, as declared
-PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "munged", "mariadbd", "mariadb-install-db")
+Victims = Literal["tasks", "daemons", "all"]
+PROGRAMS = (
+    "slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd", "mariadb-install-db", "cc",
+)  # fmt: skip
 GRACE_S = 15  # of a job that is preempted
 NODE_TIMEOUT_S = 20  # after which a silent node is down
 SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
@@ -136,22 +140,23 @@ class Cluster:
         """
         self.command("scontrol", "update", f"JobId={job}", "StartTime=now")
 
-    def kill_step(self, job_id: str) -> list[int]:
-        """End the step daemons of a job, and all that they started, by SIGKILL.
+    def kill_step(self, job_id: str, what: Victims = "all") -> list[int]:
+        """End step daemons of a job, what they started (``tasks``), or all, by SIGKILL.
 
         Args:
             job_id: Its number; of a job of an array, ``squeue`` shows it as ``%A``.
+            what: Of tasks Slurm hears at once, of daemons within a minute; tasks outlive those.
 
         Returns:
             The process ids.
         """
-        pids = [*self._find_steps(job_id)]
+        pids = [pid for pid, kind in self._find_steps(job_id) if what in {kind, "all"}]
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         return pids
 
-    def _find_steps(self, sought: str | None = None) -> Iterator[int]:
+    def _find_steps(self, sought: str | None = None) -> Iterator[tuple[int, Victims]]:
         """Step daemons and their tasks, of one job or of all, whoever their parent is now."""
         for path in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has just ended
@@ -163,7 +168,7 @@ class Cluster:
                 daemon = re.match(r"slurmstepd: \[(\d+)\.", title)
                 job_id = daemon[1] if daemon else variables.get("SLURM_JOB_ID")
                 if job_id is not None and sought in {None, job_id}:
-                    yield int(path.name)
+                    yield int(path.name), "daemons" if daemon else "tasks"
 
     def stop(self) -> None:
         """End every process of the cluster and of its jobs; what they wrote stays."""
@@ -171,7 +176,7 @@ class Cluster:
             _order(self.folder, "stop")
             keeper = self.pid("keeper")
             wait_until(lambda: not is_running(keeper), "the end of the cluster")
-        for pid in self._find_steps():
+        for pid, _ in self._find_steps():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -187,12 +192,12 @@ def start(folder: Path, *, gpus: int = 1, parent: int | None = None) -> Cluster:
 
     Raises:
         ValueError: The path of the folder is too long.
-        FileNotFoundError: Slurm, munge or MariaDB is not installed.
+        FileNotFoundError: Slurm, munge, MariaDB or a C compiler is not installed.
         TimeoutError: A daemon did not begin; its log lies in the folder.
     """
     folder = folder.absolute()
     if len(os.fsencode(folder)) > LONGEST_FOLDER:
-        raise ValueError(f"sockets in {folder} would have too long a path")
+        raise ValueError(f"sockets in {folder} would have too long a path; choose another folder")
     if missing := missing_programs():
         raise FileNotFoundError(f"not installed: {', '.join(missing)}")
     shutil.rmtree(folder, ignore_errors=True)
@@ -411,7 +416,10 @@ def main() -> None:
     if order == "stop":
         Cluster(folder).stop()
         return
-    cluster = start(folder)
+    try:
+        cluster = start(folder)
+    except (ValueError, FileNotFoundError, TimeoutError) as error:
+        sys.exit(f"No cluster was started: {error}.")
     programs = make_python(folder / "python").parent
     plays = write_plays(folder / "plays.json")
     print("# A Slurm of two nodes runs. With these, `wbcbench` has a scripted trainer on them:")

@@ -17,7 +17,7 @@ from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.run_state import this_process
 from wbcbench.core.study_folder import JOBS
 from wbcbench.run.job import JobDir, list_jobs
-from wbcbench.run.launchers import JobStage
+from wbcbench.run.launchers import JobStage, JobStatus
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.publish import publish
 from wbcbench.run.recorder import Interrupts
@@ -358,6 +358,32 @@ def test_jobs_that_end_before_a_run_begins_are_not_submitted_for_ever(tmp_path: 
     assert queue.submissions == [1, 1]
     assert any("logs" in line for line in study.said)
     assert study.runs == []
+
+
+@pytest.mark.parametrize("is_pinned", [True, False])
+def test_a_job_that_would_wait_for_ever_is_ended_and_submitted_anew(
+    tmp_path: Path, is_pinned: bool
+) -> None:
+    queue = ScriptedQueue()
+    study = QueuedStudy(tmp_path, made(1), queue, attempts=1)
+    if is_pinned:  # to the node of the block's first run, which takes no jobs any more
+        second = study.plan.block(1)[1].variant
+        queue.script = where("job dies", block=1, variant=second, repeat=1)
+        study.cluster = replace(study.cluster, attempts=2)
+    status = (
+        JobStatus(JobStage.WAITING, "", "PENDING, ReqNodeNotAvail", lacks_node=True)
+        if is_pinned
+        else JobStatus(JobStage.HELD, "", "PENDING, launch failed requeued held")
+    )
+
+    def hold() -> None:
+        if len(queue.submissions) == 1 + is_pinned:
+            queue.held[next(reversed(queue.waiting))] = status
+
+    queue.after_submit = hold
+    assert study.sweep().states() == {"done": 2}
+    assert len(queue.cancelled) == 1
+    assert len(queue.submissions) == 2 + is_pinned
 
 
 def test_a_node_that_cannot_measure_is_avoided_and_its_runs_are_tried_elsewhere(

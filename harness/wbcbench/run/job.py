@@ -66,6 +66,7 @@ class Job:
         rest_s: Between two runs, in seconds.
         grace_s: In which an epoch may end once the job must, in seconds.
         ends_when_invalid: Whether the rest is of no use after an invalid run.
+        node: Where it was asked to run; empty: anywhere.
         timed: Runs whose training is timed, to know how often it is repeated; not carried out.
     """
 
@@ -79,6 +80,7 @@ class Job:
     rest_s: float
     grace_s: float
     ends_when_invalid: bool = False
+    node: str = ""
     timed: tuple[RunSpec, ...] = ()
 
 

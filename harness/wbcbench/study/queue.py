@@ -69,6 +69,7 @@ class OpenJob:
         status: The engine's last word.
         runs: Folders of its attempts, as far as they are known, that have no record.
         ended: Those of which it was said that they have one.
+        is_given_up: Whether we ended it, for it would never have started.
         is_unsent: Whether we submitted it, and the engine did not say that it has it.
     """
 
@@ -79,6 +80,7 @@ class OpenJob:
     status: JobStatus | None = None
     runs: set[RunDir] = field(default_factory=set)
     ended: set[RunDir] = field(default_factory=set)
+    is_given_up: bool = False
     is_unsent: bool = False
 
 
@@ -201,34 +203,39 @@ class OpenJobs:
         if before is None or (before.stage, before.node) != (status.stage, status.node):
             where = f" on {status.node}" if status.node else ""
             self._say(f"job {own.id} ({own.folder.name}): {status.text or status.stage}{where}")
+        if status.stage is JobStage.HELD or (status.lacks_node and own.job.node):
+            self._say(f"job {own.id} would wait for ever: it is ended, and submitted anew")
+            own.is_given_up = True
+            self.connect(own.job.launcher).cancel([str(own.id)])
         return self._close(own, status) if status.stage in _OVER else []
 
     def _close(self, own: OpenJob, status: JobStatus) -> list[RunDir]:
         """Account for every run of a job that is over, and close it; not while one may go on."""
-        changed: list[RunDir] = []
-        has_begun = False
-        for task in own.job.tasks:
-            attempts = self._find_attempts(own.folder, task.spec)
-            begun = [run for run in attempts if run.is_finished or _is_begun(run)]
-            has_begun |= bool(begun)
-            for run in attempts:
-                if run.is_finished:
-                    pass
-                elif run not in begun:
-                    with suppress(FileNotFoundError):
-                        run.delete()
-                elif not self._may_finalise(own, run, status) or not finalise_ended(
-                    run, is_last=len(begun) >= task.tries
-                ):
-                    own.runs.add(run)
-                    return changed
-                if run not in own.ended:
-                    own.ended.add(run)
-                    changed.append(run)
+        attempts = {
+            run: task
+            for task in own.job.tasks
+            for run in self._find_attempts(own.folder, task.spec)
+        }
+        begun = [run for run in attempts if run.is_finished or _is_begun(run)]
+        going = [run for run in begun if not run.is_finished]
+        own.runs |= set(going)
+        open_runs = [run for run in going if not self._may_finalise(own, run, status)]
+        if open_runs:
+            return []
+        for run in attempts:
+            if run not in begun:
+                with suppress(FileNotFoundError):
+                    run.delete()
+        for run in going:
+            task = attempts[run]
+            tries = sum(attempts[other] is task for other in begun)
+            if not finalise_ended(run, is_last=tries >= task.tries):
+                return []
+        changed = [run for run in attempts if run not in own.ended]
         self._judge_node(own, changed)
         own.folder.close(status.text or status.stage)
         del self.jobs[own.folder.name]
-        if not has_begun and own.id is not None:
+        if not (begun or own.is_given_up or own.id is None):
             self.fruitless[_block_of(own)] += 1
         return changed
 
@@ -475,6 +482,7 @@ class QueueSweep(Sweep):
                 rest_s=plan.pauses.rest_s,
                 grace_s=queued.cluster.grace_s,
                 ends_when_invalid=tasks[0].spec.block_attempt <= plan.block_repeats,
+                node=node,
             )
             try:
                 folder.create(job)

@@ -40,6 +40,8 @@ class JobStage(StrEnum):
     """What a queue says of a job."""
 
     WAITING = "waiting"
+    HELD = "held"
+    """It waits and will never start: the engine failed to start it and gave up."""
     RUNNING = "running"
     ENDED = "ended"
     LOST = "lost"
@@ -54,11 +56,13 @@ class JobStatus:
         stage: How far it is.
         node: Where it runs, or ran last; empty if nowhere.
         text: The queue's own word, and why a job waits: ``PENDING, Resources``.
+        lacks_node: Whether it waits for a node that takes no jobs.
     """
 
     stage: JobStage
     node: str = ""
     text: str = ""
+    lacks_node: bool = False
 
 
 CarryOut = Callable[[Path], bool]

@@ -36,6 +36,8 @@ _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD",
             "RESV_DEL_HOLD"}  # fmt: skip
 _RUNNING = {"RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING"}
 _LOST = {"NODE_FAIL", "BOOT_FAIL", "REVOKED"}
+_HELD = re.compile("launch.?failed|JobHoldMaxRequeue|requeued.?in.?held", re.I)
+_NO_NODE = re.compile("ReqNodeNotAvail|Nodes.?required.?for.?job.?are|BadConstraints", re.I)
 _DEFAULT_ARRAY = 1001
 _USUAL_TIME = "1:00:00"
 _OPTIONS = ("account", "partition", "qos", "constraint", "gres", "mem")  # as sbatch names them
@@ -307,7 +309,8 @@ def _read_lines(text: str, names: Mapping[str, str]) -> Iterator[tuple[str, JobS
         lives[job_id] += 1
         if word in _WAITING:
             text = f"{word}, {reason}" if reason not in {"", "None"} else word
-            yield job_id, JobStatus(JobStage.WAITING, text=text)
+            stage = JobStage.HELD if _HELD.search(reason) else JobStage.WAITING
+            yield job_id, JobStatus(stage, "", text, bool(_NO_NODE.search(reason)))
             continue
         is_certain = word not in _LOST and restarts == "0" and lives[job_id] == 1
         over = JobStage.ENDED if is_certain else JobStage.LOST
