@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from wbcbench.core.run_folder import Local, RunDir, study_runs
 from wbcbench.core.run_state import this_process
 from wbcbench.core.study_folder import JOBS
 from wbcbench.run.job import JobDir, list_jobs
-from wbcbench.run.launchers import JobStage, JobStatus
+from wbcbench.run.launchers import EngineError, JobStage, JobStatus
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.publish import publish
 from wbcbench.run.recorder import Interrupts
@@ -25,7 +26,7 @@ from wbcbench.study import running
 from wbcbench.study.experiment import Until
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import SweepOutcome
-from wbcbench.study.queue import QUIET_S, OpenJobs, QueueSettings, QueueSweep, cancel_jobs
+from wbcbench.study.queue import QUIET_S, OpenJobs, QueueSettings, QueueSweep, cancel_jobs, time_on_node
 from wbcbench.study.sweep import Sweep, SweepSettings
 
 
@@ -179,8 +180,6 @@ def test_an_engine_that_does_not_answer_concludes_nothing(tmp_path: Path) -> Non
 def test_a_submission_without_an_answer_is_asked_for_by_its_name(
     tmp_path: Path, has_arrived: bool
 ) -> None:
-    from wbcbench.run.launchers import EngineError
-
     queue = ScriptedQueue()
     study = QueuedStudy(tmp_path, made(2), queue)
     failures = iter([True])
@@ -451,6 +450,65 @@ def test_cancelled_jobs_keep_their_records(tmp_path: Path, monkeypatch: pytest.M
     assert study.ends() == ["1:done", "1:done"]
     assert (tmp_path / "mine" / JOBS).is_dir()
     assert study.sweep().states() == {"done": 6}
+
+
+def test_a_sweep_whose_jobs_another_command_cancels_submits_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = QueuedStudy(tmp_path, made(3), ScriptedQueue(nodes=1))
+    monkeypatch.setattr("wbcbench.registry.load_part", lambda *_: study.queue)
+    calls = iter([cancel_jobs])
+
+    def cancel() -> None:
+        for call in calls:
+            call(tmp_path / "mine", study.said.append)
+
+    study.clock.on_sleep = cancel
+    states = study.sweep().states()
+    assert study.queue.submissions == [3]
+    assert states == {"todo": 6}
+    assert "cancelled" in study.said[-1]
+    assert study.sweep().states() == {"done": 6}
+
+
+def test_a_detached_sweep_does_not_leave_as_if_a_silent_engine_had_its_jobs(
+    tmp_path: Path,
+) -> None:
+    study = QueuedStudy(tmp_path, made(3), ScriptedQueue(), max_parallel=1)
+    study.sweep(is_detached=True)
+    study.queue.is_down = True
+    with pytest.raises(EngineError):
+        study.sweep(is_detached=True)
+
+
+def test_the_folder_of_a_study_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere" / "other").mkdir(parents=True)
+    (tmp_path / "mine").symlink_to(tmp_path / "elsewhere" / "other")
+    study = QueuedStudy(tmp_path, made(1), ScriptedQueue())
+    assert study.sweep().states() == {"done": 2}
+    assert not (tmp_path / "elsewhere" / "mine").exists()
+
+
+def test_a_refused_job_that_times_a_training_is_not_waited_for_by_the_next_call(
+    tmp_path: Path,
+) -> None:
+    def refuse() -> None:
+        raise UsageError("The queue refuses the job: no such partition.")
+
+    study = QueuedStudy(tmp_path, made(1), ScriptedQueue(before_submit=refuse))
+    settings = SweepSettings(tmp_path, study.queue, clock=Timeless())
+    queued = QueueSettings("scripted", study.cluster)
+    ask = partial(time_on_node, study.plan.runs, settings, queued, Interrupts(), study.said.append)
+    with pytest.raises(UsageError, match="refuses"):
+        ask()
+    assert list_jobs(tmp_path / "mine") == []
+
+    def answer() -> None:
+        (job,) = list_jobs(tmp_path / "mine")
+        job.write_loops([3, 3])
+
+    study.queue.before_submit = answer
+    assert ask() == (3, 3)
 
 
 def test_a_study_whose_runs_wait_in_a_queue_is_not_swept_here(tmp_path: Path) -> None:

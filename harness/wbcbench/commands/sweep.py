@@ -179,7 +179,7 @@ def sweep(
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
     outcome = _carry_out(plan, settings, say, queued)
     _print_outcome(plan, outcome, results, as_json=as_json)
-    _raise_if_bad(outcome, is_queued=queued is not None)
+    _raise_if_bad(outcome, queued)
 
 
 def _time_on_node(
@@ -315,20 +315,23 @@ def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json:
         typer.echo(f"Next: wbcbench compare {plan.study}; wbcbench report {plan.study}")
 
 
-def _raise_if_bad(outcome: SweepOutcome, *, is_queued: bool) -> None:
+def _raise_if_bad(outcome: SweepOutcome, queued: QueueSettings | None) -> None:
     """Turn what is not done into its exit code.
 
     Raises:
         InterruptedRunError: The user stopped it.
-        RunsFailedError: Runs failed, were interrupted, or stayed invalid.
+        RunsFailedError: Runs failed, were interrupted, or stayed invalid; or jobs ended and left
+            some that never began.
     """
     states, total = outcome.states(), len(outcome.specs)
     if outcome.interrupted:
-        what = "Left; jobs go on" if is_queued else "Interrupted"
+        what = "Left; jobs go on" if queued else "Interrupted"
         raise InterruptedRunError(
             f"{what}, {states.get('done', 0)} of {total} runs done. Resume: {_repeat()}"
         )
     counts = [(states.get(name), name) for name in ("failed", "interrupted", "invalid")]
+    if queued and not queued.is_detached:
+        counts.append((states.get("todo"), "not begun"))
     bad = ", ".join(f"{count} {name}" for count, name in counts if count)
     if bad:
         raise RunsFailedError(

@@ -6,6 +6,7 @@
         start-<n>.json   who carries it out; one more each time the queue starts it again
         closed.json      that it has ended and everything in it is accounted for
         loops.json       of a job that times trainings: how often each would be repeated
+    results/<study>/.jobs/.cancelled     changes when somebody ends all jobs: nobody submits more
 
 Every file is made once, by whoever comes first, so that two submitters, or a job that was started
 again while its first process lives, need no lock. A job that never reached the queue is withdrawn
@@ -14,6 +15,7 @@ by taking the number of its first start.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wbcbench.core.errors import RunExistsError, UsageError
-from wbcbench.core.files import read_file, write_new
+from wbcbench.core.files import read_file, read_if_any, write_atomically, write_new
 from wbcbench.core.run_folder import Local, create_folder, to_json
 from wbcbench.core.run_state import ProcessIdentity, this_process
 from wbcbench.core.spec import RunSpec
@@ -36,7 +38,7 @@ CHECK = (
     "check.json"  # makes a folder that of a job which carries out no run; see ``doctor.exchange``
 )
 _JOB, _SUBMITTED, _CLOSED = "job.json", "submitted.json", "closed.json"
-_LOOPS = "loops.json"
+_LOOPS, _CANCELLED = "loops.json", ".cancelled"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class JobDir:
     @property
     def study_dir(self) -> Path:
         """The folder of its study."""
-        return self.path.resolve().parent.parent
+        return self.path.absolute().parent.parent  # which may be a link: its name is the study's
 
     def create(self, job: Job) -> None:
         """Make the folder; raises ``RunExistsError`` where another submitter made it first."""
@@ -236,6 +238,17 @@ def _iterate_jobs(study_dir: Path, *, is_open: bool) -> Iterator[JobDir]:
             job = JobDir(path)
             if not path.name.startswith(".") and is_job(path) and not (is_open and job.is_closed):
                 yield job
+
+
+def note_cancellation(jobs: Path) -> None:
+    """Tell whoever sweeps the study, on any machine, that its jobs are ended on purpose."""
+    if jobs.is_dir():
+        write_atomically(jobs / _CANCELLED, secrets.token_hex(8).encode())
+
+
+def read_cancellation(jobs: Path) -> str | None:
+    """What changes with each cancellation."""
+    return read_if_any(jobs / _CANCELLED)
 
 
 def choose_folder(jobs: Path, start: str) -> JobDir:

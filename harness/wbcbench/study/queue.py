@@ -8,6 +8,7 @@ the next one goes on.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -33,7 +34,16 @@ from wbcbench.core.study_folder import JOBS
 from wbcbench.core.text import count_of
 from wbcbench.core.window import Clock, MonotonicClock
 from wbcbench.run.finalise import NEVER_BEGAN, finalise_ended
-from wbcbench.run.job import Job, JobDir, Task, choose_folder, list_jobs, name_job
+from wbcbench.run.job import (
+    Job,
+    JobDir,
+    Task,
+    choose_folder,
+    list_jobs,
+    name_job,
+    note_cancellation,
+    read_cancellation,
+)
 from wbcbench.run.launchers import EngineError, JobStage, JobStatus, Queue
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.live_state import Say
@@ -232,6 +242,7 @@ class OpenJobs:
             if not finalise_ended(run, is_last=tries >= task.tries):
                 return []
         changed = [run for run in attempts if run not in own.ended]
+        changed += own.runs - own.ended - {*changed}  # another command deleted them
         self._judge_node(own, changed)
         own.folder.close(status.text or status.stage)
         del self.jobs[own.folder.name]
@@ -325,9 +336,14 @@ class QueueSweep(Sweep):
         queues = {self._queued.launcher: self._queue}
         self._open = OpenJobs(self._dir, self._say, queues, self._settings.clock)
         reach, poll_s = self._least, SHORTEST_POLL_S
+        cancelled_before = read_cancellation(self._dir / JOBS)
         while not self._interrupts.wants_stop:
             has_changed = self._update()
-            is_submitted = not self._is_silent and self._submit_due(reach)
+            is_cancelled = read_cancellation(self._dir / JOBS) != cancelled_before
+            is_submitted = not (self._is_silent or is_cancelled) and self._submit_due(reach)
+            if is_cancelled and not self._open.jobs:
+                self._say("another command cancelled the jobs; no more are submitted")
+                break
             is_complete = not self._open.jobs and len(self._settled) >= reach
             if is_complete and (further := self._extend(interim, reach)) > reach:
                 reach = further
@@ -347,9 +363,12 @@ class QueueSweep(Sweep):
 
     def _update(self) -> bool:
         """Ask the engine and read what has ended; whether there was anything."""
+        fruitless = self._open.fruitless.total()
         try:
             changed = self._open.update()
         except EngineError as error:
+            if self._queued.is_detached:
+                raise
             if not self._is_silent:
                 self._say(f"{error} Nothing is concluded from that; asking again.")
             self._is_silent = True
@@ -358,6 +377,8 @@ class QueueSweep(Sweep):
             self._say("the engine answers again")
         self._is_silent = False
         self._progress.add(changed)
+        if self._open.fruitless.total() > fruitless:  # perhaps other submitters' jobs did the work
+            self._progress.refresh()
         self._settled -= {run.read_spec().block for run in changed if run.path.is_dir()}
         for run in changed:
             if run.is_finished:
@@ -510,6 +531,8 @@ class QueueSweep(Sweep):
         except EngineError as error:
             for own in submitted:
                 own.is_unsent = True
+            if queued.is_detached:
+                raise
             self._say(f"{error} Asking whether it has the jobs.")
             return
         except UsageError:
@@ -546,8 +569,13 @@ def time_on_node(
     study_dir = sweep.results / specs[0].study
     assert sweep.launch.is_queue
     queue = sweep.launch.connect(queued.cluster, study_dir / JOBS)
-    folder = choose_folder(study_dir / JOBS, "loops")
     jobs = OpenJobs(study_dir, say, {queued.launcher: queue}, sweep.clock)
+    # Other trainings, of a plan that has changed, are another job.
+    digest = hashlib.sha256("".join(spec.digest for spec in specs).encode()).hexdigest()[:8]
+    folder = choose_folder(study_dir / JOBS, f"loops-{digest}")
+    if folder.name in jobs.jobs and folder.read_loops() is None:
+        jobs.update()  # its submitter may have been killed before it was submitted
+        folder = choose_folder(study_dir / JOBS, f"loops-{digest}")
     if folder.name not in jobs.jobs:
         job = Job(
             launcher=queued.launcher,
@@ -563,7 +591,11 @@ def time_on_node(
         )
         folder.create(job)
         jobs.add(folder, ())
-        [job_id] = queue.submit(job.submission, [folder.path], carry_out_job)
+        try:
+            [job_id] = queue.submit(job.submission, [folder.path], carry_out_job)
+        except UsageError:
+            jobs.withdraw(jobs.jobs[folder.name])
+            raise
         folder.write_id(job_id)
         say(f"submitted a job that times {count_of(len(specs), 'training')}: {job_id}")
     while (loops := folder.read_loops()) is None:
@@ -589,6 +621,7 @@ def cancel_jobs(study_dir: Path, say: Say) -> tuple[list[str], list[str]]:
     Raises:
         EngineError: An engine does not answer.
     """
+    note_cancellation(study_dir / JOBS)
     jobs = OpenJobs(study_dir, say)
     names, end_s = set(jobs.jobs), time.monotonic() + CANCEL_S
     jobs.cancel()

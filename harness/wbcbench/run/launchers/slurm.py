@@ -118,7 +118,7 @@ class SlurmQueue:
         executor.update_parameters(**self._parameters(name), **where)
         try:
             with executor.batch():
-                jobs = [executor.submit(_work, carry_out, folder.resolve()) for folder in folders]
+                jobs = [executor.submit(_work, carry_out, folder.absolute()) for folder in folders]
         except FailedJobError as error:
             raise _explain(str(error)) from error
         except OSError as error:
