@@ -30,7 +30,6 @@ LONG = (
     "test_faults_by_kill",
     "test_verify",
     "test_toy_launcher",
-    "test_slurm_cluster",
     "test_sweep",
     "test_submit",
     "test_sums_over_boards",
