@@ -17,6 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # is done.
 LONG = (
     "test_sweep_on_slurm",
+    "test_sweep_on_slurm",
     "test_slurm_cluster",
     "test_honest_bundles",
     "test_acceptance",
@@ -28,6 +29,7 @@ LONG = (
     "test_faults_of_a_run",
     "test_faults_by_kill",
     "test_verify",
+    "test_toy_launcher",
     "test_sweep",
     "test_submit",
     "test_sums_over_boards",

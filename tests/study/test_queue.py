@@ -26,7 +26,14 @@ from wbcbench.study import running
 from wbcbench.study.experiment import Until
 from wbcbench.study.plan import Plan
 from wbcbench.study.progress import SweepOutcome
-from wbcbench.study.queue import QUIET_S, OpenJobs, QueueSettings, QueueSweep, cancel_jobs, time_on_node
+from wbcbench.study.queue import (
+    QUIET_S,
+    OpenJobs,
+    QueueSettings,
+    QueueSweep,
+    cancel_jobs,
+    time_on_node,
+)
 from wbcbench.study.sweep import Sweep, SweepSettings
 
 

@@ -144,7 +144,7 @@ def sweep(
         _cancel(results / plan.study, say, as_json=as_json)
         return
     local = options.describe_local(
-        data,
+        data.resolve() if data and launch.is_queue else data,
         skip_unreadable=skip_unreadable,
         share=share,
         **({"cache_dir": settings_of_cluster.cache or None} if launch.is_queue else {}),

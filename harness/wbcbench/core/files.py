@@ -110,6 +110,14 @@ def _write_temporary(
         temporary.unlink(missing_ok=True)
 
 
+def refresh_listing(folder: Path) -> None:
+    """Let a shared file system list ``folder`` anew: NFS does once a file was made in it here."""
+    with contextlib.suppress(OSError):
+        mark = folder / f".listing.{secrets.token_hex(4)}"
+        mark.touch()
+        mark.unlink()
+
+
 def open_lock(path: Path) -> IO[str]:
     """A file to lock, made where there is none; a link is not followed.
 

@@ -8,13 +8,11 @@ file under the next free number, which no two can, is published; the other's rec
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import replace
 from itertools import count
-from pathlib import Path
 
 from wbcbench.core.errors import UsageError
-from wbcbench.core.files import read_file, write_new
+from wbcbench.core.files import read_file, refresh_listing, write_new
 from wbcbench.core.record import Failure, RunRecord
 from wbcbench.core.run_folder import RunDir
 from wbcbench.core.study_folder import PUBLISHED
@@ -56,10 +54,7 @@ def publish(run: RunDir, record: RunRecord) -> RunRecord:
 def _counts(run: RunDir) -> bool:
     """Whether a published run is done, or about to be; not one that was deleted, or given up."""
     if not run.path.is_dir():
-        with contextlib.suppress(OSError):  # a file made here makes NFS list the folder anew
-            fresh = Path(f"{run.path.parent}/.new.{os.getpid()}")
-            fresh.touch()
-            fresh.unlink()
+        refresh_listing(run.path.parent)
         if not run.path.is_dir():
             return False
     if not run.is_finished:

@@ -26,6 +26,7 @@ from wbcbench.core.errors import (
     RunExistsError,
     UsageError,
 )
+from wbcbench.core.files import refresh_listing
 from wbcbench.core.run_condition import condition
 from wbcbench.core.run_folder import CLAIM, RunDir
 from wbcbench.core.run_state import Liveness, liveness, this_process
@@ -79,6 +80,7 @@ class OpenJob:
         status: The engine's last word.
         runs: Folders of its attempts, as far as they are known, that have no record.
         ended: Those of which it was said that they have one.
+        is_waited_for: Whether it is over, but for a run that may go on.
         is_given_up: Whether we ended it, for it would never have started.
         is_unsent: Whether we submitted it, and the engine did not say that it has it.
     """
@@ -90,6 +92,7 @@ class OpenJob:
     status: JobStatus | None = None
     runs: set[RunDir] = field(default_factory=set)
     ended: set[RunDir] = field(default_factory=set)
+    is_waited_for: bool = False
     is_given_up: bool = False
     is_unsent: bool = False
 
@@ -118,6 +121,7 @@ class OpenJobs:
         self.jobs: dict[str, OpenJob] = {}
         self.fruitless: Counter[str] = Counter()
         self.bad_nodes: set[str] = set()
+        self._changed: list[RunDir] = []
         for folder in list_jobs(study_dir):
             self.add(folder)
 
@@ -131,22 +135,26 @@ class OpenJobs:
             (own.ended if run.is_finished else own.runs).add(run)
         self.jobs.setdefault(folder.name, own)
 
-    def update(self) -> list[RunDir]:
-        """Ask the engines, account for what ended; returns runs that have a record now or are gone.
+    def take_changed(self) -> list[RunDir]:
+        """Runs that have got their record, or are gone, since this was last asked."""
+        changed, self._changed = self._changed, []
+        return changed
+
+    def update(self) -> None:
+        """Ask the engines, and account for what ended.
 
         Raises:
             EngineError: An engine does not answer; nothing was concluded from that.
         """
-        changed: list[RunDir] = []
         for own in self.jobs.values():
             ended = {run for run in own.runs if run.is_finished}
             own.runs -= ended
             own.ended |= ended
-            changed += ended
+            self._changed += ended
             self._judge_node(own, ended)
         for own in list(self.jobs.values()):
             if own.id is None:
-                changed += self._identify(own)
+                self._identify(own)
         for launcher in {own.job.launcher for own in self.jobs.values()}:
             known = {
                 own.id: own
@@ -155,8 +163,7 @@ class OpenJobs:
             }
             names = {job_id: own.job.submission for job_id, own in known.items()}
             for job_id, status in self.connect(launcher).ask(names).items() if known else ():
-                changed += self._follow(known[job_id], status)
-        return changed
+                self._follow(known[job_id], status)
 
     def cancel(self) -> None:
         """Ask the engines to end every job."""
@@ -186,7 +193,7 @@ class OpenJobs:
                 own += [run] if run.read_state().job == folder.name else []
         return own
 
-    def _identify(self, own: OpenJob) -> list[RunDir]:
+    def _identify(self, own: OpenJob) -> None:
         """Find the id of a job; one that its submitter never handed over is withdrawn."""
         own.id = own.folder.read_id()
         if own.id is None:
@@ -194,33 +201,34 @@ class OpenJobs:
             if own.id is not None:
                 own.folder.write_id(own.id)
         if own.id is not None:
-            return []
+            return
         submitter, age_s = liveness(own.job.submitter), self._clock.now_s() - own.seen_s
         is_given_up = submitter is Liveness.UNKNOWN and age_s > SUBMITTER_S
         if submitter is Liveness.GONE or is_given_up or own.is_unsent:
-            return self.withdraw(own)
-        return []
+            self.withdraw(own)
 
-    def withdraw(self, own: OpenJob) -> list[RunDir]:
+    def withdraw(self, own: OpenJob) -> None:
         """Close a job that its engine does not have, unless it has begun all the same."""
-        if not own.folder.withdraw():
-            return []
-        self._say(f"job {own.folder.name} was never submitted")
-        return self._close(own, JobStatus(JobStage.ENDED, text="never submitted"))
+        if own.folder.withdraw():
+            self._say(f"job {own.folder.name} was never submitted")
+            self._close(own, JobStatus(JobStage.ENDED, text="never submitted"))
 
-    def _follow(self, own: OpenJob, status: JobStatus) -> list[RunDir]:
+    def _follow(self, own: OpenJob, status: JobStatus) -> None:
         before, own.status = own.status, status
         if before is None or (before.stage, before.node) != (status.stage, status.node):
             where = f" on {status.node}" if status.node else ""
             self._say(f"job {own.id} ({own.folder.name}): {status.text or status.stage}{where}")
-        if status.stage is JobStage.HELD or (status.lacks_node and own.job.node):
+        waits_for_ever = status.stage is JobStage.HELD or (status.lacks_node and own.job.node)
+        if waits_for_ever and not own.is_given_up:
             self._say(f"job {own.id} would wait for ever: it is ended, and submitted anew")
-            own.is_given_up = True
             self.connect(own.job.launcher).cancel([str(own.id)])
-        return self._close(own, status) if status.stage in _OVER else []
+            own.is_given_up = True
+        if status.stage in _OVER:
+            self._close(own, status)
 
-    def _close(self, own: OpenJob, status: JobStatus) -> list[RunDir]:
+    def _close(self, own: OpenJob, status: JobStatus) -> None:
         """Account for every run of a job that is over, and close it; not while one may go on."""
+        refresh_listing(self._dir)  # nodes have made folders there
         attempts = {
             run: task
             for task in own.job.tasks
@@ -229,26 +237,38 @@ class OpenJobs:
         begun = [run for run in attempts if run.is_finished or _is_begun(run)]
         going = [run for run in begun if not run.is_finished]
         own.runs |= set(going)
-        open_runs = [run for run in going if not self._may_finalise(own, run, status)]
-        if open_runs:
-            return []
-        for run in attempts:
-            if run not in begun:
-                with suppress(FileNotFoundError):
-                    run.delete()
+        if open_runs := [run for run in going if not self._may_finalise(own, run, status)]:
+            self._say_waiting(own, open_runs)
+            return
+        for run in [run for run in attempts if run not in begun]:
+            with suppress(FileNotFoundError):
+                try:
+                    run.claim()  # so that nobody begins it at this moment
+                except UsageError:
+                    return
+                run.delete()
         for run in going:
             task = attempts[run]
             tries = sum(attempts[other] is task for other in begun)
             if not finalise_ended(run, is_last=tries >= task.tries):
-                return []
+                return
         changed = [run for run in attempts if run not in own.ended]
         changed += own.runs - own.ended - {*changed}  # another command deleted them
+        self._changed += changed
         self._judge_node(own, changed)
         own.folder.close(status.text or status.stage)
         del self.jobs[own.folder.name]
         if not (begun or own.is_given_up or own.id is None):
             self.fruitless[_block_of(own)] += 1
-        return changed
+
+    def _say_waiting(self, own: OpenJob, runs: Sequence[RunDir]) -> None:
+        """Say once what a job that is over is not closed for."""
+        if not own.is_waited_for:
+            own.is_waited_for = True
+            self._say(
+                f"job {own.id}: {runs[0].run_id} may still be carried out; it is accounted for "
+                "once nobody writes into its folder"
+            )
 
     def _judge_node(self, own: OpenJob, ended: Iterable[RunDir]) -> None:
         """Remember a node that cannot measure: it fails at once, is free again, and takes all."""
@@ -365,17 +385,18 @@ class QueueSweep(Sweep):
         """Ask the engine and read what has ended; whether there was anything."""
         fruitless = self._open.fruitless.total()
         try:
-            changed = self._open.update()
+            self._open.update()
         except EngineError as error:
             if self._queued.is_detached:
                 raise
             if not self._is_silent:
                 self._say(f"{error} Nothing is concluded from that; asking again.")
             self._is_silent = True
-            return False
-        if self._is_silent:
-            self._say("the engine answers again")
-        self._is_silent = False
+        else:
+            if self._is_silent:
+                self._say("the engine answers again")
+            self._is_silent = False
+        changed = self._open.take_changed()
         self._progress.add(changed)
         if self._open.fruitless.total() > fruitless:  # perhaps other submitters' jobs did the work
             self._progress.refresh()
@@ -639,7 +660,8 @@ def watch_jobs(study_dir: Path, say: Say) -> Iterator[Sequence[OpenJob]]:
     """
     jobs = OpenJobs(study_dir, say)
     while True:
-        if jobs.update():
+        jobs.update()
+        if jobs.take_changed():
             table.write_table(study_dir)
         yield list(jobs.jobs.values())
         if not jobs.jobs:

@@ -190,7 +190,9 @@ class SlurmQueue:
             text = _ask(
                 ["sacct", "--noheader", "--parsable2", "--allocations", "--duplicates", *words]
             )
-            found |= dict(_read_lines(text, jobs))
+            # A controller that forgot a job never tells accounting of its end.
+            over = (JobStage.ENDED, JobStage.LOST)
+            found |= {own: each for own, each in _read_lines(text, jobs) if each.stage in over}
         unknown = JobStatus(JobStage.LOST, text="Slurm no longer knows it")
         return {job_id: found.get(job_id, unknown) for job_id in jobs}
 
