@@ -175,6 +175,15 @@ def test_a_study_is_carried_out_block_by_block_on_both_boards(site: Site) -> Non
     assert "0 carried out now" in text
 
 
+def test_a_job_that_has_a_whole_node_is_carried_out_once(site: Site) -> None:
+    site.plan(1)
+    code, text = site.sweep("--cluster", "gres=")
+    assert code == 0, text
+    assert ends(site.records()) == {"done": 2}
+    (job,) = list_jobs(site.results / "mine", is_open=False)
+    assert len(job.read_starts()) == 1
+
+
 def test_how_often_a_training_is_repeated_is_told_by_a_node_before_the_plan_is_fixed(
     site: Site,
 ) -> None:

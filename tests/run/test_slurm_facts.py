@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wbcbench.run.launchers import EngineError, EngineFacts, GpusOfKind
+from wbcbench.run.launchers import EngineError, EngineFacts, GpusOfKind, JobStage
 from wbcbench.run.launchers.cluster import ClusterSettings
 from wbcbench.run.launchers.slurm import launch, parse_time
 
@@ -67,6 +67,18 @@ def say(folder: Path, name: str, text: str = "", error: str = "", status: int = 
 def describe(**settings: object) -> EngineFacts:
     queue = launch.connect(ClusterSettings(**settings), Path("jobs"))  # type: ignore[arg-type]
     return queue.describe()
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "PENDING"])
+def test_a_job_that_the_controller_forgot_is_not_waited_for_though_accounting_has_it(
+    slurm: Path, state: str
+) -> None:
+    say(slurm, "squeue", "8|other|RUNNING|n1|0|None|\n")
+    say(slurm, "sacct", f"7|wbcbench-1|{state}|n1\n9|wbcbench-1|COMPLETED|n1\n")
+    queue = launch.connect(ClusterSettings(), Path("jobs"))
+    status = queue.ask({"7": "wbcbench-1", "9": "wbcbench-1"})
+    assert status["7"].stage is JobStage.LOST
+    assert status["9"].stage is JobStage.ENDED
 
 
 @pytest.mark.usefixtures("slurm")
