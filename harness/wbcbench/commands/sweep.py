@@ -335,7 +335,7 @@ def _raise_if_bad(outcome: SweepOutcome, queued: QueueSettings | None) -> None:
     bad = ", ".join(f"{count} {name}" for count, name in counts if count)
     if bad:
         raise RunsFailedError(
-            f"Of {total} runs, {bad}; see their log.txt. Finished runs are kept. "
+            f"Of {total} runs, {bad}; see their log.txt, or those of jobs. Finished runs are kept. "
             f"Repeat: {_repeat('--retry-failed')}"
         )
 

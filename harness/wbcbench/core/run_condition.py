@@ -101,6 +101,9 @@ def condition_unlocked(run: RunDir) -> Condition:
             stage = RunStage.UNKNOWN
             since = f"since {state.running_utc}"
             text = f"Its runner, {name} {since}, cannot be seen from here. {way_out}"
+            if state.launcher:  # its queue can tell; a person need not
+                study = shell_word(run.path.parent.name)
+                text = f"{text} `wbcbench list {study} --watch` asks the queue, which knows."
         case _:
             stage = RunStage.UNKNOWN
             text = f"It was {since}, which cannot be seen from here. {way_out}"

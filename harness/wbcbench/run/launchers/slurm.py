@@ -155,8 +155,8 @@ class SlurmQueue:
             "array_parallelism": own.max_parallel,
             "wckey": None,
             "stderr_to_stdout": True,
-            # Since 22.05 a step no longer takes over the processors of its job; and of a whole node it
-            # would make a task for each so many.
+            # Since 22.05 a step no longer takes over the processors of its job; and where that has
+            # more, as of a whole node, it would make a task for each so many.
             "srun_args": ["--ntasks=1", f"--cpus-per-task={own.cpus}"],
             "additional_parameters": {"time": own.time or self._usual_time, "requeue": True},
             **{key: value for key, value in given.items() if value},
