@@ -156,7 +156,7 @@ class SlurmQueue:
             "wckey": None,
             "stderr_to_stdout": True,
             # Since 22.05 a step no longer takes over the processors of its job.
-            "srun_args": [f"--cpus-per-task={own.cpus}"],
+            "srun_args": ["--ntasks=1", f"--cpus-per-task={own.cpus}"],
             "additional_parameters": {"time": own.time or self._usual_time, "requeue": True},
             **{key: value for key, value in given.items() if value},
         }
