@@ -63,7 +63,7 @@ def test_a_job_looks_at_a_node_and_nothing_stays(slurm_cluster: Cluster, tmp_pat
     )
     assert board(told["node"]).uuid in node["boards"]["text"]
     assert node["boards"]["state"] == "ok"
-    assert "2 were asked for" in node["processors"]["text"]
+    assert "2 are the job's" in node["processors"]["text"]
     assert not results.exists()
     assert slurm_cluster.command("squeue", "-h") == ""
 

@@ -172,16 +172,18 @@ def test_a_study_is_carried_out_block_by_block_on_both_boards(site: Site) -> Non
         assert [place for _, place in own] == [1, 2]
     code, text = site.sweep()
     assert code == 0
-    assert "0 carried out now" in text
+    assert "0 submitted now" in text
 
 
 def test_a_job_that_has_a_whole_node_is_carried_out_once(site: Site) -> None:
-    site.plan(1)
-    code, text = site.sweep("--cluster", "gres=")
+    """With all processors of a node, ``srun`` would start a task for each."""
+    site.plan(1, more='gres = ""\n')
+    code, text = site.sweep()
     assert code == 0, text
-    assert ends(site.records()) == {"done": 2}
-    (job,) = list_jobs(site.results / "mine", is_open=False)
+    [job] = list_jobs(site.results / "mine", is_open=False)
     assert len(job.read_starts()) == 1
+    assert ends(site.records()) == {"done": 2}
+
 
 
 def test_how_often_a_training_is_repeated_is_told_by_a_node_before_the_plan_is_fixed(
@@ -215,6 +217,7 @@ def test_a_detached_study_is_picked_up_by_list_and_by_sweep(site: Site) -> None:
     )
     assert watched.returncode == 0, watched.stderr
     assert ends(site.records()) == {"done": 4}
+    assert "2 of 6 runs are not done" in watched.stderr
     code, text = site.sweep()
     assert code == 0, text
     assert ends(site.records()) == {"done": 6}

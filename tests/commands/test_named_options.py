@@ -21,8 +21,8 @@ FOREIGN = {  # of git, pip, TensorBoard, benchmarks, `make gpu`; "--no" begins o
 
 FOREIGN_ON_CLUSTERS = {  # of Slurm's commands, and of containers
     "--allocations", "--array", "--cpus-per-task", "--duplicates", "--exclusive", "--gpus-per-task",
-    "--gres", "--job", "--jobs", "--me", "--name", "--nodes", "--noheader", "--nv", "--partition",
-    "--signal", "--starttime", "--states", "--test-only", "--wrap",
+    "--gres", "--job", "--jobs", "--me", "--name", "--nodes", "--noheader", "--ntasks", "--nv",
+    "--partition", "--signal", "--starttime", "--states", "--test-only", "--wrap",
 }  # fmt: skip
 
 

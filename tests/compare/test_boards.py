@@ -290,7 +290,7 @@ def test_a_board_for_each_variant_cannot_be_told_from_the_variant():
     assert (effect.interval, effect.p) == (None, None)
     text = " ".join(format_answer(found).split())
     assert "cannot be told from differences between variants" in text
-    assert f"{PAIR[1]} vs {PAIR[0]}, {ENERGY}: boards that differ by 6" in text
+    assert f"{PAIR[1]} vs {PAIR[0]}, energy: boards that differ by 6" in text
     assert "less energy" not in text
 
 

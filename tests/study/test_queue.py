@@ -108,6 +108,15 @@ def test_no_more_jobs_wait_or_run_than_the_window_holds_and_arrays_stay_below_th
     assert sum(study.queue.submissions) == 12
 
 
+@pytest.mark.parametrize("window", [1, 3])
+def test_the_window_holds_also_where_the_runs_of_a_block_are_spread(
+    window: int, tmp_path: Path
+) -> None:
+    study = QueuedStudy(tmp_path, made(4), ScriptedQueue(), max_parallel=window)
+    assert study.sweep(is_spread=True).states() == {"done": 8}
+    assert study.queue.most_open == window
+
+
 def test_a_detached_sweep_fills_the_window_and_the_next_one_goes_on(tmp_path: Path) -> None:
     study = QueuedStudy(tmp_path, made(4), ScriptedQueue(), max_parallel=3)
     assert study.sweep(is_detached=True).states() == {"running": 6, "todo": 2}
@@ -522,7 +531,7 @@ def test_a_study_whose_runs_wait_in_a_queue_is_not_swept_here(tmp_path: Path) ->
     study = QueuedStudy(tmp_path, made(1), ScriptedQueue())
     study.sweep(is_detached=True)
     settings = SweepSettings(tmp_path, StandIn(), clock=Timeless())
-    with pytest.raises(UsageError, match="waits in a queue"):
+    with pytest.raises(UsageError, match="waits for its turn in job"):
         Sweep(study.plan, study.plan.runs, settings, Interrupts(), lambda _: None).carry_out()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,11 +88,36 @@ def _watch(study_dir: Path) -> None:
     from wbcbench.study.queue import watch_jobs
 
     try:
-        for jobs in watch_jobs(study_dir, lambda text: typer.echo(text, err=True)):
-            if not jobs:
-                typer.echo("No job waits or runs.", err=True)
+        for _ in watch_jobs(study_dir, lambda text: typer.echo(text, err=True)):
+            pass
     except KeyboardInterrupt as error:
         raise InterruptedRunError("No longer watching; the jobs go on.") from error
+    typer.echo(f"No job waits or runs.{_describe_rest(study_dir)}", err=True)
+
+
+def _describe_rest(study_dir: Path) -> str:
+    """How many runs of the plan are not done, and what goes on with them."""
+    from wbcbench.core.study_folder import PLAN
+    from wbcbench.study.plan import read_plan
+    from wbcbench.study.progress import Progress, identify_without_images
+
+    if not (study_dir / PLAN).is_file():
+        return ""
+    plan = read_plan(study_dir / PLAN)
+    progress = Progress(study_dir.parent, study_dir.name, by=identify_without_images)
+    states = Counter[str]()
+    for number in range(1, plan.blocks + 1):
+        attempt = progress.attempt(plan.block(number))
+        states.update(
+            progress.state(replace(run, block_attempt=attempt)) for run in plan.block(number)
+        )
+    left = states.total() - states["done"]
+    if not left:
+        return ""
+    return (
+        f" {left} of {states.total()} runs are not done;\n"
+        "the same `wbcbench sweep` as before goes on with them."
+    )
 
 
 def _describe_runs(runs: list[RunDir]) -> list[dict[str, Any]]:

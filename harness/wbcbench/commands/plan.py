@@ -121,13 +121,20 @@ def plan(
         if show_all:
             print_runs(study)
         typer.echo(describe_plan(study, power, costs, on_boards))
+        if boards is not None and on_boards is None:
+            typer.echo(
+                "Boards  unknown, as the cost is; one block on the cluster tells:\n"
+                "        wbcbench sweep FILE --launcher slurm --blocks 1"
+            )
         if show_all:
             typer.echo(describe_plan_details(study, power, costs))
     options.confirm(costs, limit_j, yes=yes)
     if out is None:
         is_changed = any(value not in (None, []) for value in asked.values()) or changes
         keeps = file is None or is_changed or exploratory
-        start = "Keep it with --out FILE." if keeps else f"Start: wbcbench sweep {shell_word(file)}"
+        where = " --launcher slurm" if boards else ""
+        begin = f"Start: wbcbench sweep {shell_word(file)}{where}"
+        start = "Keep it with --out FILE." if keeps else begin
         more = "" if show_all or as_json else "   (more: --all)"
         print_progress(f"Nothing was written. {start}{more}")
     else:

@@ -178,7 +178,7 @@ def sweep(
         left = [run for run, state in _list_states(plan, settings) if state != "done"]
         options.confirm(forecast_cost(left, settings.pasts), limit_j, yes=yes)
     outcome = _carry_out(plan, settings, say, queued)
-    _print_outcome(plan, outcome, results, as_json=as_json)
+    _print_outcome(plan, outcome, results, is_queued=queued is not None, as_json=as_json)
     _raise_if_bad(outcome, queued)
 
 
@@ -289,7 +289,9 @@ def _print_dry_run(plan: Plan, settings: SweepSettings, *, as_json: bool) -> Non
     typer.echo(f"Dry run: nothing was written. {len(left)} runs are left, at this cost.", err=True)
 
 
-def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json: bool) -> None:
+def _print_outcome(
+    plan: Plan, outcome: SweepOutcome, results: Path, *, is_queued: bool, as_json: bool
+) -> None:
     from wbcbench.core.study_folder import RUNS_TABLE, pilot_study
     from wbcbench.core.terminal import fill
     from wbcbench.study.progress import Progress, account_study
@@ -304,7 +306,7 @@ def _print_outcome(plan: Plan, outcome: SweepOutcome, results: Path, *, as_json:
         document = {"dry_run": False, **build_sweep_document(plan, outcome, account)}
         options.print_json(document, "sweep")
         return
-    lines = describe_sweep(plan, outcome, account).splitlines()
+    lines = describe_sweep(plan, outcome, account, is_queued=is_queued).splitlines()
     typer.echo("\n".join(fill(line, rest=" " * 9) for line in lines))
     states = outcome.states()
     if states.get("running"):

@@ -13,6 +13,7 @@ from wbcbench.compare.metric import ACCURACY, Metric, Settings
 from wbcbench.compare.planned import describe_stages
 from wbcbench.compare.render import format_difference, format_p, name_contrast
 from wbcbench.compare.result import ClaimOutcome, Comparison, ContrastResult, Effect, count_tests
+from wbcbench.compare.sentences import name_metric
 from wbcbench.core.text import count_of
 from wbcbench.stats.boards import Way, find_imbalance
 from wbcbench.stats.intervals import LEAST_FOR_BOOTSTRAP, LEAST_FOR_T
@@ -129,8 +130,8 @@ def _notes_on_imbalance(comparison: Comparison) -> Iterator[str]:
             continue
         needed = effect.metric.to_unit(abs(effect.metric.from_unit(effect.estimate)) / share)
         yield (
-            f"{name_contrast(effect)}, {effect.metric.name}: boards that differ by {needed:.2g} % "
-            "would explain it."
+            f"{name_contrast(effect)}, {name_metric(effect)}: boards that differ by "
+            f"{float(f'{needed:.2g}'):g} % would explain it."
         )
 
 

@@ -82,7 +82,8 @@ def condition_unlocked(run: RunDir) -> Condition:
     since = f"submitted by {printable(state.user)} ({name}) at {state.submitted_utc}"
     if not is_begun and state.is_queued:
         text = (
-            f"It waits in a queue ({state.launcher or 'unknown'}, job {state.job}), {since}. "
+            f"It waits for its turn in job {state.job} of a queue ({state.launcher or 'unknown'}), "
+            f"{since}. "
             f"`wbcbench list {shell_word(run.path.parent.name)} --watch` asks the queue."
         )
         return Condition(RunStage.WAITING, text, was_started=False, is_queued=True)

@@ -192,7 +192,7 @@ class ClusterCheck:
         """The job's time limit, against the partition's and the forecast of a block."""
         job_s, longest_s = facts.job_s, facts.longest_s
         text = f"a job has {_format_limit(job_s)}"
-        if longest_s is not None and longest_s != job_s:
+        if longest_s not in {None, job_s, math.inf}:
             text += f", and may have {_format_limit(longest_s)}"
         if job_s is None:
             return info("time", text, fix='say how long: [cluster] time = "4:00:00"')

@@ -84,7 +84,7 @@ def _check_node(check: NodeRequest, facts: Facts, job: dict[str, JsonValue]) -> 
         )
     yield from _check_boards(facts, job, check.gres)
     usable, given = len(os.sched_getaffinity(0)), job.get("cpus") or "an unknown number"
-    text = f"{usable} of {os.cpu_count()} processors can be used, {given} were asked for"
+    text = f"{usable} of {os.cpu_count()} processors can be used, {given} are the job's"
     if share := describe_cpu_share({JOB: job} if job else {}):
         text += f"; CPU energy is {share}"
     yield info("processors", text, why="other jobs on the node are in it" if share else "")

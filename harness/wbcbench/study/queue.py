@@ -436,6 +436,7 @@ class QueueSweep(Sweep):
                 self._settled.add(number)
                 continue
             batch += [[task] for task in tasks] if self._queued.is_spread else [tasks]
+        batch = batch[: max(room, 0)]  # of a block that is spread, the rest comes with the next
         by_node: dict[str, list[list[Task]]] = defaultdict(list)
         for tasks in batch:
             by_node["" if self._queued.is_spread else self._find_node(tasks)].append(tasks)

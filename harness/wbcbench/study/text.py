@@ -384,13 +384,18 @@ def build_plan_document(
     }
 
 
-def describe_sweep(plan: Plan, outcome: SweepOutcome, account: Account) -> str:
-    """Counts, joules, waste."""
+def describe_sweep(
+    plan: Plan, outcome: SweepOutcome, account: Account, *, is_queued: bool = False
+) -> str:
+    """Counts, joules, waste; a queue's runs that are under way may still wait in it."""
+    words = {"running": "waiting or running"} if is_queued else {}
     states = outcome.states()
-    counts = ", ".join(f"{states[name]} {name}" for name in _ORDER if name in states)
+    counts = ", ".join(
+        f"{states[name]} {words.get(name, name)}" for name in _ORDER if name in states
+    )
     lines = [
         f"{plan.study}: {counts} of {count_of(len(outcome.specs), 'run')}; "
-        f"{outcome.started} carried out now",
+        f"{outcome.started} {'submitted' if is_queued else 'carried out'} now",
         f"counted  {describe_sum(account.counted)}",
     ]
     if account.all_wasted.runs:
