@@ -185,7 +185,6 @@ def test_a_job_that_has_a_whole_node_is_carried_out_once(site: Site) -> None:
     assert ends(site.records()) == {"done": 2}
 
 
-
 def test_how_often_a_training_is_repeated_is_told_by_a_node_before_the_plan_is_fixed(
     site: Site,
 ) -> None:
