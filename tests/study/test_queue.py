@@ -453,6 +453,14 @@ def test_a_block_on_two_boards_is_told_of_and_repeated_when_asked_for(tmp_path: 
     assert len(queue.started) == 6
 
 
+def test_a_spread_study_is_not_called_torn_by_a_later_sweep(tmp_path: Path) -> None:
+    study = QueuedStudy(tmp_path, made(1), ScriptedQueue(on_boards("a", "b")))
+    study.sweep(is_spread=True)
+    study.sweep(retry_failed=True)
+    assert len(study.queue.started) == 2
+    assert not [line for line in study.said if "not paired" in line]
+
+
 def test_cancelled_jobs_keep_their_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = ScriptedQueue(nodes=1)
     study = QueuedStudy(tmp_path, made(3), queue, max_parallel=3)

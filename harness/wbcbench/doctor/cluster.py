@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from wbcbench import registry
@@ -113,7 +113,18 @@ class ClusterCheck:
                         results.rmdir()
         names = (NODE, *registry.CHECKUPS)  # in a document they stand by their letters
         found = report.groups if report else {}
-        return groups | {name: found[name] for name in names if name in found}, report
+        seen = {name: self._judge(found[name]) for name in names if name in found}
+        return groups | seen, report
+
+    def _judge(self, lines: Sequence[Line]) -> list[Line]:
+        """The lines of a node; what is a warning for one's own machine may end every run here."""
+        needs_gpu = bool(self.settings.gres)
+        return [
+            replace(line, state=State.FAIL)
+            if needs_gpu and line.name == "tensorflow-gpu" and line.state is State.WARN
+            else line
+            for line in lines
+        ]
 
     def _fill(self, groups: Groups, folder: Path, say: Callable[[str], None]) -> NodeReport | None:
         """Ask the engine, and a node unless a job would not run; the node's own checks apart."""

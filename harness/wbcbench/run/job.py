@@ -39,6 +39,7 @@ CHECK = (
 )
 _JOB, _SUBMITTED, _CLOSED = "job.json", "submitted.json", "closed.json"
 _LOOPS, _CANCELLED = "loops.json", ".cancelled"
+_SINGLE = "r"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,11 @@ class JobDir:
     def name(self) -> str:
         """The folder's name."""
         return self.path.name
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it is a job of one run by itself: of a study whose runs are spread."""
+        return self.name.startswith(_SINGLE)
 
     @property
     def study_dir(self) -> Path:
@@ -267,5 +273,5 @@ def name_job(tasks: Sequence[Task], *, is_spread: bool) -> str:
     Of two submitters that want to carry out the same at once, both choose the same name.
     """
     spec = tasks[0].spec
-    place = f"r{spec.order_global:05}" if is_spread else f"b{spec.block:04}"
+    place = f"{_SINGLE}{spec.order_global:05}" if is_spread else f"b{spec.block:04}"
     return f"{place}.{spec.block_attempt}"

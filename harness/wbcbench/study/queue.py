@@ -355,6 +355,8 @@ class QueueSweep(Sweep):
         """Submit what is due whenever the window has room, until everything has ended."""
         queues = {self._queued.launcher: self._queue}
         self._open = OpenJobs(self._dir, self._say, queues, self._settings.clock)
+        ever = list_jobs(self._dir, is_open=False)
+        self._was_spread = self._queued.is_spread or any(job.is_single for job in ever)
         reach, poll_s = self._least, SHORTEST_POLL_S
         cancelled_before = read_cancellation(self._dir / JOBS)
         while not self._interrupts.wants_stop:
@@ -487,7 +489,7 @@ class QueueSweep(Sweep):
         """Why a block that is done is not of one board; empty where that is as it should be."""
         attempts = (each for spec in specs for each in self._progress.of(spec))
         done = [each.ended for each in attempts if each.state == "done" and each.ended]
-        if self._queued.is_spread or len(done) < len(specs):
+        if self._was_spread or len(done) < len(specs):
             return ""
         return why_not_one_board(done)
 

@@ -211,6 +211,9 @@ def list_boards(record: RunRecord) -> list[Mapping[str, Any]]:
     return [facts for _, facts in meters if isinstance(facts, Mapping) and "uuid" in facts]
 
 
+_JOB_CPUS = ("cpus", "node_cpus")
+
+
 def get_board_values(record: RunRecord, field: str) -> list[Any]:
     """What the boards report under one name; unknown values are left out."""
     values = (board.get(field) for board in list_boards(record))
@@ -227,6 +230,15 @@ def hash_board_uuids(record: RunRecord) -> str | None:
     uuids = get_board_values(record, "uuid")
     hashes = (hashlib.sha256(f"{_SALT}:{uuid}".encode()).hexdigest()[:12] for uuid in uuids)
     return ";".join(sorted(hashes)) or None
+
+
+def share_of_node(record: RunRecord) -> float | None:
+    """The job's part of the node's processors; Slurm may be told more than the kernel counts."""
+    job = record.provenance.get("job")
+    cpus, node_cpus = (job.get(name) if isinstance(job, dict) else None for name in _JOB_CPUS)
+    if not (isinstance(cpus, int) and isinstance(node_cpus, int)) or cpus > node_cpus:
+        return None
+    return cpus / node_cpus
 
 
 def is_any_board(record: RunRecord, field: str) -> bool | None:
@@ -297,6 +309,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "list_boards": list_boards,
     "join_board_words": join_board_words,
     "hash_board_uuids": hash_board_uuids,
+    "share_of_node": share_of_node,
     "is_any_board": is_any_board,
     "find_board_min": find_board_min,
     "mean_telemetry": mean_telemetry,
