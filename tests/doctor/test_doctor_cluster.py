@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -98,8 +98,8 @@ class NodeQueue:
         node = "" if self.stage is JobStage.WAITING else "n7"
         return {job_id: JobStatus(self.stage, node, self.stage.upper()) for job_id in jobs}
 
-    def cancel(self, ids: Collection[str]) -> None:
-        self.cancelled += ids
+    def cancel(self, jobs: Mapping[str, str]) -> None:
+        self.cancelled += jobs
 
 
 @dataclass

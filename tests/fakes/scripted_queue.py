@@ -160,10 +160,10 @@ class ScriptedQueue:
             run.write_record(publish(run, record))
         return end
 
-    def cancel(self, ids: Collection[str]) -> None:
+    def cancel(self, jobs: Mapping[str, str]) -> None:
         self._require_up()
-        self.cancelled += ids
-        for job_id in ids:
+        self.cancelled += jobs
+        for job_id in jobs:
             self.waiting.pop(job_id, None)
             self.going.pop(job_id, None)
             self.held.pop(job_id, None)

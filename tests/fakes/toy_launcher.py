@@ -69,9 +69,9 @@ class ToyQueue:
             return JobStatus(JobStage.ENDED, "here", "ended")
         return JobStatus(JobStage.RUNNING, "here", "running")
 
-    def cancel(self, ids: Collection[str]) -> None:
+    def cancel(self, jobs: Mapping[str, str]) -> None:
         self._require_reachable()
-        for job_id in ids:
+        for job_id in jobs:
             os.killpg(self._pid(job_id), signal.SIGTERM)
 
     def _pid(self, job_id: str) -> int:

@@ -32,6 +32,7 @@ from wbcbench.study.queue import (
     QueueSettings,
     QueueSweep,
     cancel_jobs,
+    refuse_living,
     time_on_node,
 )
 from wbcbench.study.sweep import Sweep, SweepSettings
@@ -356,7 +357,7 @@ def test_what_another_command_accounts_for_meanwhile_is_carried_out_all_the_same
 
     def watch() -> None:
         if next(cancelled, False):
-            study.queue.cancel([list(study.queue.waiting)[-1]])
+            study.queue.cancel({list(study.queue.waiting)[-1]: ""})
             watcher = OpenJobs(tmp_path / "mine", lambda _: None, {"scripted": study.queue})
             for own in [own for own in watcher.jobs.values() if own.job.place == 2]:
                 watcher.withdraw(own)
@@ -459,6 +460,23 @@ def test_a_spread_study_is_not_called_torn_by_a_later_sweep(tmp_path: Path) -> N
     study.sweep(retry_failed=True)
     assert len(study.queue.started) == 2
     assert not [line for line in study.said if "not paired" in line]
+
+
+def test_not_even_force_finalises_a_run_whose_job_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = ScriptedQueue()
+    study = QueuedStudy(tmp_path, made(1), queue)
+    monkeypatch.setattr("wbcbench.registry.load_part", lambda *_: queue)
+    study.sweep(is_detached=True)
+    with pytest.raises(UsageError, match="is running"):
+        refuse_living(study.runs[0])
+    queue.is_down = True
+    with pytest.raises(EngineError):
+        refuse_living(study.runs[0])
+    queue.is_down = False
+    queue.ask({})
+    refuse_living(study.runs[0])
 
 
 def test_cancelled_jobs_keep_their_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -385,7 +385,7 @@ class _JobCheck:
 
     def _cancel(self, job_id: str) -> None:
         try:
-            self._queue.cancel([job_id])
+            self._queue.cancel({job_id: self._name})
         except EngineError as error:
             self._say(f"job {job_id} could not be cancelled: {error}")
 

@@ -40,6 +40,7 @@ from wbcbench.run.job import (
     JobDir,
     Task,
     choose_folder,
+    is_job,
     list_jobs,
     name_job,
     note_cancellation,
@@ -171,13 +172,13 @@ class OpenJobs:
             if own.id is None:
                 self._identify(own)
         for launcher in {own.job.launcher for own in self.jobs.values()}:
-            ids = [
-                own.id
+            known = {
+                own.id: own.job.submission
                 for own in self.jobs.values()
                 if own.job.launcher == launcher and own.id is not None
-            ]
-            if ids:
-                self.connect(launcher).cancel(ids)
+            }
+            if known:
+                self.connect(launcher).cancel(known)
 
     def connect(self, launcher: str) -> Queue:
         """The queue of a launcher."""
@@ -221,7 +222,7 @@ class OpenJobs:
         waits_for_ever = status.stage is JobStage.HELD or (status.lacks_node and own.job.node)
         if waits_for_ever and not own.is_given_up:
             self._say(f"job {own.id} would wait for ever: it is ended, and submitted anew")
-            self.connect(own.job.launcher).cancel([str(own.id)])
+            self.connect(own.job.launcher).cancel({str(own.id): own.job.submission})
             own.is_given_up = True
         if status.stage in _OVER:
             self._close(own, status)
@@ -634,6 +635,34 @@ def time_on_node(
             raise InterruptedRunError("Interrupted before the plan was complete.")
         sweep.clock.sleep_until(sweep.clock.now_s() + SHORTEST_POLL_S)
     return loops
+
+
+def refuse_living(run: RunDir) -> None:
+    """Raise ``UsageError`` for a run whose queue says that its job waits or runs.
+
+    Where there is no such engine, as with results that were copied, nothing is known.
+
+    Raises:
+        EngineError: The engine does not answer.
+    """
+    state = run.read_state()
+    folder = JobDir(run.path.parent / JOBS / state.job)
+    if not state.job or not is_job(folder.path) or folder.is_closed:
+        return
+    try:
+        queue = registry.load_part("launcher", state.launcher).connect(
+            ClusterSettings(), folder.path.parent
+        )
+    except (CannotMeasureError, UsageError):
+        return
+    job = folder.read()
+    job_id = folder.read_id() or queue.find(job.submission, job.place)
+    status = queue.ask({job_id: job.submission})[job_id] if job_id else None
+    if status is not None and status.stage not in _OVER:
+        raise UsageError(
+            f"{run.run_id} is not finalised: its job {job_id} is {status.stage}. To end it: "
+            "wbcbench sweep FILE --launcher NAME --cancel"
+        )
 
 
 def cancel_jobs(study_dir: Path, say: Say) -> tuple[list[str], list[str]]:

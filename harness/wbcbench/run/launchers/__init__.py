@@ -111,8 +111,12 @@ class Queue(Protocol):
                 id to another.
         """
 
-    def cancel(self, ids: Collection[str]) -> None:
-        """End jobs that wait or run; a run is asked first, so that it writes its record."""
+    def cancel(self, jobs: Mapping[str, str]) -> None:
+        """End jobs that wait or run; a run is asked first, so that it writes its record.
+
+        Args:
+            jobs: As for ``ask``: no other job may be ended.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -283,9 +283,10 @@ class SlurmQueue:
         limits += [_read_number(limit) for name, limit in by_quality if name in qualities]
         return min((limit for limit in limits if limit is not None), default=None)
 
-    def cancel(self, ids: Collection[str]) -> None:
+    def cancel(self, jobs: Mapping[str, str]) -> None:
         """End jobs; Slurm sends SIGTERM first, and kills after its ``KillWait``."""
-        _ask(["scancel", *ids])
+        for name in sorted(set(jobs.values())):
+            _ask(["scancel", "--name", name, *(each for each in jobs if jobs[each] == name)])
 
 
 def _work(carry_out: CarryOut, folder: Path) -> None:
