@@ -102,8 +102,10 @@ class Site:
         )
 
     def wait_until_queued_again(self) -> None:
-        states = ("squeue", "-h", "-o", "%T")
-        self.wait_for(lambda: "PENDING" in self.cluster.command(*states), "the job, queued again")
+        reasons = ("squeue", "-h", "-t", "PD", "-o", "%r")
+        self.wait_for(
+            lambda: "BeginTime" in self.cluster.command(*reasons), "the job, in the queue"
+        )
 
     def jobs_of_slurm(self) -> list[str]:
         lines = self.cluster.command("squeue", "-h", "-o", "%A").split()
@@ -325,6 +327,27 @@ def test_a_job_at_its_time_limit_ends_the_epoch_and_goes_on_when_it_is_started_a
     assert len(ended.epochs) == 1
     [job_dir] = list_jobs(site.results / "mine", is_open=False)
     assert len(job_dir.read_starts()) == 2
+
+
+def test_a_preempted_job_ends_its_run_and_goes_on_when_it_is_started_again(site: Site) -> None:
+    site.plan(1, Play(train_s=8.0))
+    with site.start("--cluster", "partition=low") as process:
+        site.wait_for(site.is_training, "the first run")
+        [job] = site.jobs_of_slurm()
+        site.play()
+        node = site.cluster.command("squeue", "-h", "-o", "%N").strip()
+        words = ("sbatch", "--parsable", "--partition=main", "--gres=gpu:1", "--output=/dev/null")
+        others = [
+            site.cluster.command(*words, "--wrap", "srun sleep 300").strip() for _ in range(2)
+        ]
+        site.wait_until_queued_again()
+        site.cluster.command("scancel", *others)
+        site.cluster.command("scontrol", "update", f"JobId={job}", f"ExcNodeList={node}")
+        site.cluster.requeue_now(job)
+        text, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, text
+    assert ends(site.records()) == {"done": 2, "terminated": 1}
+    assert len(site.runs) == 3
 
 
 def test_of_a_step_that_outlives_its_node_and_the_job_that_is_started_again_one_counts(
