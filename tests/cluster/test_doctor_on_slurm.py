@@ -51,7 +51,7 @@ def test_a_job_looks_at_a_node_and_nothing_stays(slurm_cluster: Cluster, tmp_pat
     # NVML has a scripted board, TensorFlow none: there every run would train on the processor.
     assert told["failures"] == 1
     [device] = [each for each in told["groups"] if each["name"] == "device"]
-    assert [e["name"] for e in device["lines"] if e["state"] == "fail"] == ["tensorflow-gpu"]
+    assert [e["name"] for e in device["lines"] if e["state"] == "FAIL"] == ["tensorflow-gpu"]
     assert told["node"] in NODES
     assert told["primary_energy"]["status"] == "measured"
     engine, limits, job, node = (lines(told, name) for name in ("engine", "limits", "job", "node"))

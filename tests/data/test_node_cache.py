@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from data_folders import write_folder
+from wbcbench.core.cache import machine_mark
 from wbcbench.data.load import load
+from wbcbench.data.synthetic import GENERATOR_VERSION, Recipe, default_cells
 
 PROCESSES = 8
 # Says how many images it read, if any, and what it has; with `stop`, waits after the first.
@@ -198,3 +200,17 @@ def test_a_damaged_cache_of_a_node_is_made_again_and_one_of_other_images_not_use
     reads, images = Loader.start(others, node).end()
     assert reads == 24
     assert images != first[1]
+
+
+def test_what_somebody_makes_whose_locks_are_not_seen_here_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = Recipe(train_images=8, test_images=8)
+    target, names = f"synthetic-cells-v{GENERATOR_VERSION}-s{recipe.seed}-8-8", list[str]()
+    for space in ("theirs", "ours"):
+        monkeypatch.setenv("WBCBENCH_LOCK_DIR", space)
+        names.append(f".{target}.abc.{machine_mark()}")
+    for name in names:
+        (tmp_path / name).mkdir()
+    default_cells(tmp_path, recipe=recipe)
+    assert [(tmp_path / name).exists() for name in names] == [True, False]
