@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fakes.scripted_trainer import Play, write_plays
-from fakes.slurm_cluster import Cluster, wait_until
+from fakes.slurm_cluster import NODES, Cluster, wait_until
 from wbcbench.core.record import RunRecord
 from wbcbench.core.run_folder import RunDir, study_runs
 from wbcbench.run.job import list_jobs
@@ -40,6 +41,15 @@ rest_s = 0.0
 [cluster]
 cpus = 1
 """
+
+
+class SweepProcess(subprocess.Popen[str]):
+    """A sweep that ends with a test that fails."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if kind is not None:
+            self.kill()
+        super().__exit__(kind, error, trace)
 
 
 @dataclass
@@ -69,9 +79,9 @@ class Site:
         locks = {"WBCBENCH_LOCK_DIR": str(self.folder)}
         return {**os.environ, **self.cluster.environment, **self.variables, **locks}
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
+    def start(self, *words: str) -> SweepProcess:
         file = str(self.folder / "mine.toml")
-        return subprocess.Popen(
+        return SweepProcess(
             self.command("sweep", file, "--launcher", "slurm", *words),
             env=self.environment,
             stdout=subprocess.PIPE,
@@ -101,6 +111,12 @@ class Site:
             if not r.is_finished
         )
 
+    def resume_nodes(self) -> None:
+        """As an administrator would: Slurm drains a node whose job a killed controller forgot."""
+        for node in NODES:
+            words = ("scontrol", "update", f"NodeName={node}", "State=RESUME")
+            self.cluster.command(*words, check=False)
+
     def wait_until_queued_again(self) -> None:
         reasons = ("squeue", "-h", "-t", "PD", "-o", "%r")
         self.wait_for(
@@ -115,6 +131,7 @@ class Site:
 @pytest.fixture
 def site(slurm_cluster: Cluster, scripted_python: Path, tmp_path: Path) -> Iterator[Site]:
     own = Site(slurm_cluster, scripted_python, tmp_path)
+    own.resume_nodes()
     yield own
     for job in own.jobs_of_slurm():
         slurm_cluster.command("scancel", "--signal=KILL", job, check=False)
@@ -277,6 +294,7 @@ def test_a_controller_that_is_away_concludes_nothing(site: Site) -> None:
             if "does not answer" in line:
                 break
         site.cluster.start_controller()
+        site.resume_nodes()
         rest, _ = process.communicate(timeout=200)
     assert process.returncode == 0, rest
     assert "answers again" in rest
